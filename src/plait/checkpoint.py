@@ -1,0 +1,206 @@
+"""Checkpoints: ordinary `transformers` folders in, ordinary `transformers` folders out.
+
+A folder may carry both heads: it is then a superset of `...ForSequenceClassification` and `...ForQuestionAnswering`,
+and either class loads its own part. The plans stand in `config.json` under the key `plait`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
+
+from plait.errors import PlaitError
+from plait.families import check_model_type
+from plait.heads import HEADS, score_head, span_head
+from plait.plan import Plan
+
+
+@dataclass
+class Checkpoint:
+    """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved with."""
+
+    base: Any
+    tokenizer: Any
+    config: Any
+    heads: dict[str, nn.Module]
+    plans: dict[str, Plan]
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    new_heads: Sequence[str] = (),
+    revision: str | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> Checkpoint:
+    """Load a local folder or a hub id, in the dtype of its files.
+
+    Args:
+        path: folder or hub id.
+        new_heads: heads to start at random where the checkpoint lacks them; any other missing head is left out.
+        revision, local_files_only, token: as in `transformers`' `from_pretrained`.
+
+    Raises:
+        PlaitError: no such checkpoint, an unknown family, a cut or broken file, missing encoder weights.
+    """
+    where: dict[str, Any] = dict(revision=revision, local_files_only=local_files_only, token=token)
+    name = os.fspath(path)
+    if os.sep in name.rstrip(os.sep) and not Path(name).is_dir() and (name.startswith((os.sep, ".")) or name.count(os.sep) > 1):
+        raise PlaitError(f"the checkpoint must be a folder or a hub id, but there is no folder {name!r}; check the path")
+    with _quiet():
+        config = _try(name, lambda: AutoConfig.from_pretrained(name, **where))
+        check_model_type(str(config.model_type))
+        tokenizer = _try(name, lambda: AutoTokenizer.from_pretrained(name, **where))
+        saved = dict(getattr(config, "plait", None) or {})
+        labels = {} if "score" not in new_heads else {"num_labels": 1}
+        scorer, info = _try(
+            name,
+            lambda: AutoModelForSequenceClassification.from_pretrained(
+                name, dtype="auto", output_loading_info=True, **labels, **where
+            ),
+        )
+        base = getattr(scorer, scorer.base_model_prefix)
+        missing = [k for k in info["missing_keys"] if k.startswith(scorer.base_model_prefix) and "pooler" not in k]
+        if missing:
+            raise PlaitError(
+                f"the checkpoint must hold every weight of the encoder, but {name!r} lacks {len(missing)}, "
+                f"{missing[0]!r} first; download or save it again"
+            )
+        heads: dict[str, nn.Module] = {}
+        if "score" in new_heads or not any(not k.startswith(scorer.base_model_prefix + ".") for k in info["missing_keys"]):
+            heads["score"] = score_head(scorer)
+        if "span" in new_heads or any(k.startswith("qa_outputs") for k in info["unexpected_keys"]):
+            reader, _ = _try(
+                name,
+                lambda: AutoModelForQuestionAnswering.from_pretrained(
+                    name, dtype="auto", num_labels=2, output_loading_info=True, **where
+                ),
+            )
+            heads["span"] = span_head(reader)
+    if len(tokenizer) > config.vocab_size:
+        raise PlaitError(
+            f"the tokenizer must not have more tokens than the model's table of {config.vocab_size}, but has {len(tokenizer)}; "
+            "use the tokenizer that the model was trained with"
+        )
+    plans = {head: Plan.from_dict(fields) for head, fields in dict(saved.get("plans", {})).items()}
+    return Checkpoint(base, tokenizer, scorer.config, heads, plans)
+
+
+def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
+    """Write a folder that `transformers` loads; nothing is left half-written under its name."""
+    from safetensors.torch import save_file
+
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = checkpoint.base.base_model_prefix
+    state = {f"{prefix}.{k}": v for k, v in checkpoint.base.state_dict().items()}
+    if "score" in checkpoint.heads:
+        state |= {f"classifier.{k}": v for k, v in checkpoint.heads["score"].classifier.state_dict().items()}  # type: ignore[union-attr]
+    if "span" in checkpoint.heads:
+        state |= checkpoint.heads["span"].state_dict()
+    config = checkpoint.config
+    config.architectures = [_architecture(checkpoint)]
+    config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
+    config.dtype = next(iter(state.values())).dtype
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        save_file({k: v.contiguous() for k, v in state.items()}, temporary / "model.safetensors", metadata={"format": "pt"})
+        config.save_pretrained(temporary)
+        checkpoint.tokenizer.save_pretrained(temporary)
+        target.mkdir(exist_ok=True)
+        for file in sorted(temporary.iterdir()):
+            os.replace(file, target / file.name)
+    except OSError as error:
+        raise PlaitError(f"the checkpoint must be written whole, but {target} could not be: {error.strerror}; free some space") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def fingerprint(base: nn.Module) -> str:
+    """Hash of an encoder's weights, in the dtype that they have now (32 hexadecimal digits)."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(base.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(memoryview(tensor.detach().cpu().contiguous().view(torch.uint8).numpy()))  # type: ignore[arg-type]
+    return digest.hexdigest()[:32]
+
+
+def fingerprint_tokenizer(tokenizer: Any) -> str:
+    """Hash of everything that a fast tokenizer does to a text (32 hexadecimal digits)."""
+    return hashlib.sha256(str(tokenizer.backend_tokenizer.to_str()).encode()).hexdigest()[:32]
+
+
+def _architecture(checkpoint: Checkpoint) -> str:
+    kind = "ForQuestionAnswering" if list(checkpoint.heads) == ["span"] else "ForSequenceClassification"
+    return type(checkpoint.base).__name__.removesuffix("Model") + (kind if checkpoint.heads else "Model")
+
+
+def _try(name: str, load: Any) -> Any:
+    try:
+        return load()
+    except PlaitError:
+        raise
+    except Exception as error:  # whatever transformers, safetensors and the hub raise for a bad folder
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PlaitError(
+            f"the checkpoint must be a folder or hub id that transformers can load, but {name!r} is not ({reason}); "
+            "check the path and that the files are whole"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Missing and unexpected heads are decided here, so transformers' own report of them is kept back."""
+    log = transformers.utils.logging
+    before, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(before)
+        if bars:
+            log.enable_progress_bar()
+
+
+def head_plans(heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan]) -> dict[str, Plan]:
+    """The plan of every head: the given one, else the saved one, else the full pair model.
+
+    One plan given for all heads is read from the passage by the span head, whatever its reader says.
+    """
+    from plait.plan import FULL
+
+    given: dict[str, Plan] = {}
+    if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
+        plan = dict(part.split(":", 1) for part in plan.split(";") if ":" in part)
+        plan = {key.strip(): value for key, value in plan.items()}
+    if isinstance(plan, (str, Plan)):
+        one = Plan.parse(plan) if isinstance(plan, str) else plan
+        given = {head: _for_head(head, one) for head in heads}
+    elif plan is not None:
+        for head, value in plan.items():
+            if head not in HEADS:
+                raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {head!r}")
+            given[head] = _for_head(head, Plan.parse(value) if isinstance(value, str) else value)
+    return {head: given.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
+
+
+def _for_head(head: str, plan: Plan) -> Plan:
+    from dataclasses import replace
+
+    if head == "span" and plan.reader == plan.roles[0] and len(plan.roles) > 1:
+        return replace(plan, reader=plan.roles[1])
+    return plan

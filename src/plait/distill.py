@@ -1,0 +1,44 @@
+"""Losses: against labels and against a teacher. A teacher's logits belong to the same tokens in the same order, padding left out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plait.layout import Layout
+
+
+def span_logits(logits: Tensor, layout: Layout, allowed: Tensor) -> Tensor:
+    """Start and end logits [T, 2] -> [2 * G, M], minus infinity where no answer can be."""
+    padded = layout.pad(logits.float().masked_fill(~allowed[:, None], float("-inf")))  # [G, M, 2]
+    padded = padded.masked_fill(~layout.mask[..., None], float("-inf"))
+    return padded.permute(2, 0, 1).flatten(0, 1)  # [2 * G, M]
+
+
+def span_loss(logits: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Mean cross entropy of start and end: logits of `span_logits`, token numbers int64 [G] each."""
+    return F.cross_entropy(logits, torch.cat([first, last]))
+
+
+def span_distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(teacher || student) of start and end distributions (DeFormer section 3.2; T=2 there), mean over rows.
+
+    Zero exactly when the two agree. Both are logits of `span_logits`, [2 * G, M].
+    """
+    there = torch.isfinite(teacher)
+    log_student = (student / temperature).log_softmax(-1).masked_fill(~there, 0)
+    log_teacher = (teacher / temperature).log_softmax(-1).masked_fill(~there, 0)
+    divergence = (log_teacher.exp().masked_fill(~there, 0) * (log_teacher - log_student)).sum(-1)
+    return temperature**2 * divergence.mean()
+
+
+def listwise_loss(scores: Tensor) -> Tensor:
+    """Cross entropy of the first candidate among all of its list: scores [Q, C]."""
+    return F.cross_entropy(scores.float(), torch.zeros(len(scores), dtype=torch.int64, device=scores.device))
+
+
+def listwise_distillation(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(teacher || student) of the distributions over a list's candidates: scores [Q, C] each. Zero when they agree."""
+    log_teacher = teacher.float().log_softmax(-1)
+    return (log_teacher.exp() * (log_teacher - student.float().log_softmax(-1))).sum(-1).mean()

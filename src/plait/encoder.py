@@ -1,0 +1,166 @@
+"""The executor: a plan's own layers and its joined layers. The thesis of the project on one page.
+
+The same functions train, index and serve; there is no second implementation for inference, and no mask stands in
+for the split: what a plan forbids is never computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from plait.attention import KeyValue, Source, attend
+from plait.cost import reads_states
+from plait.families.family import Family
+from plait.layout import Layout
+from plait.plan import Plan
+from plait.text import Tokens
+
+
+@dataclass(frozen=True)
+class States:
+    """What segments of one role know by themselves: tensors by name (`states.4` [T, H], see Plan.needs), packed by layout."""
+
+    layout: Layout
+    tensors: Mapping[str, Tensor]
+
+
+Answer = Literal["first", "all", "whole"]
+
+
+class Encoder:
+    """Runs a family's layers as plans say. Holds no weights."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.layers = family.shape.layers
+        self._scale = family.shape.head_size**-0.5
+
+    def own(self, tokens: Tokens, names: Sequence[str]) -> States:
+        """Compute the named tensors of segments, each from its own tokens alone.
+
+        Args:
+            tokens: a packed batch of segments, all of one role.
+            names: what is wanted, e.g. `plan.needs(role, layers)`.
+        """
+        wanted = {name: _parse(name) for name in names}
+        deepest = max(source for _, _, source in wanted.values())
+        layout = tokens.layout
+        x = self.family.embed(tokens.ids, tokens.types, tokens.positions)  # [T, H]
+        if torch.is_autocast_enabled(x.device.type):  # else the residual stream would stay in float32, at twice the traffic
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        tensors: dict[str, Tensor] = {}
+        for layer in range(deepest + 1):
+            for name, (kind, reading, source) in wanted.items():
+                if source == layer:
+                    tensors[name] = x if kind == "states" else self._projected(kind, reading, x, layout)
+            if layer < deepest:
+                x = self._layer(layer, x, layout, [self.family.key_value(layer, x, layout)])
+        return States(layout, tensors)
+
+    def join(
+        self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer = "first"
+    ) -> tuple[Tensor, Layout]:
+        """Run the layers from `plan.join` on and return the reader's last states.
+
+        Args:
+            plan: who reads whom.
+            states: for every role, segments with the tensors that `plan.needs(role, layers)` names.
+            examples: int64 [B, roles]; which segment of each role an example is made of. Segments may be shared.
+            answer: compute the last layer for the `first` token of the reader only, for `all` of its tokens, or (joint)
+                for the `whole` example, for heads that share one pass.
+
+        Returns:
+            States [T, H] and their layout of B groups: one token each for `first`.
+        """
+        if plan.join == self.layers:
+            reader = states[plan.reader]
+            layout, tokens = reader.layout.select(examples[:, plan.roles.index(plan.reader)])
+            return _answer(reader.tensors[f"states.{plan.join}"][tokens], layout, answer)
+        if plan.mode == "joint":
+            return self._joint(plan, states, examples, answer)
+        return self._reading(plan, states, examples, answer)
+
+    def _joint(
+        self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer
+    ) -> tuple[Tensor, Layout]:
+        """All segments of an example read one another."""
+        name = f"states.{plan.join}"
+        parts, layouts = [], []
+        for column, role in enumerate(plan.roles):
+            layout, tokens = states[role].layout.select(examples[:, column])
+            parts.append(states[role].tensors[name][tokens])
+            layouts.append(layout)
+        whole, source = Layout.concat(layouts)
+        x = torch.cat(parts)[source]  # [T, H]
+        for layer in range(plan.join, self.layers if answer == "whole" else self.layers - 1):
+            x = self._layer(layer, x, whole, [self.family.key_value(layer, x, whole)])
+        if answer == "whole":
+            return x, whole
+        position = plan.roles.index(plan.reader)
+        reader = layouts[position]
+        begin = whole.starts + sum((part.lengths_tensor for part in layouts[:position]), torch.zeros_like(whole.starts))
+        if answer == "first":
+            reader, tokens = reader.only_first(), begin
+        else:
+            tokens = begin.repeat_interleave(reader.lengths_tensor) + reader.within[: reader.used]
+            tokens = torch.cat([tokens, tokens.new_zeros(reader.tokens - reader.used)])
+        readable = self.family.key_value(self.layers - 1, x, whole)
+        return self._layer(self.layers - 1, x[tokens], reader, [readable]), reader
+
+    def _reading(
+        self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer
+    ) -> tuple[Tensor, Layout]:
+        """The reader reads itself and the others, who do not read it (`oneway`, `frozen`)."""
+        layout, tokens = states[plan.reader].layout.select(examples[:, plan.roles.index(plan.reader)])
+        x = states[plan.reader].tensors[f"states.{plan.join}"][tokens]  # [T, H]
+        for layer in range(plan.join, self.layers):
+            sources: list[Source] = [self.family.key_value(layer, x, layout)]
+            if layer == self.layers - 1:
+                x, layout = _answer(x, layout, answer)
+            for role in plan.others():
+                groups = examples[:, plan.roles.index(role)]
+                sources.append(self._source(plan, layer, states[role], groups, layout.longest))
+            x = self._layer(layer, x, layout, sources)
+        return x, layout
+
+    def _source(self, plan: Plan, layer: int, states: States, groups: Tensor, queries: int) -> Source:
+        layout, tokens = states.layout, None
+        if len(groups) != len(layout.lengths) or not torch.equal(groups, torch.arange(len(groups), device=groups.device)):
+            layout, tokens = layout.select(groups)
+        if plan.states == "kv":
+            size = (-1, self.family.shape.heads, self.family.shape.head_size)
+            kept = (states.tensors[f"{kind}.{layer}@{plan.source(layer)}"] for kind in ("key", "value"))
+            key, value = (_take(x, tokens).view(size) for x in kept)
+            return KeyValue(layout, key, value)
+        x = _take(states.tensors[f"states.{plan.source(layer)}"], tokens)
+        if reads_states(self.family.shape, queries):
+            return self.family.hidden(layer, x, layout)
+        return self.family.key_value(layer, x, layout)
+
+    def _layer(self, layer: int, x: Tensor, layout: Layout, sources: Sequence[Source]) -> Tensor:
+        context = attend(self.family.query(layer, x), layout, sources, self._scale)
+        return self.family.merge(layer, x, context)
+
+    def _projected(self, kind: str, layer: int, x: Tensor, layout: Layout) -> Tensor:
+        readable = self.family.key_value(layer, x, layout)
+        return (readable.key if kind == "key" else readable.value).flatten(1)  # [T, H]
+
+
+def _parse(name: str) -> tuple[str, int, int]:
+    """`key.5@4` -> kind, the layer that reads, the layer whose input states are read; see Plan.needs."""
+    kind, _, numbers = name.partition(".")
+    layer, _, source = numbers.partition("@")
+    return kind, int(layer), int(source or layer)
+
+
+def _answer(x: Tensor, layout: Layout, answer: Answer) -> tuple[Tensor, Layout]:
+    return (x[layout.starts], layout.only_first()) if answer == "first" else (x, layout)
+
+
+def _take(x: Tensor, tokens: Tensor | None) -> Tensor:
+    return x if tokens is None else x[tokens]

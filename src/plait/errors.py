@@ -1,0 +1,9 @@
+"""The one exception that a user is meant to read: it states the rule, the value and the fix in one sentence."""
+
+
+class PlaitError(ValueError):
+    """Bad input of any kind. The message is a whole sentence; commands print it without a traceback."""
+
+
+class TruncationWarning(UserWarning):
+    """A text was longer than the model reads; the message says how many tokens were cut from which texts."""

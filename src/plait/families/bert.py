@@ -1,0 +1,70 @@
+"""BERT, RoBERTa, XLM-RoBERTa, CamemBERT and ELECTRA: one adapter, for they differ in two places of the embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from plait.attention import Hidden, KeyValue
+from plait.cost import Shape
+from plait.errors import PlaitError
+from plait.layout import Layout
+
+
+class Bert:
+    """Adapter of encoders built from BERT's layers (post-norm, learned absolute positions)."""
+
+    def __init__(self, base: PreTrainedModel) -> None:
+        config: Any = base.config
+        if config.is_decoder or getattr(config, "add_cross_attention", False):
+            raise PlaitError("the checkpoint must be an encoder, but its config says is_decoder; set is_decoder=false")
+        self._embeddings: Any = base.embeddings
+        self._project: Any = getattr(base, "embeddings_project", None)  # ELECTRA, where embeddings are narrower
+        self._layers: Any = base.encoder.layer
+        padding = getattr(self._embeddings, "padding_idx", None)  # RoBERTa counts positions from padding_idx + 1
+        self._first_position = 0 if padding is None else int(padding) + 1
+        self.shape = Shape(
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            feedforward=config.intermediate_size,
+            embedding=getattr(config, "embedding_size", config.hidden_size),
+            positions=config.max_position_embeddings - self._first_position,
+            types=config.type_vocab_size,
+        )
+
+    def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
+        """ids, types, positions int64 [T] -> [T, H]."""
+        x = self._embeddings(ids[None], types[None], (positions + self._first_position)[None])[0]
+        return x if self._project is None else self._project(x)  # type: ignore[no-any-return]
+
+    def query(self, layer: int, x: Tensor) -> Tensor:
+        """[T, H] -> [T, A, D]."""
+        return self._split(self._layers[layer].attention.self.query(x))
+
+    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
+        """[T, H] -> keys and values [T, A, D]."""
+        attention = self._layers[layer].attention.self
+        return KeyValue(layout, self._split(attention.key(x)), self._split(attention.value(x)))
+
+    def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
+        """States [T, H] with the layer's key and value projections."""
+        attention = self._layers[layer].attention.self
+        heads = (self.shape.heads, self.shape.head_size)
+        key, value = attention.key, attention.value
+        return Hidden(
+            layout, x,
+            key.weight.to(x.dtype).view(*heads, -1), key.bias.to(x.dtype).view(heads),
+            value.weight.to(x.dtype).view(*heads, -1), value.bias.to(x.dtype).view(heads),
+        )  # fmt: skip
+
+    def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
+        """States [T, H] and context [T, A, D] -> [T, H]."""
+        block = self._layers[layer]
+        x = block.attention.output(context.flatten(1), x)
+        return block.output(block.intermediate(x), x)  # type: ignore[no-any-return]
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(-1, self.shape.heads, self.shape.head_size)  # [T, A, D]

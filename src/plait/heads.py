@@ -1,0 +1,84 @@
+"""What turns states into scores, classes and spans: the checkpoint's own heads, fed by what the plan says they read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plait.layout import Layout
+
+HEADS = ("score", "span")
+"""`score`: sequence classification, read from the reader's first token. `span`: question answering, from all its tokens."""
+
+
+class Score(nn.Module):
+    """A `...ForSequenceClassification` head: [B, H] -> logits [B, labels]."""
+
+    def __init__(self, pooler: nn.Module | None, dropout: nn.Module | None, classifier: nn.Module) -> None:
+        super().__init__()
+        self.pooler, self.dropout, self.classifier = pooler, dropout, classifier
+
+    def forward(self, first: Tensor) -> Tensor:
+        """First tokens' last states [B, H] -> logits [B, labels], in the dtype of the states."""
+        x = first[:, None]  # transformers' heads take [B, tokens, H] and read token 0
+        if self.pooler is None:
+            return self.classifier(x)  # type: ignore[no-any-return]
+        x = self.pooler(x)
+        return self.classifier(x if self.dropout is None else self.dropout(x))  # type: ignore[no-any-return]
+
+
+class Span(nn.Module):
+    """A `...ForQuestionAnswering` head: [T, H] -> start and end logits [T, 2]."""
+
+    def __init__(self, outputs: nn.Module) -> None:
+        super().__init__()
+        self.qa_outputs = outputs
+
+    def forward(self, states: Tensor) -> Tensor:
+        """The reader's last states [T, H] -> logits [T, 2]."""
+        return self.qa_outputs(states)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class SpanAnswer:
+    """The best span of one example: token numbers within its reader segment, inclusive, and its score (a logit sum)."""
+
+    first: int
+    last: int
+    score: float
+
+
+def best_spans(logits: Tensor, layout: Layout, allowed: Tensor, longest: int = 30) -> list[SpanAnswer]:
+    """The highest start + end for every group.
+
+    Args:
+        logits: [T, 2].
+        layout: groups of the reader's tokens.
+        allowed: bool [T]; False for special tokens, which are never part of an answer.
+        longest: most tokens an answer may have (DeFormer, BERT's SQuAD decoding: 30).
+    """
+    logits = logits.float().masked_fill(~allowed[:, None], float("-inf"))
+    padded = layout.pad(logits).masked_fill(~layout.mask[..., None], float("-inf"))  # [G, M, 2]
+    start, end = padded[..., 0], padded[..., 1]
+    length = start.shape[1]
+    scores = start[:, :, None] + end[:, None, :]  # [G, M, M]
+    band = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu().tril(longest - 1)
+    scores = scores.masked_fill(~band, float("-inf")).flatten(1)
+    best, place = scores.max(1)
+    rows: Sequence[tuple[float, int]] = list(zip(best.tolist(), place.tolist(), strict=True))
+    return [SpanAnswer(place // length, place % length, value) for value, place in rows]
+
+
+def score_head(model: Any) -> Score:
+    """The head of a `...ForSequenceClassification` model, with its pooler where it has one."""
+    pooler = getattr(getattr(model, model.base_model_prefix), "pooler", None)
+    return Score(pooler, getattr(model, "dropout", None), model.classifier)
+
+
+def span_head(model: Any) -> Span:
+    """The head of a `...ForQuestionAnswering` model."""
+    return Span(model.qa_outputs)

@@ -1,0 +1,130 @@
+"""Where tokens are: the integers of a packed batch.
+
+Dimension key of the whole project, used in trailing comments wherever a shape changes:
+
+    T tokens of a packed batch      G groups (tokens of one group read one another)
+    B examples                      M longest group, the padded length
+    H hidden size                   A attention heads        D size of a head
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Layout:
+    """Groups of tokens side by side without padding: group g holds tokens starts[g] ... starts[g] + lengths[g] - 1.
+
+    Args:
+        lengths: tokens of each group, at least 1 each.
+        multiple: the packed length is rounded up to a multiple of this. Tokens past the last group belong to nobody;
+            they exist because on a CPU every new matrix shape costs a compilation.
+        device: where index tensors live.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, multiple: int = 1, device: torch.device | str = "cpu") -> None:
+        self.lengths = list(lengths)
+        self.multiple = multiple
+        self.device = torch.device(device)
+        self.used = sum(self.lengths)
+        self.tokens = -(-self.used // multiple) * multiple
+        longest = max(self.lengths, default=0)
+        self.longest = -(-longest // min(multiple, 32)) * min(multiple, 32)
+        self.uniform = self.tokens == self.used == self.longest * len(self.lengths)
+
+    @cached_property
+    def lengths_tensor(self) -> Tensor:
+        """int64 [G]."""
+        return torch.tensor(self.lengths, device=self.device)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """First token of each group, int64 [G]."""
+        return torch.cumsum(self.lengths_tensor, 0) - self.lengths_tensor
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """True where the padded form holds a token, bool [G, M]."""
+        return torch.arange(self.longest, device=self.device) < self.lengths_tensor[:, None]
+
+    @cached_property
+    def _padded(self) -> Tensor:
+        """Token that stands at each place of the padded form (the group's last one where there is none), int64 [G * M]."""
+        place = torch.arange(self.longest, device=self.device).minimum(self.lengths_tensor[:, None] - 1)
+        return (self.starts[:, None] + place).flatten()
+
+    @cached_property
+    def _packed(self) -> Tensor:
+        """Place in the padded form of each token (0 for tokens of nobody), int64 [T]."""
+        places = self.mask.flatten().nonzero().flatten()
+        return torch.cat([places, places.new_zeros(self.tokens - self.used)])
+
+    @cached_property
+    def within(self) -> Tensor:
+        """Number of each token within its group, counted from 0 (0 for tokens of nobody), int64 [T]."""
+        return self._packed % self.longest
+
+    def pad(self, x: Tensor) -> Tensor:
+        """[T, ...] -> [G, M, ...]; what stands in padding is arbitrary but finite, and must not reach a loss."""
+        if not self.uniform:
+            x = _Move.apply(x, self._padded, self._packed, None)  # type: ignore[no-untyped-call]
+        return x.reshape(len(self.lengths), self.longest, *x.shape[1:])  # [G, M, ...]
+
+    def pack(self, x: Tensor) -> Tensor:
+        """[G, M, ...] -> [T, ...], the inverse of `pad`."""
+        x = x.flatten(0, 1)
+        if self.uniform:
+            return x
+        return _Move.apply(x, self._packed, self._padded, self.mask.flatten())  # type: ignore[no-any-return, no-untyped-call]
+
+    def select(self, groups: Tensor) -> tuple[Layout, Tensor]:
+        """The layout of `groups` (int64 [B], repetitions allowed) and the token that each of its tokens copies, int64 [T]."""
+        chosen = Layout(self.lengths_tensor[groups].tolist(), multiple=self.multiple, device=self.device)
+        first = self.starts[groups].repeat_interleave(chosen.lengths_tensor)
+        first = torch.cat([first, first.new_zeros(chosen.tokens - chosen.used)])
+        return chosen, first + chosen.within
+
+    @staticmethod
+    def concat(layouts: Sequence[Layout]) -> tuple[Layout, Tensor]:
+        """Group g of the result is group g of every layout, one after the other.
+
+        Returns:
+            The layout, and for each of its tokens the token's number in `torch.cat` of the packed parts, int64 [T].
+        """
+        first = layouts[0]
+        lengths = [sum(group) for group in zip(*(part.lengths for part in layouts), strict=True)]
+        whole = Layout(lengths, multiple=first.multiple, device=first.device)
+        source = torch.zeros(whole.tokens, dtype=torch.int64, device=first.device)
+        place, base = whole.starts, 0
+        for part in layouts:
+            target = place.repeat_interleave(part.lengths_tensor) + part.within[: part.used]
+            source[target] = torch.arange(base, base + part.used, device=first.device)
+            place = place + part.lengths_tensor
+            base += part.tokens
+        return whole, source
+
+    def only_first(self) -> Layout:
+        """The layout of one token a group: what is left when only a group's first token is computed."""
+        return Layout([1] * len(self.lengths), device=self.device)
+
+
+class _Move(torch.autograd.Function):
+    """Rows `there` of x; the gradient moves back by `back`. A gather both ways: PyTorch's own backward is a slow scatter."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
+        ctx.save_for_backward(back, real)
+        return x.index_select(0, there)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        back, real = ctx.saved_tensors
+        gradient = gradient.index_select(0, back)
+        if real is not None:
+            gradient.masked_fill_(~real.view(-1, *[1] * (gradient.dim() - 1)), 0)
+        return gradient, None, None, None

@@ -1,0 +1,380 @@
+"""Plait: a pair model whose known side can be computed once. Names and return shapes as in sentence-transformers' CrossEncoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plait import checkpoint
+from plait.checkpoint import Checkpoint
+from plait.encoder import Answer, Encoder, States
+from plait.errors import PlaitError, TruncationWarning
+from plait.families import adapter
+from plait.heads import Score, Span, best_spans
+from plait.layout import Layout
+from plait.plan import Plan
+from plait.text import Segment, Text, Tokens
+
+CACHE_TOKENS = 4096
+"""Tokens joined at once: batches that stay in a core's cache are faster than large ones."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One known text: its states, and the characters that its tokens stand for.
+
+    Attributes:
+        states: tensors by name, each [tokens, H]; see `Plan.needs`.
+        offsets: int32 [tokens, 2], characters of the text; (0, 0) for special tokens.
+        cut: tokens that the model could not read.
+    """
+
+    states: dict[str, Tensor]
+    offsets: NDArray[np.int32]
+    cut: int
+
+
+@dataclass(frozen=True)
+class SpanFound:
+    """An answer: characters [start, end) of the text it stands in, and its score (start + end logit)."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+class Plait(nn.Module):
+    """A `transformers` encoder with its heads, run as plans say.
+
+    Args:
+        parts: what a checkpoint holds; see `from_pretrained`.
+    """
+
+    def __init__(self, parts: Checkpoint) -> None:
+        super().__init__()
+        self.base: nn.Module = parts.base
+        self.heads = nn.ModuleDict(parts.heads)
+        self.plans: dict[str, Plan] = parts.plans
+        self.tokenizer = parts.tokenizer
+        self.config = parts.config
+        self.encoder = Encoder(adapter(parts.base))
+        shape = self.encoder.family.shape
+        for plan in self.plans.values():
+            plan.check(shape.layers)
+        roles = next(iter(self.plans.values()), Plan()).roles
+        self.text = Text(parts.tokenizer, roles, positions=shape.positions, types=shape.types)
+        self.fingerprint = {
+            "model": checkpoint.fingerprint(parts.base),
+            "tokenizer": checkpoint.fingerprint_tokenizer(parts.tokenizer),
+        }
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model_name_or_path: str | os.PathLike[str],
+        *,
+        plan: str | Plan | Mapping[str, str | Plan] | None = None,
+        dtype: torch.dtype | str = "float32",
+        device: str | torch.device = "cpu",
+        new_heads: Sequence[str] = (),
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> Plait:
+        """Load a checkpoint of `transformers` and give it a plan.
+
+        Args:
+            model_name_or_path: a local folder or a hub id.
+            plan: one plan for all heads, or one for each head by name (`score`, `span`), as values or in text form
+                (`"score: join=4,mode=oneway; span: join=3"`). Default: the plans the checkpoint was saved with, else
+                the full pair model.
+            dtype: of weights and states; scores are float32 always.
+            device: where to run.
+            new_heads: heads to start at random, for training.
+            revision, local_files_only, token: as in `transformers`.
+
+        Raises:
+            PlaitError: the checkpoint cannot be read, its family is unknown, or the plan does not fit it.
+        """
+        parts = checkpoint.load(
+            model_name_or_path, new_heads=new_heads, revision=revision, local_files_only=local_files_only, token=token
+        )
+        parts.plans = checkpoint.head_plans(list(parts.heads), plan, parts.plans)
+        model = cls(parts)
+        return model.to(device=device, dtype=_dtype(dtype)).eval()
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write an ordinary checkpoint of `transformers` whose config also holds the plans."""
+        heads = dict(self.heads.items())
+        checkpoint.save(Checkpoint(self.base, self.tokenizer, self.config, heads, self.plans), Path(save_directory))
+
+    @property
+    def layers(self) -> int:
+        """Layers of the encoder."""
+        return self.encoder.layers
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def plan(self, head: str) -> Plan:
+        """The plan of a head; PlaitError if the checkpoint has no such head."""
+        if head not in self.plans:
+            kinds = {"score": "sequence-classification", "span": "question-answering"}
+            raise PlaitError(
+                f"this needs a checkpoint with a {kinds[head]} head, but its heads are: {', '.join(self.plans) or 'none'}; "
+                "load one that has it, or train one"
+            )
+        return self.plans[head]
+
+    def needs(self, role: str, heads: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Names of the tensors of `role` that the given heads (default: all) read."""
+        plans = [self.plan(head) for head in heads] if heads is not None else list(self.plans.values())
+        return tuple(sorted({name for plan in plans for name in plan.needs(role, self.layers)}))
+
+    # What training, indexing and serving share
+
+    def tokens(self, segments: Sequence[Segment], *, multiple: int = 1) -> Tokens:
+        """Pack segments of one role."""
+        return Tokens.pack(segments, multiple=multiple, device=self.device)
+
+    def own(self, segments: Sequence[Segment], names: Sequence[str], *, multiple: int = 1) -> States:
+        """The named states of segments of one role, each computed from its own text alone."""
+        return self.encoder.own(self.tokens(segments, multiple=multiple), names)
+
+    def logits(self, head: str, states: Mapping[str, States], examples: Tensor) -> tuple[Tensor, Layout]:
+        """A head's logits: float32 [B, labels] of a `score`, [T, 2] of a `span`, with their layout."""
+        answer: Answer = "first" if head == "score" else "all"
+        x, layout = self.encoder.join(self.plan(head), states, examples, answer)
+        return self.heads[head](x).float(), layout
+
+    # Pairs: texts in, numbers out
+
+    def predict(
+        self,
+        inputs: Sequence[Sequence[str]] | tuple[str, ...],
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        activation_fn: Callable[[Tensor], Tensor] | None = None,
+        apply_softmax: bool = False,
+    ) -> NDArray[np.float32]:
+        """Score pairs (or as many texts an example as the plan has roles).
+
+        Args:
+            inputs: examples, each one text a role in the plan's order; or a single example.
+            batch_size: examples joined at once.
+            show_progress_bar: show one on standard error; default: for more than 1,000 examples.
+            activation_fn: applied to the logits; default: sigmoid for one label, nothing for several.
+            apply_softmax: softmax over several labels.
+
+        Returns:
+            float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
+        """
+        single = bool(inputs) and isinstance(inputs[0], str)
+        rows = [tuple(inputs)] if single else [tuple(row) for row in inputs]  # type: ignore[arg-type]
+        plan = self.plan("score")
+        for number, row in enumerate(rows):
+            if len(row) != len(plan.roles):
+                raise PlaitError(
+                    f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but example {number} has {len(row)}"
+                )
+        logits = torch.cat([part for _, part in self._score(rows, batch_size, show_progress_bar)] or [torch.zeros(0, 1)])
+        if activation_fn is None:
+            activation_fn = torch.nn.Sigmoid() if logits.shape[1] == 1 else torch.nn.Identity()
+        scores = activation_fn(logits)
+        if apply_softmax and logits.shape[1] > 1:
+            scores = scores.softmax(-1)
+        values: NDArray[np.float32] = scores.squeeze(-1).numpy() if logits.shape[1] == 1 else scores.numpy()
+        return values[0] if single else values  # type: ignore[no-any-return]
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        activation_fn: Callable[[Tensor], Tensor] | None = None,
+    ) -> list[dict[str, object]]:
+        """Order documents by their score for one query: dicts of `corpus_id`, `score` and, if asked, `text`."""
+        require_top_k(top_k)
+        if self._labels() != 1:
+            raise PlaitError(
+                f"rank needs a checkpoint with one label, but this one has {self._labels()}; use predict and choose a class"
+            )
+        scores = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, activation_fn)
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        found: list[dict[str, object]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
+        if return_documents:
+            for row, i in zip(found, order, strict=True):
+                row["text"] = documents[i]
+        return found
+
+    def encode(
+        self,
+        role: str,
+        texts: Sequence[str],
+        names: Sequence[str] | None = None,
+        batch_tokens: int = CACHE_TOKENS,
+    ) -> list[Encoded]:
+        """The states of known texts of one role, in the order given.
+
+        Args:
+            role: one of the plan's roles.
+            texts: each must have a character that is not blank.
+            names: which tensors; default: all that the heads of this model read.
+            batch_tokens: tokens computed at once.
+        """
+        names = self.needs(role) if names is None else names
+        segments = self.segments(role, texts)
+        results: list[Encoded | None] = [None] * len(segments)
+        multiple = 64 if len(segments) > 8 else 1
+        with torch.inference_mode():
+            for batch in batches(segments, batch_tokens):
+                states = self.own([segments[i] for i in batch], names, multiple=multiple)
+                for i, start, length in zip(batch, states.layout.starts.tolist(), states.layout.lengths, strict=True):
+                    kept = {name: x[start : start + length].cpu().clone() for name, x in states.tensors.items()}
+                    results[i] = Encoded(kept, np.array(segments[i].offsets, np.int32), segments[i].cut)
+        return [r for r in results if r is not None]
+
+    def segments(self, role: str, texts: Sequence[str]) -> list[Segment]:
+        """Tokenize; an empty text is refused, a text that is too long is cut and a TruncationWarning says so."""
+        for number, text in enumerate(texts):
+            if not isinstance(text, str) or not text.strip():
+                raise PlaitError(f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}")
+        segments = self.text.segments(role, texts)
+        cut = [s.cut for s in segments if s.cut]
+        if cut:
+            warnings.warn(
+                f"{len(cut)} of {len(texts)} {role} texts are longer than the {self.text.room(role)} tokens this model reads; "
+                f"{sum(cut)} tokens at their ends were left out",
+                TruncationWarning,
+                stacklevel=3,
+            )
+        return segments
+
+    def spans(self, states: Mapping[str, States], examples: Tensor, known: Sequence[tuple[str, NDArray[np.int32]]]) -> list[SpanFound]:
+        """The best span of every example; `known` gives each example's text and token offsets."""
+        logits, layout = self.logits("span", states, examples)
+        words = np.concatenate([offsets[:, 1] > offsets[:, 0] for _, offsets in known])
+        allowed = torch.zeros(layout.tokens, dtype=torch.bool)
+        allowed[: layout.used] = torch.from_numpy(words)
+        found = best_spans(logits, layout, allowed.to(logits.device))
+        answers = []
+        for (text, offsets), span in zip(known, found, strict=True):
+            start, end = int(offsets[span.first, 0]), int(offsets[span.last, 1])
+            answers.append(SpanFound(text[start:end], start, end, span.score))
+        return answers
+
+    def _score(
+        self, rows: Sequence[tuple[str, ...]], batch_size: int, show_progress_bar: bool | None
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Logits float32 [b, labels] in the order of rows. A text that recurs in a batch is computed once."""
+        from tqdm.auto import tqdm
+
+        plan = self.plan("score")
+        bar = tqdm(total=len(rows), desc="pairs", unit="pair", disable=not (len(rows) > 1000 if show_progress_bar is None else show_progress_bar))
+        with torch.inference_mode(), bar:
+            for begin in range(0, len(rows), batch_size):
+                batch = rows[begin : begin + batch_size]
+                states, examples = self._states(plan, batch)
+                logits, _ = self.logits("score", states, examples)
+                bar.update(len(batch))
+                yield list(range(begin, begin + len(batch))), logits.cpu()
+
+    def _states(self, plan: Plan, rows: Sequence[tuple[str, ...]]) -> tuple[dict[str, States], Tensor]:
+        if plan.positions == "continue":
+            return self._continued(plan, rows)
+        states, columns = {}, []
+        for column, role in enumerate(plan.roles):
+            unique = {text: i for i, text in enumerate(dict.fromkeys(row[column] for row in rows))}
+            states[role] = self.own(self.segments(role, list(unique)), plan.needs(role, self.layers))
+            columns.append([unique[row[column]] for row in rows])
+        return states, torch.tensor(columns, device=self.device).T
+
+    def _continued(self, plan: Plan, rows: Sequence[tuple[str, ...]]) -> tuple[dict[str, States], Tensor]:
+        """The ordinary pair model: positions run on, so that a segment belongs to one example, and all share one room."""
+        columns = [self.segments(role, [row[c] for row in rows]) for c, role in enumerate(plan.roles)]
+        columns = _fit(columns, self.text.positions)
+        first = np.zeros(len(rows), int)
+        states = {}
+        for role, segments in zip(plan.roles, columns, strict=True):
+            tokens = Tokens.pack(segments, first_positions=first.tolist(), device=self.device)
+            states[role] = self.encoder.own(tokens, plan.needs(role, self.layers))
+            first = first + np.array([len(s.ids) for s in segments])
+        return states, torch.arange(len(rows), device=self.device)[:, None].expand(-1, len(plan.roles))
+
+    def _labels(self) -> int:
+        self.plan("score")
+        return int(self.config.num_labels)
+
+
+def batches(segments: Sequence[Segment], tokens: int) -> Iterator[list[int]]:
+    """Numbers of segments of like length, longest first, in batches of at most `tokens` tokens (or one segment)."""
+    batch: list[int] = []
+    for i in sorted(range(len(segments)), key=lambda i: -len(segments[i].ids)):
+        if batch and len(segments[batch[0]].ids) * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def require_top_k(top_k: int | None) -> None:
+    """Refuse a top_k below 1."""
+    if top_k is not None and top_k < 1:
+        raise PlaitError(f"top_k must be 1 or more, but is {top_k}; leave it out to get all")
+
+
+def _fit(columns: list[list[Segment]], positions: int) -> list[list[Segment]]:
+    """Cut the longest segments (before their last special token) until every example has at most `positions` tokens."""
+    fitted, cut_examples, cut_tokens = [list(column) for column in columns], 0, 0
+    for number in range(len(columns[0])):
+        excess = sum(len(c[number].ids) for c in fitted) - positions
+        cut_examples, cut_tokens = cut_examples + (excess > 0), cut_tokens + max(excess, 0)
+        while excess > 0:
+            longest = max(range(len(fitted)), key=lambda c: len(fitted[c][number].ids))
+            segment = fitted[longest][number]
+            others = sorted(len(c[number].ids) for c in fitted)[-2:]
+            take = min(excess, max(1, others[-1] - others[0])) if len(others) > 1 else excess
+            keep = len(segment.ids) - take - 1
+            fitted[longest][number] = dataclasses.replace(
+                segment,
+                ids=segment.ids[:keep] + segment.ids[-1:],
+                offsets=segment.offsets[:keep] + segment.offsets[-1:],
+                cut=segment.cut + take,
+            )
+            excess -= take
+    if cut_examples:
+        warnings.warn(
+            f"{cut_examples} of {len(columns[0])} pairs are longer than the {positions} tokens this model reads; "
+            f"{cut_tokens} tokens of their longer texts were left out",
+            TruncationWarning,
+            stacklevel=5,
+        )
+    return fitted
+
+
+def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in named:
+        raise PlaitError(f"dtype must be one of {', '.join(named)}, but is {dtype!r}")
+    return named[dtype]
+
+
+__all__ = ["Encoded", "Plait", "Score", "Span", "SpanFound"]

@@ -1,0 +1,123 @@
+"""Texts to tokens: ids, types, positions and the characters that each token stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from plait.errors import PlaitError
+from plait.layout import Layout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One text as its role reads it.
+
+    Attributes:
+        ids: token ids, special tokens included.
+        offsets: for each token, first and one-past-last character of the text; (0, 0) for special tokens.
+        type: token type of all its tokens.
+        cut: tokens that did not fit and were left out.
+    """
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    type: int
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A packed batch of segments: ids, types, positions int64 [T]."""
+
+    ids: Tensor
+    types: Tensor
+    positions: Tensor
+    layout: Layout
+
+    @staticmethod
+    def pack(
+        segments: Sequence[Segment],
+        *,
+        first_positions: Sequence[int] | None = None,
+        multiple: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> Tokens:
+        """Put segments side by side; segment i counts its positions from first_positions[i], or from 0."""
+        layout = Layout([len(s.ids) for s in segments], multiple=multiple, device=device)
+        nobody = layout.tokens - layout.used
+        ids = [i for s in segments for i in s.ids] + [segments[0].ids[0]] * nobody
+        types = [t for s in segments for t in [s.type] * len(s.ids)] + [0] * nobody
+        positions = layout.within
+        if first_positions is not None:
+            offset = torch.tensor(list(first_positions), device=device).repeat_interleave(layout.lengths_tensor)
+            positions = positions + torch.cat([offset, offset.new_zeros(nobody)])
+        return Tokens(torch.tensor(ids, device=device), torch.tensor(types, device=device), positions, layout)
+
+
+class Text:
+    """How a tokenizer's pair encoding falls apart into segments.
+
+    The first role is framed as the tokenizer frames a single text (`[CLS] a [SEP]`); every other role gets what the pair
+    encoding adds after that (`b [SEP]`, or `</s> b </s>`), so that the segments of a pair, one after the other, are
+    exactly the tokenizer's own pair.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, roles: Sequence[str], *, positions: int, types: int) -> None:
+        if not tokenizer.is_fast:
+            raise PlaitError(
+                f"the tokenizer must be a fast one, which knows character offsets, but is {type(tokenizer).__name__}; "
+                "convert it with transformers.convert_slow_tokenizer"
+            )
+        self.tokenizer: Any = tokenizer
+        self.roles = tuple(roles)
+        self.positions = positions
+        single, pair = self.tokenizer("a"), self.tokenizer("a", "b")
+        lead, trail = _frame(single.sequence_ids(), 0)
+        skip = len(single["input_ids"])
+        rest = pair["input_ids"][skip:]
+        before, after = _frame(pair.sequence_ids()[skip:], 1)
+        self._frames = [(single["input_ids"][:lead], single["input_ids"][len(single["input_ids"]) - trail :])]
+        self._frames += [(rest[:before], rest[len(rest) - after :])] * (len(self.roles) - 1)
+        type_ids = pair.get("token_type_ids") or [0] * len(pair["input_ids"])
+        self._types = [type_ids[0]] + [min(type_ids[-1], types - 1)] * (len(self.roles) - 1)
+
+    def room(self, role: str) -> int:
+        """Tokens of a text of `role` that the model can place, its special tokens excluded."""
+        before, after = self._frames[self.roles.index(role)]
+        return self.positions - len(before) - len(after)
+
+    def segments(self, role: str, texts: Sequence[str], room: int | None = None) -> list[Segment]:
+        """Tokenize texts of one role; a text longer than `room` tokens (default: all the model reads) is cut at its end."""
+        if not texts:
+            return []
+        index = self.roles.index(role)
+        before, after = self._frames[index]
+        room = self.room(role) if room is None else room
+        encoded = self.tokenizer(
+            list(texts), add_special_tokens=False, return_offsets_mapping=True, return_token_type_ids=False,
+            return_attention_mask=False, verbose=False,
+        )  # fmt: skip
+        nothing = [(0, 0)]
+        return [
+            Segment(
+                ids=[*before, *ids[:room], *after],
+                offsets=[*nothing * len(before), *offsets[:room], *nothing * len(after)],
+                type=self._types[index],
+                cut=max(0, len(ids) - room),
+            )
+            for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        ]
+
+
+def _frame(sequence_ids: list[int | None], sequence: int) -> tuple[int, int]:
+    """How many special tokens stand before and after the tokens of one sequence."""
+    inside = [i for i, s in enumerate(sequence_ids) if s == sequence]
+    return inside[0], len(sequence_ids) - 1 - inside[-1]

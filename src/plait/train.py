@@ -1,0 +1,286 @@
+"""Training, on the Hugging Face Trainer: the full pair model (the teacher), and the split model by distillation."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments
+
+from plait.data import read_squad
+from plait.distill import listwise_distillation, listwise_loss, span_distillation, span_logits, span_loss
+from plait.encoder import States
+from plait.errors import PlaitError
+from plait.layout import Layout
+from plait.lessons import Lesson, lessons
+from plait.model import Plait
+from plait.plan import Plan
+
+FULL = Plan()
+"""The teacher's plan: full attention over the student's own tokens and positions (DeFormer section 3.2)."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run; the keys of a config file.
+
+    Attributes:
+        model: checkpoint to start from: a folder, a hub id, or `package:NAME/FOLDER` inside an installed package.
+        data: a SQuAD file, relative to the working directory.
+        output: folder for checkpoints and, at the end, `output/final`.
+        score, span: plans of the two heads.
+        teacher: checkpoint of the full model to learn from; empty for labels only.
+        full: share of the steps that train the full plan beside the heads' own, so that join=0 keeps working.
+        epochs, learning_rate, warmup, weight_decay, seed: as usual; warmup is a share of the steps.
+        passages: passages a batch; every one comes with up to four of its questions.
+        questions: use only the first so many questions of the data (after shuffling articles by seed); 0 for all.
+        negatives: wrong passages scored for each question under the full plan, on average.
+        temperature, distillation: of the KL to the teacher's spans, and its weight; labels weigh 1.
+        dropout: of hidden states.
+        bfloat16: run matrix products in bfloat16 (weights stay float32).
+        freeze_embeddings: leave the token table as it is, so that models made from one encoder can share it.
+        save_steps: steps between checkpoints to resume from.
+    """
+
+    model: str
+    data: str
+    output: str
+    score: str = "join=0"
+    span: str = "join=0"
+    teacher: str = ""
+    full: float = 0.0
+    epochs: float = 1.0
+    learning_rate: float = 1e-4
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    seed: int = 0
+    passages: int = 8
+    questions: int = 0
+    negatives: float = 0.4
+    temperature: float = 2.0
+    distillation: float = 1.0
+    dropout: float = 0.0
+    bfloat16: bool = True
+    freeze_embeddings: bool = True
+    save_steps: int = 500
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> TrainConfig:
+        """Read a TOML file; unknown and missing keys are refused."""
+        try:
+            fields = tomllib.loads(Path(path).read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PlaitError(f"a training config must be a TOML file, but {path} is not readable as one ({error})") from None
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        for key in fields:
+            if key not in known:
+                raise PlaitError(f"a training config has the keys {', '.join(known)}, but {path} has {key!r}; remove it")
+        for key in ("model", "data", "output"):
+            if key not in fields:
+                raise PlaitError(f"a training config must have the key {key!r}, but {path} has not; add it")
+        return cls(**fields)
+
+
+def resolve(name: str) -> str:
+    """A folder or hub id; `package:NAME/FOLDER` is looked up in an installed package."""
+    if not name.startswith("package:"):
+        return name
+    package, _, folder = name.removeprefix("package:").partition("/")
+    try:
+        return str(importlib.resources.files(package) / folder)
+    except ModuleNotFoundError:
+        raise PlaitError(f"{name} needs the package {package!r}, which is not installed; pip install {package}") from None
+
+
+class Course(nn.Module):
+    """A model with its teacher: a lesson in, a loss out."""
+
+    def __init__(self, model: Plait, teacher: Plait | None, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.course = model, config
+        self._teacher = [teacher]  # in a list, so that its weights are not this module's
+        self.steps = 0
+
+    def forward(self, lesson: Lesson) -> dict[str, Tensor]:
+        """The weighted sum of all losses of one batch, as `{"loss": scalar}`."""
+        config = self.course
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.steps)
+        self.steps += 1
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=config.bfloat16):
+            return {"loss": self._loss(lesson, generator)}
+
+    def _loss(self, lesson: Lesson, generator: torch.Generator) -> Tensor:
+        model, config = self.model, self.course
+        device = model.device
+        right = torch.tensor([c[0] for c in lesson.candidates], device=device)
+        pairs = torch.stack([torch.arange(len(right), device=device), right], 1)
+        first, last = torch.tensor(lesson.answers, device=device).T
+        teacher = self._teacher[0]
+        with torch.no_grad():
+            taught = None if teacher is None else _full(teacher, own(teacher, lesson, [FULL]), pairs)
+        losses: list[Tensor] = []
+        split = [plan for plan in (model.plans["score"], model.plans["span"]) if plan.join > 0]
+        full = not split or torch.rand((), generator=generator).item() < config.full
+        states = own(model, lesson, [*split, *([FULL] if full else [])])
+        allowed = _allowed(lesson, right, states["passage"].layout)
+
+        def learn_spans(logits: Tensor, layout: Layout) -> None:
+            spans = span_logits(logits, layout, allowed)
+            losses.append(span_loss(spans, first, last))
+            if taught is not None:
+                target = span_logits(taught.span, taught.layout, allowed)
+                losses.append(config.distillation * span_distillation(spans, target, config.temperature))
+
+        if split:
+            learn_spans(*model.logits("span", states, pairs))
+            width = min(len(c) for c in lesson.candidates)
+            lists = torch.tensor([c[:width] for c in lesson.candidates], device=device)
+            rows = torch.stack([pairs[:, :1].expand_as(lists), lists], 2).flatten(0, 1)
+            scores, _ = model.logits("score", states, rows)
+            losses.append(listwise_loss(scores.view(lists.shape)))
+        if full:
+            chosen, wrong = _wrong(lesson, config.negatives, generator)
+            examples = torch.cat([pairs, torch.stack([chosen, wrong], 1).to(device)])
+            out = _full(model, states, examples, spans=len(pairs))
+            learn_spans(out.span, out.layout)
+            if len(chosen):
+                lists = torch.stack([out.score[chosen.to(device)], out.score[len(pairs) :]], 1)
+                losses.append(listwise_loss(lists.squeeze(-1)))
+        return torch.stack(losses).sum()
+
+
+@dataclass(frozen=True)
+class _Full:
+    """One pass of the full plan: scores [B, labels] of all examples, span logits [T, 2] of the first ones."""
+
+    score: Tensor
+    span: Tensor
+    layout: Layout
+
+
+def own(model: Plait, lesson: Lesson, plans: list[Plan]) -> dict[str, States]:
+    """A lesson's segments, each computed once, with all that the plans read."""
+    return {
+        role: model.own(
+            segments, sorted({name for plan in plans for name in plan.needs(role, model.layers)}), multiple=256
+        )
+        for role, segments in (("query", lesson.queries), ("passage", lesson.passages))
+    }
+
+
+def _full(model: Plait, states: dict[str, States], examples: Tensor, spans: int | None = None) -> _Full:
+    x, whole = model.encoder.join(FULL, states, examples, "whole")
+    spans = len(examples) if spans is None else spans
+    passages, _ = states["passage"].layout.select(examples[:spans, 1])
+    queries = states["query"].layout.lengths_tensor[examples[:spans, 0]]
+    tokens = (whole.starts[:spans] + queries).repeat_interleave(passages.lengths_tensor)
+    tokens = torch.cat([tokens + passages.within[: passages.used], tokens.new_zeros(passages.tokens - passages.used)])
+    return _Full(model.heads["score"](x[whole.starts]).float(), model.heads["span"](x[tokens]).float(), passages)
+
+
+def _allowed(lesson: Lesson, right: Tensor, layout: Layout) -> Tensor:
+    """Tokens of the right passages that can be part of an answer, bool [T] in the order of the pairs."""
+    words = [b > a for segment in lesson.passages for a, b in segment.offsets]
+    words += [False] * (layout.tokens - layout.used)
+    _, tokens = layout.select(right)
+    return torch.tensor(words, device=right.device)[tokens]
+
+
+def _wrong(lesson: Lesson, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Queries and a wrong passage each: `share` of them per query on average, int64 [N] twice."""
+    chosen, wrong = [], []
+    for number, candidates in enumerate(lesson.candidates):
+        if len(candidates) > 1 and torch.rand((), generator=generator).item() < share:
+            pick = int(torch.randint(1, len(candidates), (), generator=generator))
+            chosen.append(number)
+            wrong.append(candidates[pick])
+    return torch.tensor(chosen, dtype=torch.int64), torch.tensor(wrong, dtype=torch.int64)
+
+
+class _Lessons(Dataset[Lesson]):
+    def __init__(self, items: list[Lesson]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Lesson:
+        return self.items[index]
+
+
+class _Trainer(Trainer):
+    """Checkpoints in Plait's own form, which `transformers` also loads."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        self.model.model.save_pretrained(output_dir or self.args.output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        saved = Plait.from_pretrained(resume_from_checkpoint)
+        self.model.model.load_state_dict(saved.state_dict())
+        self.model.steps = int(resume_from_checkpoint.rpartition("-")[2])
+
+
+def train(config: TrainConfig, *, resume: bool = False) -> Path:
+    """Run a training and return the folder of the finished checkpoint.
+
+    Args:
+        config: what to do.
+        resume: go on from the last checkpoint in `config.output`, if there is one; the result is that of an
+            undisturbed run.
+
+    Raises:
+        PlaitError: the data or a checkpoint cannot be read, or a plan does not fit.
+    """
+    torch.manual_seed(config.seed)
+    plans = {"score": config.score, "span": config.span}
+    model = Plait.from_pretrained(resolve(config.model), plan=plans, new_heads=("score", "span"))
+    _set_dropout(model, config.dropout)
+    if config.freeze_embeddings:
+        model.base.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator,union-attr]
+    dtype = torch.bfloat16 if config.bfloat16 else torch.float32
+    teacher = Plait.from_pretrained(config.teacher, plan="join=0", dtype=dtype) if config.teacher else None
+    questions = read_squad(config.data)
+    if config.questions:
+        questions = questions[: config.questions]
+    items = lessons(questions, model.text, passages=config.passages, seed=config.seed)
+    if not items:
+        raise PlaitError(f"training needs at least one question with an answer, but {config.data} has none; check the file")
+    steps = max(1, round(len(items) * config.epochs))
+    arguments = TrainingArguments(
+        output_dir=config.output, max_steps=steps, per_device_train_batch_size=1, seed=config.seed,
+        learning_rate=config.learning_rate, warmup_steps=round(steps * config.warmup), weight_decay=config.weight_decay,
+        lr_scheduler_type="linear", max_grad_norm=1.0, logging_steps=20, save_steps=config.save_steps, save_total_limit=2,
+        report_to=[], remove_unused_columns=False, dataloader_pin_memory=False, optim="adamw_torch_fused",
+    )  # fmt: skip
+    trainer = _Trainer(
+        model=Course(model, teacher, config), args=arguments, train_dataset=_Lessons(items),
+        data_collator=lambda batch: {"lesson": batch[0]},
+    )  # fmt: skip
+    model.train()
+    trainer.train(resume_from_checkpoint=_last(config.output) if resume else None)
+    model.eval()
+    final = Path(config.output) / "final"
+    model.save_pretrained(final)
+    return final
+
+
+def _last(output: str) -> str | None:
+    found = sorted(Path(output).glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    return str(found[-1]) if found else None
+
+
+def _set_dropout(model: nn.Module, rate: float) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+
+
+__all__ = ["Course", "TrainConfig", "field", "train"]
