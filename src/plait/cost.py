@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from plait.plan import Plan
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
-SCALE_BYTES = {"int8": 4}
+SCALE_BYTES = {"int8": 2}
 """Bytes a codec adds for each token and tensor."""
 
 

@@ -21,6 +21,10 @@ from plait.plan import Plan
 from plait.text import Tokens
 
 
+CACHE_TOKENS = 4096
+"""Tokens computed at once: batches that stay in a core's cache are faster than large ones."""
+
+
 @dataclass(frozen=True)
 class States:
     """What segments of one role know by themselves: tensors by name (`states.4` [T, H], see Plan.needs), packed by layout."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from plait.errors import PlaitError
 from plait.layout import Layout
+from plait.plan import FULL, Plan
 
 HEADS = ("score", "span")
 """`score`: sequence classification, read from the reader's first token. `span`: question answering, from all its tokens."""
@@ -52,6 +54,16 @@ class SpanAnswer:
     score: float
 
 
+@dataclass(frozen=True)
+class SpanFound:
+    """An answer: characters [start, end) of the text it stands in, and its score (start + end logit)."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
 def best_spans(logits: Tensor, layout: Layout, allowed: Tensor, longest: int = 30) -> list[SpanAnswer]:
     """The highest start + end for every group.
 
@@ -82,3 +94,29 @@ def score_head(model: Any) -> Score:
 def span_head(model: Any) -> Span:
     """The head of a `...ForQuestionAnswering` model."""
     return Span(model.qa_outputs)
+
+
+def head_plans(heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan]) -> dict[str, Plan]:
+    """The plan of every head: the given one, else the saved one, else the full pair model.
+
+    One plan given for all heads is read from the passage by the span head, whatever its reader says.
+    """
+    given: dict[str, Plan] = {}
+    if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
+        plan = dict(part.split(":", 1) for part in plan.split(";") if ":" in part)
+        plan = {key.strip(): value for key, value in plan.items()}
+    if isinstance(plan, (str, Plan)):
+        one = Plan.parse(plan) if isinstance(plan, str) else plan
+        given = {head: _for_head(head, one) for head in heads}
+    elif plan is not None:
+        for head, value in plan.items():
+            if head not in HEADS:
+                raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {head!r}")
+            given[head] = _for_head(head, Plan.parse(value) if isinstance(value, str) else value)
+    return {head: given.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
+
+
+def _for_head(head: str, plan: Plan) -> Plan:
+    if head == "span" and plan.reader == plan.roles[0] and len(plan.roles) > 1:
+        return replace(plan, reader=plan.roles[1])
+    return plan

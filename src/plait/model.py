@@ -16,17 +16,14 @@ from torch import Tensor, nn
 
 from plait import checkpoint
 from plait.checkpoint import Checkpoint
-from plait.encoder import Answer, Encoder, States
+from plait.encoder import CACHE_TOKENS, Answer, Encoder, States
 from plait.errors import PlaitError, TruncationWarning
 from plait.families import adapter
-from plait.heads import Score, Span, best_spans
+from plait.heads import SpanFound, best_spans, head_plans
+from plait.known import Known
 from plait.layout import Layout
 from plait.plan import Plan
 from plait.text import Segment, Text, Tokens
-
-CACHE_TOKENS = 4096
-"""Tokens joined at once: batches that stay in a core's cache are faster than large ones."""
-
 
 @dataclass(frozen=True)
 class Encoded:
@@ -41,16 +38,6 @@ class Encoded:
     states: dict[str, Tensor]
     offsets: NDArray[np.int32]
     cut: int
-
-
-@dataclass(frozen=True)
-class SpanFound:
-    """An answer: characters [start, end) of the text it stands in, and its score (start + end logit)."""
-
-    text: str
-    start: int
-    end: int
-    score: float
 
 
 class Plait(nn.Module):
@@ -109,7 +96,7 @@ class Plait(nn.Module):
         parts = checkpoint.load(
             model_name_or_path, new_heads=new_heads, revision=revision, local_files_only=local_files_only, token=token
         )
-        parts.plans = checkpoint.head_plans(list(parts.heads), plan, parts.plans)
+        parts.plans = head_plans(list(parts.heads), plan, parts.plans)
         model = cls(parts)
         return model.to(device=device, dtype=_dtype(dtype)).eval()
 
@@ -249,6 +236,15 @@ class Plait(nn.Module):
                     results[i] = Encoded(kept, np.array(segments[i].offsets, np.int32), segments[i].cut)
         return [r for r in results if r is not None]
 
+    def read(self, text: str, *, passage_tokens: int = 384, overlap: int = 64) -> Known:
+        """Compute a text once, to ask it many questions: `known = model.read(text)`, then `known.ask(question)`.
+
+        Args:
+            text: of any length; it is cut into overlapping passages of `passage_tokens` tokens.
+            passage_tokens, overlap: longest passage, and tokens that neighbours share.
+        """
+        return Known(self, text, passage_tokens=passage_tokens, overlap=overlap)
+
     def segments(self, role: str, texts: Sequence[str]) -> list[Segment]:
         """Tokenize; an empty text is refused, a text that is too long is cut and a TruncationWarning says so."""
         for number, text in enumerate(texts):
@@ -368,6 +364,12 @@ def _fit(columns: list[list[Segment]], positions: int) -> list[list[Segment]]:
     return fitted
 
 
+def fast_dtype() -> str:
+    """`bfloat16` where this machine's processor computes it faster than float32, else `float32`."""
+    fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
 def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if isinstance(dtype, torch.dtype):
@@ -375,6 +377,3 @@ def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     if dtype not in named:
         raise PlaitError(f"dtype must be one of {', '.join(named)}, but is {dtype!r}")
     return named[dtype]
-
-
-__all__ = ["Encoded", "Plait", "Score", "Span", "SpanFound"]

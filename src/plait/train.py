@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 import os
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +86,6 @@ class TrainConfig:
             if key not in fields:
                 raise PlaitError(f"a training config must have the key {key!r}, but {path} has not; add it")
         return cls(**fields)
-
-
-def resolve(name: str) -> str:
-    """A folder or hub id; `package:NAME/FOLDER` is looked up in an installed package."""
-    if not name.startswith("package:"):
-        return name
-    package, _, folder = name.removeprefix("package:").partition("/")
-    try:
-        return str(importlib.resources.files(package) / folder)
-    except ModuleNotFoundError:
-        raise PlaitError(f"{name} needs the package {package!r}, which is not installed; pip install {package}") from None
 
 
 class Course(nn.Module):
@@ -241,7 +229,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     torch.manual_seed(config.seed)
     plans = {"score": config.score, "span": config.span}
-    model = Plait.from_pretrained(resolve(config.model), plan=plans, new_heads=("score", "span"))
+    model = Plait.from_pretrained(config.model, plan=plans, new_heads=("score", "span"))
     _set_dropout(model, config.dropout)
     if config.freeze_embeddings:
         model.base.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator,union-attr]
@@ -282,5 +270,3 @@ def _set_dropout(model: nn.Module, rate: float) -> None:
         if isinstance(module, nn.Dropout):
             module.p = rate
 
-
-__all__ = ["Course", "TrainConfig", "field", "train"]

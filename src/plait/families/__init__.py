@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from plait.cost import Shape
 from plait.errors import PlaitError
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ def adapter(base: PreTrainedModel) -> Family:
     from plait.families.bert import Bert
 
     return Bert(base)
+
+
+def shape(config: Any) -> Shape:
+    """The sizes of the encoder that a `transformers` config describes; no weights are needed."""
+    check_model_type(str(config.model_type))
+    from plait.families import bert
+
+    return bert.shape(config)
 
 
 def check_model_type(model_type: str) -> None:

@@ -13,6 +13,24 @@ from plait.errors import PlaitError
 from plait.layout import Layout
 
 
+COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+"""Families whose first position is the one after the padding token's number."""
+
+
+def shape(config: Any) -> Shape:
+    """The sizes that a config states."""
+    skipped = config.pad_token_id + 1 if config.model_type in COUNTS_FROM_PADDING else 0
+    return Shape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        feedforward=config.intermediate_size,
+        embedding=getattr(config, "embedding_size", config.hidden_size),
+        positions=config.max_position_embeddings - skipped,
+        types=config.type_vocab_size,
+    )
+
+
 class Bert:
     """Adapter of encoders built from BERT's layers (post-norm, learned absolute positions)."""
 
@@ -23,17 +41,8 @@ class Bert:
         self._embeddings: Any = base.embeddings
         self._project: Any = getattr(base, "embeddings_project", None)  # ELECTRA, where embeddings are narrower
         self._layers: Any = base.encoder.layer
-        padding = getattr(self._embeddings, "padding_idx", None)  # RoBERTa counts positions from padding_idx + 1
-        self._first_position = 0 if padding is None else int(padding) + 1
-        self.shape = Shape(
-            layers=config.num_hidden_layers,
-            hidden=config.hidden_size,
-            heads=config.num_attention_heads,
-            feedforward=config.intermediate_size,
-            embedding=getattr(config, "embedding_size", config.hidden_size),
-            positions=config.max_position_embeddings - self._first_position,
-            types=config.type_vocab_size,
-        )
+        self.shape = shape(config)
+        self._first_position = config.max_position_embeddings - self.shape.positions
 
     def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """ids, types, positions int64 [T] -> [T, H]."""

@@ -1,0 +1,382 @@
+"""The commands. Thin: they read arguments, call the library and print; every bad input is one sentence on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from plait.errors import PlaitError, TruncationWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from plait.index import Answers, Found, Ranking
+    from plait.model import Plait
+
+app = typer.Typer(
+    help="Pair models whose known side is computed once, stored, and joined late.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+
+BUNDLED = "bundled:minilm-squad"
+Model = Annotated[str, typer.Option("--model", help="Checkpoint: a folder, a hub id, or the one that is bundled.")]
+PlanOption = Annotated[
+    str | None,
+    typer.Option("--plan", help="join=4,mode=oneway; or for each head: 'score: join=4,mode=oneway; span: join=3'."),
+]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where the processor computes it fast.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Candidates = Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")]
+First = Annotated[str, typer.Option("--first-stage", help="bm25, vector, or all passages.")]
+StorePath = Annotated[Path, typer.Argument(help="The folder that `plait index` made.")]
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="Checkpoint: a folder, a hub id, or the one that is bundled.")] = BUNDLED,
+    plan: Annotated[str, typer.Option(help="e.g. join=4,mode=oneway")] = "join=4,mode=oneway",
+    lengths: Annotated[str, typer.Option(help="Tokens of each role.")] = "query=16,passage=154",
+    passages: Annotated[int, typer.Option(help="Passages that one query is read with.")] = 100,
+    codec: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "int8",
+    json_: Json = False,
+) -> None:
+    """Say who reads whom, what is stored, and what it costs, without loading weights."""
+    from plait.explain import explain
+
+    facts = explain(model, plan, lengths, passages, codec)
+    if json_:
+        return _json(facts)
+    out.print(f"[bold]{facts['plan']}[/] on {facts['model']} ({facts['layers']} layers of {facts['hidden']})")
+    table = Table("layers", *facts["roles"], box=None, header_style="dim")
+    for row in facts["reads"]:
+        table.add_row(row["layers"], *row["cells"])
+    out.print(table)
+    for role, names in facts["stored"].items():
+        out.print(f"stored of {role}: {', '.join(names) or 'nothing'}")
+    out.print(
+        f"{facts['bytes_per_token']:,} bytes a token, {facts['bytes_per_example']:,} an example with {codec} "
+        f"({', '.join(f'{r} {n}' for r, n in facts['lengths'].items())} tokens)"
+    )
+    gflops = {key: facts[key] / 1e9 for key in ("offline", "online", "full")}
+    out.print(
+        f"GFLOP: {gflops['offline']:.2f} once for each passage; {gflops['online']:.2f} online for a query with "
+        f"{passages} passages; {gflops['full']:.2f} by the full pair model: {facts['gain']:.1f} times fewer"
+    )
+
+
+@app.command()
+def index(
+    documents: Annotated[Path, typer.Argument(help=".jsonl, .csv, .tsv, .parquet, .txt, a SQuAD .json, or a folder.")],
+    store: Annotated[Path, typer.Option(help="Folder to make, or to go on with.")],
+    model: Model = BUNDLED,
+    plan: PlanOption = None,
+    codec: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "int8",
+    passage_tokens: Annotated[int, typer.Option(help="Longest passage.")] = 384,
+    overlap: Annotated[int, typer.Option(help="Tokens that neighbouring passages share.")] = 64,
+    vectors: Annotated[str, typer.Option(help="none, or pooled: keep vectors for --first-stage vector.")] = "none",
+    dtype: Dtype = "auto",
+    text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+) -> None:
+    """Compute and store a corpus. A build that was stopped goes on where it was; unchanged documents are skipped."""
+    from plait.data import read_documents
+    from plait.index import Index
+
+    texts = read_documents(documents, text_column=text_column, id_column=id_column)
+    if (store / "plait.json").exists():
+        target = Index.open(store)
+        _same(store, target.settings.model, model, plan, {h: str(p) for h, p in target.model.plans.items()})
+    else:
+        loaded = _load(model, plan, dtype)
+        target = Index.create(
+            store, loaded, name=model, codec=codec, passage_tokens=passage_tokens, overlap=overlap, vectors=vectors  # type: ignore[arg-type]
+        )
+    _add(target, texts)
+
+
+@app.command()
+def add(
+    store: StorePath,
+    documents: Annotated[Path, typer.Argument(help="As for index.")],
+    text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+) -> None:
+    """Add documents; those whose content changed are replaced, unchanged ones skipped."""
+    from plait.data import read_documents
+    from plait.index import Index
+
+    _add(Index.open(store), read_documents(documents, text_column=text_column, id_column=id_column))
+
+
+@app.command()
+def delete(store: StorePath, ids: Annotated[list[str], typer.Argument(help="Documents.")]) -> None:
+    """Remove documents by id."""
+    from plait.store import Store
+
+    out.print(f"{Store.open(store).delete(ids)} passages of {len(ids)} documents deleted")
+
+
+@app.command()
+def rank(
+    store: StorePath,
+    query: Annotated[str, typer.Argument()],
+    top_k: Annotated[int, typer.Option(help="Passages to print.")] = 10,
+    candidates: Candidates = 100,
+    first_stage: First = "bm25",
+    json_: Json = False,
+) -> None:
+    """Rank stored passages for a query."""
+    from plait.index import Index
+
+    found = Index.open(store).rank(query, top_k, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
+    if json_:
+        return _json({"hits": [vars(hit) for hit in found.hits], **_about(found)})
+    for number, hit in enumerate(found.hits, 1):
+        out.print(f"[bold]{number:>3}[/]  {hit.score:7.3f}  [cyan]{_plain(hit.id)}[/]  {_plain(_shorten(hit.text))}")
+    _say(found)
+
+
+@app.command()
+def ask(
+    store: Annotated[Path | None, typer.Argument(help="The folder that `plait index` made; or use --text.")] = None,
+    question: Annotated[str | None, typer.Argument()] = None,
+    text: Annotated[Path | None, typer.Option(help="Ask this one text instead of a store, at a prompt.")] = None,
+    top_k: Annotated[int, typer.Option(help="Answers to print.")] = 1,
+    read: Annotated[int, typer.Option(help="Passages that the span head reads.")] = 3,
+    candidates: Candidates = 100,
+    first_stage: First = "bm25",
+    model: Model = BUNDLED,
+    plan: PlanOption = None,
+    dtype: Dtype = "auto",
+    json_: Json = False,
+) -> None:
+    """Answer a question from a store, or many questions about one text."""
+    if text is not None:
+        if store is not None and question is None:
+            question = str(store)
+        return _ask_text(text, question, _load(model, plan, dtype), json_)
+    if store is None or question is None:
+        raise PlaitError('ask needs a store and a question, or --text FILE; e.g. plait ask my.plait "who wrote it?"')
+    from plait.index import Index
+
+    found = Index.open(store).ask(question, top_k, read=read, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
+    if json_:
+        answers = [{**vars(a), "hit": vars(a.hit)} for a in found.answers]
+        return _json({"answers": answers, **_about(found.ranking)})
+    _show(found)
+    _say(found.ranking)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="Checkpoint: a folder, a hub id, or bundled:minilm-squad.")],
+    pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs.")],
+    plan: PlanOption = None,
+    dtype: Dtype = "auto",
+    batch_size: Annotated[int, typer.Option(help="Pairs joined at once.")] = 32,
+) -> None:
+    """Score text pairs: one JSON line a pair, in the order of the file."""
+    from plait.data import read_pairs
+
+    rows = list(read_pairs(pairs))
+    loaded = _load(model, plan, dtype)
+    labels = dict(loaded.config.id2label)
+    for row, score in zip(rows, loaded.predict(rows, batch_size), strict=True):
+        result: dict[str, Any] = {"texts": list(row)}
+        if score.ndim == 0:
+            result["score"] = float(score)
+        else:
+            result |= {"label": labels[int(score.argmax())], "scores": {labels[i]: float(s) for i, s in enumerate(score)}}
+        print(json.dumps(result, ensure_ascii=False))
+
+
+@app.command()
+def stats(store: StorePath, json_: Json = False) -> None:
+    """Count documents, passages, tokens and bytes."""
+    import dataclasses
+
+    from plait.index import read_settings
+    from plait.store import Store
+
+    opened, settings = Store.open(store), read_settings(store)
+    facts: dict[str, Any] = {**dataclasses.asdict(opened.stats()), **dataclasses.asdict(settings), "codec": opened.codec.name}
+    facts["tensors"] = {name: width for name, width in opened.fingerprint.tensors}
+    if json_:
+        return _json(facts)
+    for key, value in facts.items():
+        out.print(f"{key.replace('_', ' '):>20}  {value:,}" if isinstance(value, int) else f"{key.replace('_', ' '):>20}  {value}")
+
+
+@app.command()
+def verify(store: StorePath) -> None:
+    """Compare every stored passage with its checksum; exit code 1 if one is damaged."""
+    from plait.store import Store
+
+    opened = Store.open(store)
+    damages = opened.verify()
+    for damage in damages:
+        err.print(f"{_plain(damage.id)}: {_plain(damage.reason)}")
+    if damages:
+        raise PlaitError(f"{len(damages)} of {len(opened)} passages are damaged; delete their documents and add them again")
+    out.print(f"{len(opened)} passages are whole")
+
+
+@app.command()
+def compact(store: StorePath) -> None:
+    """Merge small files and drop deleted passages and old versions."""
+    from plait.store import Store
+
+    opened = Store.open(store)
+    before = opened.stats().disk_bytes
+    opened.compact()
+    out.print(f"{before / 1e6:.1f} MB before, {opened.stats().disk_bytes / 1e6:.1f} MB now")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file; see configs/.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Train a full pair model, or a split one by distillation, as a config file says."""
+    from plait.train import TrainConfig
+    from plait.train import train as run
+
+    out.print(f"saved to {run(TrainConfig.read(config), resume=resume)}")
+
+
+@app.command()
+def demo(
+    passages: Annotated[int, typer.Option(help="Passages of the bundled corpus to use; 0 for all 2,067.")] = 0,
+    store: Annotated[Path | None, typer.Option(help="Keep the store here (default: a temporary folder).")] = None,
+) -> None:
+    """Index the bundled corpus, ask it questions, and ask the full pair model the same beside it."""
+    from plait.demo import run
+
+    run(passages, store)
+
+
+def main() -> None:
+    """The `plait` command: errors are one sentence and exit code 1."""
+    warnings.showwarning = _note
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        app()
+    except PlaitError as error:
+        err.print(f"plait: {_plain(str(error))}", style="red", highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _load(model: str, plan: str | None, dtype: str) -> Plait:
+    from plait.model import Plait, fast_dtype
+
+    return Plait.from_pretrained(model, plan=plan, dtype=fast_dtype() if dtype == "auto" else dtype)
+
+
+def _same(store: Path, had: str, model: str, plan: str | None, plans: dict[str, str]) -> None:
+    """Refuse to go on with a store under another model or plan than it was begun with."""
+    if model not in (had, BUNDLED):
+        raise PlaitError(f"{store} was begun with the model {had}, but --model is {model}; leave it out or choose another --store")
+    from plait.heads import head_plans
+
+    if plan is not None:
+        asked = {head: str(p) for head, p in head_plans(list(plans), plan, {}).items()}
+        if asked != plans:
+            raise PlaitError(f"{store} was begun with the plans {plans}, but --plan asks for {asked}; leave it out or choose another --store")
+
+
+def _add(index: Any, documents: Iterator[Any]) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("documents, {task.fields[rows]} passages"), TimeElapsedColumn())
+    with Progress(*columns, console=err) as progress:
+        found = list(progress.track(documents, description="reading", update_period=0.5)) if False else list(documents)
+        task = progress.add_task("indexing", total=len(found), rows=0)
+        done = index.add(found, progress=lambda n, rows: progress.update(task, completed=n, rows=rows))
+    out.print(
+        f"{done.documents} documents stored as {done.passages} passages of {done.tokens} tokens"
+        + (f", {done.unchanged} were there already" if done.unchanged else "")
+    )
+
+
+def _ask_text(path: Path, question: str | None, model: Plait, json_: bool) -> None:
+    from plait.data import read_documents
+
+    known = model.read("\n\n".join(document.text for document in read_documents(path)))
+    if question is None and sys.stdin.isatty():
+        out.print(f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends.", style="dim")
+    while True:
+        asked = question if question is not None else _prompt()
+        if not asked:
+            return
+        answer = known.ask(asked)
+        if json_:
+            print(json.dumps({**vars(answer), "timing": answer.timing.stages}, ensure_ascii=False))
+        else:
+            _marked(answer.sentence, answer.start - answer.sentence_start, answer.end - answer.sentence_start)
+            out.print(f"{1000 * answer.timing.total:.0f} ms", style="dim")
+        if question is not None:
+            return
+
+
+def _prompt() -> str:
+    try:
+        return (out.input("[bold]? [/]") if sys.stdin.isatty() else input()).strip()
+    except EOFError:
+        return ""
+
+
+def _show(found: Answers) -> None:
+    from plait.known import sentence
+
+    if not found.answers:
+        out.print("no passage shares a word with the question")
+    for answer in found.answers:
+        first, last = sentence(answer.hit.text, answer.start, answer.end)
+        _marked(answer.hit.text[first:last], answer.start - first, answer.end - first)
+        out.print(f"    {_plain(answer.hit.id)}, characters {answer.start + answer.hit.start}-{answer.end + answer.hit.start}", style="dim")
+
+
+def _marked(text: str, start: int, end: int) -> None:
+    out.print(f"{_plain(text[:start])}[bold reverse] {_plain(text[start:end])} [/]{_plain(text[end:])}", highlight=False)
+
+
+def _say(found: Ranking) -> None:
+    stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in found.timing.stages.items())
+    out.print(f"{1000 * found.timing.total:.1f} ms: {stages}", style="dim", highlight=False)
+
+
+def _about(found: Ranking) -> dict[str, Any]:
+    return {"seconds": found.timing.stages, "query_tokens_cut": found.query_cut}
+
+
+def _json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _shorten(text: str, width: int = 100) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def _note(message: Warning | str, category: type[Warning], *_: object) -> None:
+    if issubclass(category, TruncationWarning):
+        err.print(f"note: {_plain(str(message))}", style="yellow", highlight=False)
+
+
+__all__ = ["Found", "app", "main"]

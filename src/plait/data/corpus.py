@@ -1,0 +1,64 @@
+"""The shelf's one door: a path of any known kind -> documents; and the corpora that come with Plait."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from plait.data import delimited, jsonl, parquet, plain, squad
+from plait.data.document import Document, Record, documents
+from plait.data.source import kind
+from plait.errors import PlaitError
+
+Reader = Callable[[Path], Iterator[Record]]
+TABLES: dict[str, tuple[Reader, str]] = {
+    ".jsonl": (jsonl.records, "line"),
+    ".ndjson": (jsonl.records, "line"),
+    ".csv": (delimited.records, "line"),
+    ".tsv": (delimited.records, "line"),
+    ".parquet": (parquet.records, "row"),
+}
+WHOLES: dict[str, tuple[Reader, str]] = {
+    ".txt": (plain.records, "file"),
+    ".md": (plain.records, "file"),
+    ".json": (squad.records, "paragraph"),
+}
+BUNDLED = {"squad-dev": "squad-dev.json.xz"}
+
+
+def read_documents(
+    path: str | Path, *, text_column: str | None = None, id_column: str | None = None
+) -> Iterator[Document]:
+    """The documents of a file or directory, one by one and in order; .gz and .xz files are read as what they hold.
+
+    .jsonl: objects with `text` and, if they like, `id` or `_id`; the rest becomes metadata (as BEIR's corpus.jsonl).
+    .csv, .tsv, .parquet: the same by columns. .txt, .md: one document a file. A directory: all its .txt and .md files,
+    also in folders, by their relative paths. .json: SQuAD, a document a paragraph. Where ids are missing, documents are
+    numbered from 1 (in .jsonl by lines). `text_column`, `id_column`: other names for those of tables.
+
+    Raises PlaitError at once for a path that cannot be read, and while reading for the first bad record, by place.
+    """
+    path = Path(path)
+    reader, unit = _reader(path)
+    for option, value in (("text_column", text_column), ("id_column", id_column)):
+        if value is not None and kind(path) not in TABLES:
+            raise PlaitError(f"{option} is for files with columns, but is '{value}' for {path}; leave {option} out")
+    return documents(reader(path), f"{path} {unit}", text_column, id_column)
+
+
+def bundled(name: str) -> Path:
+    """The path of a corpus that comes with Plait, for the same readers: "squad-dev" (SQuAD 1.1 dev, CC BY-SA 4.0)."""
+    if name not in BUNDLED:
+        raise PlaitError(f"a bundled corpus must be one of {', '.join(BUNDLED)}, but is '{name}'; name one of these")
+    return Path(__file__).with_name(BUNDLED[name])
+
+
+def _reader(path: Path) -> tuple[Reader, str]:
+    if path.is_dir():
+        return plain.records, "file"
+    if not path.exists():
+        raise PlaitError(f"{path} must be a file or directory that exists, but does not; check the path")
+    known = TABLES | WHOLES
+    if kind(path) not in known:
+        raise PlaitError(
+            f"documents must be a directory or a file of {', '.join(known)}, but are {path}; convert or rename it"
+        )
+    return known[kind(path)]

@@ -1,0 +1,110 @@
+"""Document: one text with a name; and the one way from a record of named fields to it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from plait.errors import PlaitError
+
+ID_FIELDS = ("id", "_id")
+TEXT_FIELD = "text"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text of a corpus: `id` and `text` are not empty; `metadata` holds whatever else the file said about it."""
+
+    id: str
+    text: str
+    metadata: dict[str, object] = field(default_factory=dict)
+
+
+class Record(NamedTuple):
+    """Named fields as a file holds them: where they stand (line 3), and the id they get if they bring none."""
+
+    where: int
+    default_id: str
+    fields: Mapping[str, object]
+
+
+def documents(
+    records: Iterable[Record], source: str, text_column: str | None, id_column: str | None
+) -> Iterator[Document]:
+    """One document a record; `source` is the file and the unit that `where` counts, like "docs.jsonl line".
+
+    Raises PlaitError for a record without a text or with a wrong id, an id that two records have, and no record at all.
+    """
+    seen: dict[str, int] = {}
+    for where, default_id, fields in records:
+        place = f"{source} {where}"
+        text_name = _name(fields, text_column, (TEXT_FIELD,), place)
+        id_name = _name(fields, id_column, ID_FIELDS, place)
+        if text_name is None:
+            raise PlaitError(
+                f"{place} must have a field '{TEXT_FIELD}', but has {_listed(fields)}; rename one or pass text_column"
+            )
+        text = checked_text(fields[text_name], f"field '{text_name}'", place)
+        identity = default_id if id_name is None else _identity(fields[id_name], f"field '{id_name}'", place)
+        if identity in seen:
+            raise PlaitError(
+                f"an id must name one document, but '{identity}' stands at {source} {seen[identity]} and again at "
+                f"{source} {where}; give each document its own id"
+            )
+        seen[identity] = where
+        yield Document(identity, text, _metadata(fields, (text_name, id_name), place))
+    if not seen:
+        path = source.rsplit(" ", 1)[0]
+        raise PlaitError(f"{path} must hold at least one document, but holds none; fill it or name another path")
+
+
+def checked_text(value: object, what: str, place: str) -> str:
+    """The value, if it is a text that can be read and stored; PlaitError that names `what` and `place` if not."""
+    if not isinstance(value, str):
+        raise PlaitError(f"{place}: {what} must be a text, but is {_kind(value)}; write a string there")
+    if not value or value.isspace():
+        raise PlaitError(f"{place}: {what} must not be empty, but is; write a text there or delete the record")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise PlaitError(
+            f"{place}: {what} must be Unicode text, but character {error.start} is half of a surrogate pair; "
+            "write the whole character"
+        ) from None
+    return value
+
+
+def _name(fields: Mapping[str, object], wanted: str | None, usual: tuple[str, ...], place: str) -> str | None:
+    if wanted is None:
+        return next((name for name in usual if name in fields), None)
+    if wanted not in fields:
+        raise PlaitError(f"{place} must have the column '{wanted}', but has {_listed(fields)}; pass one of these")
+    return wanted
+
+
+def _identity(value: object, what: str, place: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return checked_text("" if value is None else value, what, place)
+
+
+def _metadata(fields: Mapping[str, object], used: tuple[str | None, ...], place: str) -> dict[str, object]:
+    """All other fields; those of a nested object "metadata" (BEIR writes one) stand beside them."""
+    rest = {name: value for name, value in fields.items() if name not in used}
+    nested = rest.get("metadata")
+    if not isinstance(nested, dict):
+        return rest
+    del rest["metadata"]
+    if clash := rest.keys() & nested.keys():
+        raise PlaitError(
+            f"{place}: a field must be said once, but '{min(clash)}' stands beside 'metadata' and in it; delete one"
+        )
+    return rest | nested
+
+
+def _listed(fields: Mapping[str, object]) -> str:
+    return ", ".join(f"'{name}'" for name in fields) or "no field"
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")

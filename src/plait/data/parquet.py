@@ -1,0 +1,39 @@
+"""Parquet tables."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from plait.data.document import Record
+from plait.data.source import OPENERS, opened, raw
+from plait.errors import PlaitError
+
+ROWS_AT_ONCE = 64
+"""Few, since a row may hold a text of many megabytes."""
+
+
+def records(path: Path) -> Iterator[Record]:
+    """One record a row; a row without an id gets its number, from 1."""
+    number = 0
+    for fields in _rows(path):
+        number += 1
+        yield Record(number, str(number), fields)
+
+
+def _rows(path: Path) -> Iterator[dict[str, object]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    with opened(path) as stream:
+        # Parquet is read from its end; a compressed stream cannot go there cheaply.
+        source = pyarrow.BufferReader(raw(path)) if path.suffix.lower() in OPENERS else stream
+        try:
+            with parquet.ParquetFile(source) as table:
+                for batch in table.iter_batches(ROWS_AT_ONCE):
+                    yield from batch.to_pylist()
+        except UnicodeDecodeError as error:
+            raise PlaitError(
+                f"{path} must hold UTF-8 text, but is not ({error.reason}); write the file again"
+            ) from None
+        except (pyarrow.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise PlaitError(f"{path} must be a whole Parquet file, but is not ({reason}); write it again") from None

@@ -1,0 +1,84 @@
+"""What a plan means for a model, as facts to print: who reads whom, what is stored, what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plait.cost import BYTES, Shape, cost
+from plait.errors import PlaitError
+from plait.plan import Plan
+
+
+def explain(model: str, plan: str, lengths: str, passages: int, codec: str) -> dict[str, Any]:
+    """JSON-able facts; see `plait plan`. Reads the model's config only.
+
+    Args:
+        model: folder or hub id.
+        plan: text form.
+        lengths: `query=16,passage=154`, tokens of every role.
+        passages: passages read with one query.
+        codec: a name in plait.cost.BYTES.
+    """
+    from plait.checkpoint import load_config
+    from plait.families import shape
+
+    parsed = Plan.parse(plan)
+    sizes = shape(load_config(model))
+    parsed.check(sizes.layers)
+    tokens = _lengths(lengths, parsed, sizes)
+    if codec not in BYTES:
+        raise PlaitError(f"codec must be one of {', '.join(BYTES)}, but is {codec!r}")
+    if passages < 1:
+        raise PlaitError(f"passages must be 1 or more, but is {passages}; one query is read with at least one")
+    counted = cost(parsed, sizes, tokens, passages, codec)
+    return {
+        "model": model,
+        "plan": str(parsed),
+        "layers": sizes.layers,
+        "hidden": sizes.hidden,
+        "roles": list(parsed.roles),
+        "reads": reads(parsed, sizes.layers),
+        "stored": {role: list(parsed.stored(role, sizes.layers)) for role in parsed.roles},
+        "lengths": tokens,
+        "passages": passages,
+        "codec": codec,
+        "bytes_per_token": sum(counted.bytes_per_token.values()),
+        "bytes_per_example": counted.bytes_per_example,
+        "offline": counted.offline,
+        "online": counted.online,
+        "full": counted.full,
+        "gain": counted.gain,
+    }
+
+
+def reads(plan: Plan, layers: int) -> list[dict[str, Any]]:
+    """For each range of layers, what the tokens of each role read: rows of `layers` and one cell for each role."""
+    rows = []
+    if plan.join > 0:
+        rows.append({"layers": f"0-{plan.join - 1}", "cells": ["itself"] * len(plan.roles)})
+    if plan.join < layers:
+        others = {role: [r for r in plan.roles if r != role] for role in plan.roles}
+        cells = []
+        for role in plan.roles:
+            if plan.mode == "joint" or role == plan.reader:
+                cells.append(" + ".join(["itself", *others[role]]))
+            else:
+                cells.append("itself" if plan.mode == "oneway" else f"nothing (stays at layer {plan.join})")
+        rows.append({"layers": f"{plan.join}-{layers - 1}", "cells": cells})
+    return rows
+
+
+def _lengths(text: str, plan: Plan, shape: Shape) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        role, _, value = part.partition("=")
+        if role not in plan.roles or not value.isdecimal() or not 1 <= int(value) <= shape.positions:
+            raise PlaitError(
+                f"lengths are written role=tokens with roles {', '.join(plan.roles)} and 1 to {shape.positions} tokens, "
+                f"but has {part!r}; e.g. query=16,passage=154"
+            )
+        found[role] = int(value)
+    for role in plan.roles:
+        if role not in found:
+            raise PlaitError(f"lengths must name every role, but {role!r} is missing in {text!r}; add {role}=100")
+    return found

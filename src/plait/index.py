@@ -1,0 +1,424 @@
+"""An index: a corpus, its store, a first stage and a model, so that texts go in and ranked passages and answers come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plait import passages
+from plait.data import Document
+from plait.errors import PlaitError
+from plait.model import Plait, require_top_k
+from plait.scoring import Query, Timing, encode_query, score, spans, two_roles
+from plait.store import Damage, Fingerprint, Row, Stats, Store, check
+
+FirstStage = Literal["bm25", "vector", "all"]
+Vectors = Literal["none", "pooled", "given"]
+COMMIT_PASSAGES = 256
+"""Passages written in one commit; a killed build loses at most this much work."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an index was built: what `open` needs to know, kept beside the store as `plait.json`.
+
+    Attributes:
+        model: folder or hub id of the checkpoint.
+        plans: the plan of every head, in text form.
+        dtype: of weights and states when the index was built.
+        passage_tokens, overlap: longest passage, and tokens that neighbours share.
+        vectors: `pooled` keeps the mean of each passage's deepest states for vector search, `given` what `add` is given.
+    """
+
+    model: str
+    plans: Mapping[str, str]
+    dtype: str = "float32"
+    passage_tokens: int = 384
+    overlap: int = 64
+    vectors: Vectors = "none"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A ranked passage. `score` is the logit; `start` its first character in the document."""
+
+    id: str
+    document: str
+    text: str
+    start: int
+    score: float
+    metadata: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer: characters [start, end) of `hit.text`; `score` adds the passage's logit and the span's."""
+
+    answer: str
+    start: int
+    end: int
+    score: float
+    hit: Hit
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Hits, best first, where the time went, and how many tokens of the query the model could not read."""
+
+    hits: list[Hit]
+    timing: Timing
+    query_cut: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers, best first, with the ranking that they come from."""
+
+    answers: list[Found]
+    ranking: Ranking
+
+
+@dataclass(frozen=True)
+class Added:
+    """What an `add` did: documents written and left alone because they were there already, and passages and tokens written."""
+
+    documents: int
+    unchanged: int
+    passages: int
+    tokens: int
+
+
+class Index:
+    """Made by `create` or `open`."""
+
+    def __init__(self, store: Store, model: Plait, settings: Settings) -> None:
+        self.store, self.model, self.settings = store, model, settings
+        _, self._role = two_roles(model)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        model: Plait,
+        *,
+        name: str,
+        codec: str = "int8",
+        passage_tokens: int = 384,
+        overlap: int = 64,
+        vectors: Vectors = "none",
+        vector_width: int = 0,
+    ) -> Self:
+        """Make an empty index.
+
+        Args:
+            path: a free path; it becomes a folder.
+            model: computes the passages now and the queries later.
+            name: folder or hub id that `open` will load the model from.
+            codec: float32, float16, bfloat16 or int8.
+            passage_tokens, overlap: see Settings.
+            vectors, vector_width: see Settings; `given` needs the width of the vectors.
+        """
+        passages.split("", model.tokenizer, passage_tokens, overlap)
+        passage_tokens = min(passage_tokens, model.text.room(model.text.roles[1]))
+        if vectors == "pooled":
+            vector_width = model.encoder.family.shape.hidden
+        dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+        plans = {head: str(plan) for head, plan in model.plans.items()}
+        settings = Settings(name, plans, dtype, passage_tokens, overlap, vectors)
+        store = Store.create(path, fingerprint(model, codec), vector_width=vector_width)
+        _write(Path(path) / "plait.json", json.dumps(dataclasses.asdict(settings), indent=2))
+        return cls(store, model, settings)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], model: Plait | None = None) -> Self:
+        """Open an index, with the model that made it (loaded from where it was, unless given).
+
+        Raises:
+            PlaitError: no index is there, it is damaged, or another model, tokenizer, plan or codec made it.
+        """
+        settings = read_settings(path)
+        store = Store.open(path)
+        if model is None:
+            model = Plait.from_pretrained(settings.model, plan=settings.plans, dtype=settings.dtype)
+        check(fingerprint(model, store.fingerprint.codec), store.fingerprint)
+        return cls(store, model, settings)
+
+    # Writing
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Added:
+        """Add documents, and replace those whose content changed. What is there unchanged is left alone, so that a
+        build that was killed goes on where it stopped.
+
+        Args:
+            documents: ids must be different.
+            vectors: texts -> float32 [texts, width], for an index of given vectors.
+            progress: called with documents and passages done, after each commit.
+        """
+        if (self.settings.vectors == "given") != (vectors is not None):
+            raise PlaitError(
+                f"vectors must be passed if the index was made with vectors=given and only then, but it has "
+                f"vectors={self.settings.vectors}"
+            )
+        written = unchanged = rows_written = tokens = 0
+        with self.store.writing():
+            there = self.store.contents()
+            for batch in _commits(self._pending(documents, there)):
+                unchanged += batch.unchanged
+                rows = self._rows(batch.documents, vectors)
+                if rows:
+                    self.store.replace(rows)
+                written += len(batch.documents)
+                rows_written += len(rows)
+                tokens += sum(row.n_tokens for row in rows)
+                if progress:
+                    progress(written + unchanged, rows_written)
+            if rows_written:
+                self.store.optimize()
+        return Added(written, unchanged, rows_written, tokens)
+
+    def delete(self, documents: Sequence[str]) -> int:
+        """Remove documents by id; returns how many passages went. Ids that are not there are an error."""
+        return self.store.delete(documents)
+
+    def compact(self) -> None:
+        """Merge small files, drop what was deleted and old versions."""
+        self.store.compact()
+
+    # Reading
+
+    def verify(self) -> list[Damage]:
+        """Compare every stored passage with its checksum; empty if all is well."""
+        return self.store.verify()
+
+    def stats(self) -> Stats:
+        """Counts and sizes of the store."""
+        return self.store.stats()
+
+    def rank(
+        self,
+        query: str,
+        top_k: int = 10,
+        *,
+        candidates: int = 100,
+        first_stage: FirstStage = "bm25",
+        vector: NDArray[np.float32] | None = None,
+    ) -> Ranking:
+        """Rank passages for a query.
+
+        Args:
+            query: a text that is not blank.
+            top_k: hits to return.
+            candidates: passages that the first stage hands to the model.
+            first_stage: `bm25`, `vector` (cosine), or `all` passages of the index.
+            vector: the query's, for an index of given vectors.
+        """
+        require_top_k(top_k)
+        timing = Timing()
+        with torch.inference_mode():
+            return self._rank(self._query(query, timing), top_k, candidates, first_stage, vector, timing)
+
+    def ask(
+        self, question: str, top_k: int = 1, *, read: int = 3, candidates: int = 100, first_stage: FirstStage = "bm25"
+    ) -> Answers:
+        """Answer a question with spans of the `read` best passages, one a passage.
+
+        Args:
+            question: a text that is not blank.
+            top_k: answers to return, at most `read`.
+            read: passages that the span head reads.
+            candidates, first_stage: as in `rank`.
+        """
+        require_top_k(top_k)
+        timing = Timing()
+        with torch.inference_mode():
+            query = self._query(question, timing)
+            ranking = self._rank(query, max(read, top_k), candidates, first_stage, None, timing)
+            ids = [hit.id for hit in ranking.hits]
+            with timing.stage("read"):
+                texts = [(p.text, p.offsets) for p in self.store.passages(ids)] if ids else []
+            found = spans(self.model, query, texts, lambda batch, names: self._fetch(ids, batch, names), timing)
+        answers = [Found(s.text, s.start, s.end, s.score + h.score, h) for s, h in zip(found, ranking.hits, strict=True)]
+        answers.sort(key=lambda answer: -answer.score)
+        return Answers(answers[:top_k], ranking)
+
+    def _query(self, text: str, timing: Timing) -> Query:
+        with timing.stage("query"):
+            return encode_query(self.model, text)
+
+    def _rank(
+        self,
+        query: Query,
+        top_k: int,
+        candidates: int,
+        first_stage: FirstStage,
+        vector: NDArray[np.float32] | None,
+        timing: Timing,
+    ) -> Ranking:
+        with timing.stage("first stage"):
+            ids = self._candidates(query, candidates, first_stage, vector)
+        if not ids:
+            return Ranking([], timing, query.cut)
+        lengths = self.store.lengths(ids)
+        logits = score(self.model, query, lengths, lambda batch, names: self._fetch(ids, batch, names), timing)[:, 0]
+        with timing.stage("read"):
+            best = np.argsort(-logits, kind="stable")[:top_k]
+            found = self.store.passages([ids[i] for i in best])
+        hits = [
+            Hit(p.id, p.document, p.text, p.start, float(logits[i]), p.metadata) for i, p in zip(best, found, strict=True)
+        ]
+        return Ranking(hits, timing, query.cut)
+
+    def _candidates(
+        self, query: Query, candidates: int, first_stage: FirstStage, vector: NDArray[np.float32] | None
+    ) -> list[str]:
+        if first_stage == "all":
+            return self.store.ids()
+        if first_stage == "bm25":
+            return [hit.id for hit in self.store.search_text(query.text, candidates)]
+        if first_stage != "vector":
+            raise PlaitError(f"first_stage must be one of bm25, vector, all, but is {first_stage!r}")
+        if vector is None:
+            if self.settings.vectors != "pooled":
+                raise PlaitError(
+                    f"first_stage=vector needs an index with vectors=pooled, or the query's vector, but this index has "
+                    f"vectors={self.settings.vectors}; build it with vectors=pooled or use first_stage=bm25"
+                )
+            role = self.model.text.roles[0]
+            deepest = self.model.own(self.model.segments(role, [query.text]), [_deepest(self.model)])
+            vector = _pool(deepest.tensors[_deepest(self.model)])
+        return [hit.id for hit in self.store.search_vector(vector, candidates)]
+
+    def _fetch(self, ids: Sequence[str], batch: Sequence[int], names: Sequence[str]) -> Mapping[str, Tensor]:
+        dtype = next(self.model.parameters()).dtype
+        return self.store.read([ids[i] for i in batch], names, dtype).states
+
+    def _pending(self, documents: Iterable[Document], there: Mapping[str, str]) -> Iterator[_Pending]:
+        seen: set[str] = set()
+        for document in documents:
+            if document.id in seen:
+                raise PlaitError(f"documents must have different ids, but {document.id!r} comes twice; rename one")
+            seen.add(document.id)
+            content = _content(document)
+            if there.get(document.id) == content:
+                yield _Pending(document, content, [], True)
+                continue
+            if not document.text.strip():
+                raise PlaitError(f"a document must have a character that is not blank, but {document.id!r} has none; leave it out")
+            settings = self.settings
+            cut = passages.split(document.text, self.model.tokenizer, settings.passage_tokens, settings.overlap)
+            yield _Pending(document, content, list(cut), False)
+
+    def _rows(
+        self, documents: Sequence[_Pending], vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None
+    ) -> list[Row]:
+        parts = [(pending, number, part) for pending in documents for number, part in enumerate(pending.passages)]
+        texts = [part.text for _, _, part in parts]
+        if not texts:
+            return []
+        given = vectors(texts) if vectors else None
+        names = list(self.model.needs(self._role))
+        extra = [_deepest(self.model)] if self.settings.vectors == "pooled" else []
+        encoded = self.model.encode(self._role, texts, sorted({*names, *extra}))
+        rows = []
+        for i, ((pending, number, part), one) in enumerate(zip(parts, encoded, strict=True)):
+            vector = _pool(one.states[extra[0]]) if extra else (None if given is None else given[i].astype(np.float32))
+            document = pending.document
+            rows.append(
+                Row(
+                    id=document.id if len(pending.passages) == 1 else f"{document.id}#{number}",
+                    document=document.id, ordinal=number, start=part.start, text=part.text, content=pending.content,
+                    n_tokens=len(one.offsets), offsets=one.offsets, vector=vector, metadata=dict(document.metadata),
+                    blob=self.store.codec.encode({name: one.states[name] for name in names}),
+                )  # fmt: skip
+            )
+        return rows
+
+
+@dataclass(frozen=True)
+class _Pending:
+    document: Document
+    content: str
+    passages: list[passages.Passage]
+    unchanged: bool
+
+
+@dataclass(frozen=True)
+class _Commit:
+    documents: list[_Pending]
+    unchanged: int
+
+
+def _commits(pending: Iterable[_Pending]) -> Iterator[_Commit]:
+    documents: list[_Pending] = []
+    unchanged = count = 0
+    for one in pending:
+        unchanged += one.unchanged
+        if not one.unchanged:
+            documents.append(one)
+            count += len(one.passages)
+        if count >= COMMIT_PASSAGES:
+            yield _Commit(documents, unchanged)
+            documents, unchanged, count = [], 0, 0
+    yield _Commit(documents, unchanged)
+
+
+def fingerprint(model: Plait, codec: str) -> Fingerprint:
+    """What a store of this model's known states is bound to."""
+    names = model.needs(model.text.roles[1])
+    width = model.encoder.family.shape.hidden
+    return Fingerprint(
+        model=model.fingerprint["model"],
+        tokenizer=model.fingerprint["tokenizer"],
+        plan=",".join(names),
+        codec=codec,
+        tensors=tuple((name, width) for name in names),
+    )
+
+
+def read_settings(path: str | os.PathLike[str]) -> Settings:
+    """How the index at `path` was built."""
+    file = Path(path) / "plait.json"
+    try:
+        fields = json.loads(file.read_text())
+        return Settings(**fields)
+    except FileNotFoundError:
+        raise PlaitError(f"an index is a folder with plait.json in it, but {os.fspath(path)!r} is not; build one with plait index") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise PlaitError(f"{file} must be the JSON that plait index wrote, but is not ({error}); build the index again") from None
+
+
+def _content(document: Document) -> str:
+    body = json.dumps([document.text, document.metadata], sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.blake2b(body.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _deepest(model: Plait) -> str:
+    return f"states.{max(plan.join for plan in model.plans.values())}"
+
+
+def _pool(states: Tensor) -> NDArray[np.float32]:
+    """Mean over tokens, [tokens, H] -> float32 [H]."""
+    pooled: NDArray[np.float32] = states.float().mean(0).numpy()
+    return pooled
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(text)
+    os.replace(draft, path)

@@ -1,0 +1,101 @@
+"""A text that was computed once and is asked many questions, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from plait import passages
+from plait.errors import PlaitError
+from plait.heads import SpanFound
+from plait.scoring import Timing, encode_query, score, spans, two_roles
+
+if TYPE_CHECKING:
+    from plait.model import Plait
+
+
+@dataclass(frozen=True)
+class KnownAnswer:
+    """An answer in a known text.
+
+    Attributes:
+        answer: its words, characters [start, end) of the text.
+        sentence: the sentence around it, characters [sentence_start, sentence_start + len(sentence)).
+        score: of the span, and of its passage where the model has a score head too.
+        timing: where the time went.
+    """
+
+    answer: str
+    start: int
+    end: int
+    sentence: str
+    sentence_start: int
+    score: float
+    timing: Timing
+
+
+class Known:
+    """Made by `Plait.read`."""
+
+    def __init__(self, model: Plait, text: str, *, passage_tokens: int = 384, overlap: int = 64) -> None:
+        if not text.strip():
+            raise PlaitError("a text to be read must have a character that is not blank, but has none; pass another text")
+        self.model, self.text = model, text
+        _, role = two_roles(model)
+        room = min(passage_tokens, model.text.room(role))
+        self.passages = list(passages.split(text, model.tokenizer, room, min(overlap, room // 2)))
+        self._encoded = model.encode(role, [p.text for p in self.passages])
+
+    @property
+    def tokens(self) -> int:
+        """Tokens held, special tokens and overlaps included."""
+        return sum(len(e.offsets) for e in self._encoded)
+
+    def ask(self, question: str, *, read: int = 3) -> KnownAnswer:
+        """The best span of the text for a question.
+
+        Args:
+            question: a text that is not blank.
+            read: passages that the span head reads, the best by the score head; all if the model has none.
+        """
+        timing = Timing()
+        chosen, bonus = list(range(len(self.passages))), [0.0] * len(self.passages)
+        with torch.inference_mode():
+            with timing.stage("query"):
+                query = encode_query(self.model, question)
+            if len(chosen) > read and "score" in self.model.plans:
+                lengths = [len(e.offsets) for e in self._encoded]
+                logits = score(self.model, query, lengths, self._fetch, timing)[:, 0]
+                chosen = logits.argsort()[::-1][:read].tolist()
+                bonus = logits.tolist()
+            texts = [(self.passages[i].text, self._encoded[i].offsets) for i in chosen]
+            found = spans(self.model, query, texts, lambda b, names: self._fetch([chosen[i] for i in b], names), timing)
+        best = max(range(len(found)), key=lambda i: found[i].score + bonus[chosen[i]])
+        return self._answer(found[best], self.passages[chosen[best]].start, bonus[chosen[best]], timing)
+
+    def _fetch(self, batch: Sequence[int], names: Sequence[str]) -> Mapping[str, Tensor]:
+        return {name: torch.cat([self._encoded[i].states[name] for i in batch]) for name in names}
+
+    def _answer(self, span: SpanFound, offset: int, bonus: float, timing: Timing) -> KnownAnswer:
+        start, end = span.start + offset, span.end + offset
+        first, last = sentence(self.text, start, end)
+        return KnownAnswer(span.text, start, end, self.text[first:last], first, span.score + bonus, timing)
+
+
+def sentence(text: str, start: int, end: int, longest: int = 400) -> tuple[int, int]:
+    """Characters of the sentence (at most about `longest`) around characters [start, end)."""
+    first = max(start - longest // 2, 0)
+    for mark in (". ", "? ", "! ", "\n"):
+        place = text.rfind(mark, first, start)
+        first = place + len(mark) if place >= 0 else first
+    last = min(end + longest // 2, len(text))
+    for mark in (". ", "? ", "! ", "\n"):
+        place = text.find(mark, end, last)
+        last = place + 1 if place >= 0 else last
+    while first < start and text[first].isspace():
+        first += 1
+    return first, last

@@ -1,0 +1,137 @@
+"""One query against many known passages: the join, cut into batches that stay in a core's cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plait.encoder import CACHE_TOKENS, States
+from plait.errors import PlaitError
+from plait.heads import SpanFound
+from plait.layout import Layout
+
+if TYPE_CHECKING:
+    from plait.model import Plait
+
+Fetch = Callable[[Sequence[int], Sequence[str]], Mapping[str, Tensor]]
+"""Passages by number, names of tensors -> their tensors, packed in that order."""
+
+
+@dataclass
+class Timing:
+    """Seconds that each stage of an answer took."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the body to the stage."""
+        begin = time.perf_counter()
+        yield
+        self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - begin
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages."""
+        return sum(self.stages.values())
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query computed once, for all heads and any number of passages; `cut` tokens of it did not fit."""
+
+    text: str
+    states: States
+    cut: int
+
+
+def encode_query(model: Plait, text: str) -> Query:
+    """Compute what the heads of a model read of a query.
+
+    Raises:
+        PlaitError: the text is empty or blank.
+    """
+    role, _ = two_roles(model)
+    segments = model.segments(role, [text])
+    return Query(text, model.own(segments, model.needs(role)), segments[0].cut)
+
+
+def score(
+    model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timing: Timing
+) -> NDArray[np.float32]:
+    """The score head's logits for one query and passages of the given token lengths, float32 [passages, labels]."""
+    plan = model.plan("score")
+    live, known = two_roles(model)
+    names = plan.needs(known, model.layers)
+    results: list[Tensor | None] = [None] * len(lengths)
+    for batch in _batches(lengths):
+        with timing.stage("read"):
+            states = {live: query.states, known: _states(lengths, batch, fetch(batch, names))}
+        with timing.stage("join"):
+            x, _ = model.encoder.join(plan, states, _examples(len(batch)))
+        with timing.stage("heads"):
+            logits = model.heads["score"](x).float()
+        for i, row in zip(batch, logits, strict=True):
+            results[i] = row
+    return torch.stack([r for r in results if r is not None]).numpy()
+
+
+def spans(
+    model: Plait,
+    query: Query,
+    known_texts: Sequence[tuple[str, NDArray[np.int32]]],
+    fetch: Fetch,
+    timing: Timing,
+) -> list[SpanFound]:
+    """The best span of each passage; `known_texts` are their texts and token offsets."""
+    plan = model.plan("span")
+    live, known = two_roles(model)
+    names = plan.needs(known, model.layers)
+    lengths = [len(offsets) for _, offsets in known_texts]
+    results: list[SpanFound | None] = [None] * len(lengths)
+    for batch in _batches(lengths):
+        with timing.stage("read"):
+            states = {live: query.states, known: _states(lengths, batch, fetch(batch, names))}
+        with timing.stage("spans"):
+            found = model.spans(states, _examples(len(batch)), [known_texts[i] for i in batch])
+        for i, span in zip(batch, found, strict=True):
+            results[i] = span
+    return [r for r in results if r is not None]
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of passages of like length, in batches of about CACHE_TOKENS tokens."""
+    batch: list[int] = []
+    total = 0
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch and total + lengths[i] > CACHE_TOKENS:
+            yield batch
+            batch, total = [], 0
+        batch.append(i)
+        total += lengths[i]
+    if batch:
+        yield batch
+
+
+def _states(lengths: Sequence[int], batch: Sequence[int], tensors: Mapping[str, Tensor]) -> States:
+    return States(Layout([lengths[i] for i in batch]), tensors)
+
+
+def _examples(count: int) -> Tensor:
+    return torch.stack([torch.zeros(count, dtype=torch.int64), torch.arange(count)], 1)
+
+
+def two_roles(model: Plait) -> tuple[str, str]:
+    """The live and the known role of a model that scores one query against known passages."""
+    roles = model.text.roles
+    if len(roles) != 2:
+        raise PlaitError(f"an index needs a plan of two roles, a live and a known one, but this has {', '.join(roles)}")
+    return roles[0], roles[1]

@@ -1,0 +1,145 @@
+"""A passage's states as one run of bytes (a blob), and many blobs back as packed tensors.
+
+Blob layout, format 1, little-endian, nothing between the parts:
+
+    blob    = matrix of tensor 0, matrix of tensor 1, ...      in the order of the fingerprint's `tensors`
+    matrix  = row of token 0, row of token 1, ..., token n-1    n = tokens of the passage
+    row     = float32, float16, bfloat16:  width numbers
+              int8:                        width int8 numbers, then one bfloat16 scale;  x = number * scale
+
+A row's length follows from codec and width, so a blob's length is n * sum(row lengths) and needs no header. The store
+keeps each matrix in a column of its own: matrices of one tensor read one after the other are the packed matrix
+[T, row length] of the batch, decoded by one operation, and a reader that needs one tensor does not read the others.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plait.errors import PlaitError
+from plait.store.number import NUMBERS, READABLE
+
+
+class Codec:
+    """Writes and reads the blobs of passages that all have the same tensors.
+
+    name: float32, float16, bfloat16 or int8. tensors: (name, width) of every stored tensor, in order.
+    PlaitError for an unknown name, no tensors, a width below 1 or a tensor named twice.
+    """
+
+    def __init__(self, name: str, tensors: Sequence[tuple[str, int]]) -> None:
+        if name not in NUMBERS:
+            raise PlaitError(f"codec must be one of {', '.join(NUMBERS)}, but is {name!r}; int8 is the smallest")
+        self.name = name
+        self.tensors = tuple((key, int(width)) for key, width in tensors)
+        self.widths = dict(self.tensors)
+        if not self.tensors or len(self.widths) < len(self.tensors) or min(self.widths.values()) < 1:
+            raise PlaitError(
+                f"stored tensors must be one or more pairs (name, width ≥ 1) with different names, but are "
+                f"{list(self.tensors)}; give for example [('states.4', 384)]"
+            )
+        self._number = NUMBERS[name]
+        self.row_bytes = {key: self._number.row_bytes(width) for key, width in self.tensors}
+        """Bytes of one token of each tensor."""
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token, all tensors together."""
+        return sum(self.row_bytes.values())
+
+    def encode(self, states: Mapping[str, Tensor]) -> bytes:
+        """The blob of one passage. states: for every tensor a floating [n, width] with the same n ≥ 1, on any device.
+
+        PlaitError for missing or unknown names, other shapes, NaN or infinity, or numbers too large for the codec.
+        """
+        if set(states) != set(self.widths):
+            raise PlaitError(
+                f"states must be exactly the tensors {list(self.widths)}, but are {sorted(states)}; "
+                "encode what the plan says is stored"
+            )
+        count = next(iter(states.values())).shape[0]
+        parts = []
+        for name, width in self.tensors:
+            x = states[name].detach()
+            if x.shape != (count, width) or count == 0:
+                raise PlaitError(
+                    f"{name} must have shape [n, {width}] with the same n ≥ 1 in all tensors, but has {list(x.shape)}; "
+                    "pass the packed states of one passage"
+                )
+            x = x.to("cpu", torch.float32)
+            if not torch.isfinite(x).all():
+                raise PlaitError(f"{name} must be finite, but holds NaN or infinity; check the model that made it")
+            parts.append(self._number.pack(x).numpy().tobytes())
+        return b"".join(parts)
+
+    def split(self, blob: bytes, length: int) -> dict[str, memoryview]:
+        """The matrix of each tensor within a blob of `length` tokens, not copied. PlaitError if the size is wrong."""
+        if length < 1 or len(blob) != length * self.token_bytes:
+            raise PlaitError(
+                f"a blob of {length} tokens must have {length * self.token_bytes} bytes with the codec {self.name}, "
+                f"but has {len(blob)}; encode it with this store's codec"
+            )
+        parts, start = {}, 0
+        for name, size in self.row_bytes.items():
+            parts[name] = memoryview(blob)[start : start + length * size]
+            start += length * size
+        return parts
+
+    def decode(
+        self,
+        blobs: Sequence[bytes],
+        lengths: Sequence[int],
+        names: Sequence[str] | None = None,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> dict[str, Tensor]:
+        """Packed states of several passages: for each of names (default: all) a [sum(lengths), width] in dtype.
+
+        dtype is bfloat16 or float32. PlaitError for an unknown name, another dtype, or a blob of the wrong size.
+        """
+        matrices = [self.split(blob, length) for blob, length in zip(blobs, lengths, strict=True)]
+        states = {}
+        for name in self.select(names):
+            pieces = (np.frombuffer(bytearray(matrix[name]), dtype=np.uint8) for matrix in matrices)
+            states[name] = self.unpack(name, pieces, sum(lengths), dtype)
+        return states
+
+    def unpack(self, name: str, pieces: Iterable[NDArray[np.uint8]], tokens: int, dtype: torch.dtype) -> Tensor:
+        """dtype [tokens, width] from the matrices of one tensor, in pieces of uint8 [whole rows] joined in their order.
+
+        A piece is done with when the next is asked for, so that all may lie in the same memory, small enough to stay
+        in the processor's cache. PlaitError for a dtype that is neither bfloat16 nor float32.
+        """
+        if dtype not in READABLE:
+            raise PlaitError(f"states can be read as bfloat16 or float32, but {dtype} was asked; convert afterwards")
+        width, start = self.widths[name], 0
+        # NumPy asks the kernel for huge pages, torch does not: a fresh 12 MB costs 6 page faults and not 3,000.
+        memory = np.empty((tokens, width), dtype=np.float32 if dtype == torch.float32 else np.int16)
+        out = torch.from_numpy(memory).view(dtype)
+        for piece in pieces:
+            rows = torch.from_numpy(piece).view(-1, self.row_bytes[name])
+            self._number.unpack(rows, out[start : start + len(rows)])
+            start += len(rows)
+        return out
+
+    def bound(self, states: Tensor, dtype: torch.dtype) -> Tensor:
+        """Float32 [n, width]: no element of states [n, width], stored and read as dtype, is off by more than this.
+
+        u is 2^-24, 2^-11, 2^-8 for float32, float16, bfloat16 (half a step, relative). Stored: float32 0; float16 and
+        bfloat16 u|x|; int8 half the token's scale, that is max|x| of the token / 254, up to 1/128 more as the scale is
+        rounded up. Reading as bfloat16 adds u (|x| + that), unless bfloat16 is what was stored.
+        """
+        return self._number.bound(states, dtype)
+
+    def select(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """names, or all tensors if None. PlaitError for a name that is not stored, or none."""
+        chosen = tuple(self.widths) if names is None else tuple(names)
+        unknown = [name for name in chosen if name not in self.widths]
+        if unknown or not chosen:
+            raise PlaitError(
+                f"tensors to read must be among {list(self.widths)}, but are {unknown or 'none'}; "
+                "they are what the store was built with"
+            )
+        return chosen

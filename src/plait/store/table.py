@@ -1,0 +1,338 @@
+"""The store: one LanceDB table of passages with their precomputed states, in a folder of its own.
+
+    my.plait/passages.lance   the table (lancedb.connect("my.plait").open_table("passages") opens it elsewhere)
+    my.plait/writer.lock      held by the one writer
+
+Every change is one commit of the table: a killed process leaves all of it or nothing. (What a power cut leaves is up
+to the file system.) A Store reads the version it was opened at until it writes itself or refresh() is called.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from plait.errors import PlaitError
+from plait.store import catalog as catalogs
+from plait.store import rules, search
+from plait.store.cache import Cache
+from plait.store.catalog import Catalog
+from plait.store.failure import told
+from plait.store.fingerprint import FORMAT, Fingerprint
+from plait.store.lock import WriterLock
+from plait.store.passages import read_passages
+from plait.store.reader import Reader
+from plait.store.row import Batch, Damage, Hit, Passage, Row
+from plait.store.schema import KEY, make_schema, make_table, state_columns
+from plait.store.stats import Stats, Version, measure
+from plait.store.verify import damages
+
+if TYPE_CHECKING:
+    import lance
+
+TABLE = "passages.lance"
+FRAGMENT_BYTES = 1 << 30
+"""Compaction makes data files of about this size, so that it never rewrites a large store as a whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Snapshot:
+    dataset: "lance.LanceDataset"
+    catalog: Catalog
+
+
+class Store:
+    """Passages and their states on disk. Made by Store.create or Store.open; usable from several threads."""
+
+    def __init__(self, path: Path, dataset: "lance.LanceDataset", cache_bytes: int, pinned: bool) -> None:
+        """For create and open, which say what they raise."""
+        found = (dataset.schema.metadata or {}).get(KEY)
+        if found is None:
+            raise PlaitError(f"{path} is a table but no Plait store; build one with plait index")
+        self.path = path
+        self.fingerprint = Fingerprint.from_json(found.decode())
+        if self.fingerprint.format != FORMAT:
+            raise PlaitError(
+                f"this version reads stores of format {FORMAT}, but {path} has format {self.fingerprint.format}; "
+                "build a new store with plait index"
+            )
+        self.codec = self.fingerprint.make_codec()
+        self._columns = state_columns(self.fingerprint)
+        self._cache = Cache(cache_bytes)
+        self._reader = Reader(path / TABLE / "data", self._cache)
+        self._lock = WriterLock(path / "writer.lock")
+        self._pinned = pinned
+        self._refreshing = threading.Lock()
+        self._now = _Snapshot(dataset, catalogs.load(dataset, self._columns, None))
+
+    @classmethod
+    def create(
+        cls, path: str | Path, fingerprint: Fingerprint, *, vector_width: int = 0, cache_bytes: int = 0
+    ) -> Self:
+        """Make an empty store. vector_width: numbers in each passage's vector, 0 for none.
+
+        PlaitError if anything but an empty folder is there, or it cannot be written.
+        """
+        import lance
+
+        path = Path(path)
+        fingerprint.make_codec()
+        if vector_width < 0:
+            raise PlaitError(f"vector_width must be 0 (none) or more, but is {vector_width}; pass the vectors' length")
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise PlaitError(f"a new store needs a free path, but {path} exists; open it, or choose another")
+        with told(path, "create a store at"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Built beside and renamed: a store is there whole or not at all.
+            draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            try:
+                schema = make_schema(fingerprint, vector_width)
+                dataset = lance.write_dataset(schema.empty_table(), str(draft / TABLE), data_storage_version="2.1")
+                search.add_text_index(dataset)
+                draft.chmod(0o755)
+                os.rename(draft, path)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        return cls.open(path, cache_bytes=cache_bytes)
+
+    @classmethod
+    def open(cls, path: str | Path, *, version: int | None = None, cache_bytes: int = 0) -> Self:
+        """Open a store to read and write; with a version, that one, to read only.
+
+        cache_bytes: how much of the bytes read lately to keep in memory. PlaitError if path is no store, is damaged,
+        or has no such version.
+        """
+        import lance
+
+        path = Path(path)
+        if not (path / TABLE).is_dir():
+            raise PlaitError(f"a store is a folder with {TABLE} in it, but {path} is not; build one with plait index")
+        with told(path, "open the store at"):
+            return cls(path, lance.dataset(str(path / TABLE), version=version), cache_bytes, version is not None)
+
+    def close(self) -> None:
+        """Close the files. Reading again opens them again."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def refresh(self) -> None:
+        """Read the newest version from now on, with what other processes have committed."""
+        import lance
+
+        if self._pinned:
+            return
+        with told(self.path, "read the newest version of"), self._refreshing:
+            before = self._now
+            dataset = lance.dataset(str(self.path / TABLE), session=before.dataset.session())
+            if dataset.version != before.dataset.version:
+                now = _Snapshot(dataset, catalogs.load(dataset, self._columns, before.catalog))
+                self._cache.keep_files({part.file for part in now.catalog.parts.values() if part.file})
+                self._now = now
+
+    # What is in it
+
+    def __len__(self) -> int:
+        """Number of passages."""
+        return len(self._now.catalog.places)
+
+    def ids(self) -> list[str]:
+        """Ids of all passages, in the order they were written."""
+        return list(self._now.catalog.places)
+
+    def contents(self) -> dict[str, str]:
+        """Every stored document's id and content hash: what a build can skip."""
+        return dict(self._now.catalog.contents)
+
+    def lengths(self, ids: Sequence[str]) -> list[int]:
+        """Tokens of each passage, in the order asked; from memory. PlaitError naming ids that are not there."""
+        return [int(part.lengths[row]) for part, row in rules.find(self._now.catalog, ids)]
+
+    @property
+    def version(self) -> int:
+        """Number of the version being read."""
+        return int(self._now.dataset.version)
+
+    def versions(self) -> list[Version]:
+        """The versions that open() can still reach, oldest first. compact() forgets all but the newest."""
+        with told(self.path, "list the versions of"):
+            found: list[Any] = list(self._now.dataset.versions())
+            return [Version(v["version"], v["timestamp"]) for v in found]
+
+    def stats(self) -> Stats:
+        """Counts and sizes."""
+        return measure(self.path, self._now.catalog, self.codec, len(self.versions()))
+
+    # Reading
+
+    def read(
+        self, ids: Sequence[str], names: Sequence[str] | None = None, dtype: torch.dtype = torch.bfloat16
+    ) -> Batch:
+        """States of passages in the order asked (an id may come twice), packed; on the CPU.
+
+        names: which tensors, all if None. dtype: bfloat16 or float32. PlaitError naming ids that are not there, for
+        an unknown tensor or dtype, and for files that are damaged so that bytes are missing (verify() finds the rest).
+        """
+        now = self._now
+        chosen = self.codec.select(names)
+        places = rules.find(now.catalog, ids)
+        lengths = tuple(int(part.lengths[row]) for part, row in places)
+        order = list(self.codec.widths)
+        states = {}
+        with told(self.path, "read states from"):
+            for name in chosen:
+                pieces = self._reader.gather(now.dataset, places, order.index(name), self.codec.row_bytes[name])
+                states[name] = self.codec.unpack(name, pieces, sum(lengths), dtype)
+        return Batch(tuple(ids), lengths, states)
+
+    def passages(self, ids: Sequence[str]) -> list[Passage]:
+        """Text, offsets and metadata of passages in the order asked. PlaitError naming ids that are not there."""
+        now = self._now
+        places = rules.find(now.catalog, ids)
+        with told(self.path, "read passages from"):
+            return read_passages(now.dataset, now.catalog.offsets(places))
+
+    def texts(self, ids: Sequence[str]) -> list[str]:
+        """Texts of passages in the order asked. PlaitError naming ids that are not there."""
+        return [passage.text for passage in self.passages(ids)]
+
+    def search_text(self, query: str, k: int) -> list[Hit]:
+        """The k best passages by BM25, best first; plain words, no operators. PlaitError if empty or k < 1."""
+        with told(self.path, "search"):
+            return search.by_text(self._now.dataset, query, k)
+
+    def search_vector(self, vector: NDArray[np.float32], k: int) -> list[Hit]:
+        """The k passages of highest cosine with vector [D], best first, compared with every row.
+
+        PlaitError if the store has no vectors, D differs, the vector is zero or not finite, or k < 1.
+        """
+        with told(self.path, "search"):
+            return search.by_vector(self._now.dataset, vector, k)
+
+    def verify(self) -> list[Damage]:
+        """Read every passage and compare it with its checksum; empty if all is well."""
+        now = self._now
+        reader = Reader(self.path / TABLE / "data", Cache(0))  # The disk is asked, not the memory.
+        try:
+            parts = now.catalog.parts.values()
+            return [d for part in parts for d in damages(now.dataset, now.catalog, part, self.codec, reader)]
+        finally:
+            reader.close()
+
+    # Writing: each call is one commit
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the writer's lock over several calls. PlaitError if another process holds it, or at an old version."""
+        if self._pinned:
+            raise PlaitError(
+                f"only the newest version of a store can change, but {self.path} is open at version {self.version}; "
+                "open it without a version"
+            )
+        with self._lock:
+            self.refresh()
+            yield
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Store the passages of new documents, each document with all its passages in one call.
+
+        PlaitError naming ids or documents that are there already or twice in rows, or a row of wrong shape; then
+        nothing is stored.
+        """
+        with self.writing():
+            rules.unique(rows)
+            taken = {row.document for row in rows} & self._now.catalog.contents.keys()
+            rules.refuse("documents", taken, "use replace for changed documents")
+            self._append(rows)
+
+    def replace(self, rows: Sequence[Row]) -> None:
+        """Store documents in place of what there is of them: old passages vanish as the new ones appear.
+
+        Documents that are not there are added. PlaitError as for add, and for ids that other documents have.
+        """
+        with self.writing():
+            rules.unique(rows)
+            if not {row.document for row in rows} & self._now.catalog.contents.keys():
+                return self._append(rows)
+            wanted = {row.document for row in rows}
+            self._free_ids(rows, wanted)
+            table = make_table(rows, self._now.dataset.schema, self.codec)
+            with told(self.path, "replace documents in"):
+                merge = self._writable().merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge.when_not_matched_by_source_delete(rules.among(wanted)).execute(table)
+            self.refresh()
+
+    def delete(self, documents: Sequence[str]) -> int:
+        """Remove documents; returns how many passages went. PlaitError naming those that are not there."""
+        with self.writing():
+            before = len(self)
+            missing = [document for document in documents if document not in self._now.catalog.contents]
+            if missing:
+                raise PlaitError(
+                    f"only stored documents can be deleted, but {rules.some(missing)} are not there; check the ids"
+                )
+            if documents:
+                with told(self.path, "delete documents from"):
+                    self._writable().delete(rules.among(set(documents)))
+                self.refresh()
+            return before - len(self)
+
+    def optimize(self) -> None:
+        """Bring the text index up to date: searches find new rows before, but scan them one by one."""
+        with self.writing(), told(self.path, "update the text index of"):
+            self._writable().optimize.optimize_indices()
+            self.refresh()
+
+    def compact(self) -> None:
+        """Merge small data files, drop deleted rows, old versions and leftovers of killed writers, update the index.
+
+        Other processes that have the store open must refresh() afterwards.
+        """
+        with self.writing(), told(self.path, "compact"):
+            dataset = self._writable()
+            row_bytes = max(1, self.stats().state_bytes // max(1, len(self)))
+            dataset.optimize.optimize_indices()  # First: files in the index and files outside are not merged.
+            dataset.optimize.compact_files(
+                target_rows_per_fragment=max(1, FRAGMENT_BYTES // row_bytes),
+                batch_size=max(1, (32 << 20) // row_bytes),
+            )
+            dataset.optimize.optimize_indices()
+            dataset.cleanup_old_versions(retain_versions=1, older_than=timedelta(0), delete_unverified=True)
+            self.refresh()
+
+    def _append(self, rows: Sequence[Row]) -> None:
+        import lance
+
+        if not rows:
+            return
+        self._free_ids(rows, set())
+        table = make_table(rows, self._now.dataset.schema, self.codec)
+        with told(self.path, "add passages to"):
+            lance.write_dataset(table, self._writable(), mode="append")
+        self.refresh()
+
+    def _free_ids(self, rows: Sequence[Row], leaving: set[str]) -> None:
+        places = self._now.catalog.places
+        taken = {row.id for row in rows if row.id in places}
+        taken = {id for id in taken if places[id][0].documents[places[id][1]] not in leaving}
+        rules.refuse("passages", taken, "give every passage of the store an id of its own")
+
+    def _writable(self) -> "lance.LanceDataset":
+        """A second handle on the current version: commits move a handle on, and readers must not notice."""
+        import lance
+
+        return lance.dataset(str(self.path / TABLE), session=self._now.dataset.session())

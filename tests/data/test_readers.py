@@ -1,0 +1,135 @@
+"""What each kind of file becomes."""
+
+import csv
+import gzip
+import json
+import lzma
+from pathlib import Path
+
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from plait.data import Document, bundled, read_documents
+
+
+def test_beir_jsonl(tmp_path: Path) -> None:
+    file = tmp_path / "corpus.jsonl"
+    file.write_text(
+        '{"_id": "d1", "title": "T", "text": "One.", "metadata": {"url": "u"}}\n\n{"_id": 7, "text": "Two."}\n'
+    )
+    assert list(read_documents(file)) == [
+        Document("d1", "One.", {"title": "T", "url": "u"}),
+        Document("7", "Two.", {}),
+    ]
+
+
+def test_missing_ids_are_places(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n\n{"text": "Two."}')
+    (tmp_path / "a.csv").write_text('text\n"One\nand a half."\nTwo.\n')
+    assert [document.id for document in read_documents(tmp_path / "a.jsonl")] == ["1", "3"]
+    assert list(read_documents(tmp_path / "a.csv")) == [Document("1", "One\nand a half."), Document("2", "Two.")]
+
+
+def test_tsv_with_named_columns(tmp_path: Path) -> None:
+    file = tmp_path / "a.TSV"
+    file.write_text("docno\tbody\ttext\nx\tOne, two.\tother\n")
+    documents = list(read_documents(file, text_column="body", id_column="docno"))
+    assert documents == [Document("x", "One, two.", {"text": "other"})]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+def test_parquet(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"id": [5, 6], "text": ["One.", "Two."], "tags": [["a"], None]}), file)
+    documents = list(read_documents(packed(file, suffix)))
+    assert documents == [Document("5", "One.", {"tags": ["a"]}), Document("6", "Two.", {"tags": None})]
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_compressed_files_are_read_as_what_they_hold(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("id,text\n1,One.\n")
+    assert list(read_documents(packed(file, suffix))) == [Document("1", "One.")]
+
+
+def test_text_file_keeps_every_character(tmp_path: Path) -> None:
+    file = tmp_path / "chapter.txt"
+    file.write_bytes("\ufeffEins.\r\nZwei: ü.\r\n".encode())
+    assert list(read_documents(file)) == [Document("chapter.txt", "Eins.\r\nZwei: ü.\r\n")]
+
+
+def test_directory_is_its_text_files_in_order(tmp_path: Path) -> None:
+    for name in ("b.txt", "a/z.md", "a/b.txt", "image.png", "a/table.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"text of {name}")
+    assert [document.id for document in read_documents(tmp_path)] == ["a/b.txt", "a/z.md", "b.txt"]
+
+
+@pytest.mark.parametrize("name", ["huge.txt", "huge.jsonl", "huge.csv"])
+def test_document_of_ten_megabytes(tmp_path: Path, name: str) -> None:
+    file, text = tmp_path / name, "Ten letters and more. " * 500_000
+    head = {"huge.txt": text, "huge.jsonl": json.dumps({"text": text}), "huge.csv": f'text\n"{text}"\n'}
+    file.write_text(head[name])
+    (document,) = read_documents(file)
+    assert document.text == text
+
+
+def test_bundled_corpus() -> None:
+    documents = list(read_documents(bundled("squad-dev")))
+    assert len(documents) == 2067
+    assert len({document.metadata["title"] for document in documents}) == 48
+    assert documents[0].id == "1973_oil_crisis/1"
+    assert documents[0].text.startswith("The 1973 oil crisis began in October 1973")
+    assert bundled("squad-dev").with_name("SQUAD-LICENSE.md").is_file()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=50).filter(str.strip)
+metadata = st.dictionaries(st.text(max_size=5).filter(lambda name: name not in ("id", "_id", "text")), json_values)
+unlike_ids = st.lists(st.tuples(texts, texts, metadata), min_size=1, max_size=8, unique_by=lambda triple: triple[0])
+
+
+@given(triples=unlike_ids)
+@settings(deadline=None)
+def test_jsonl_round_trip(
+    triples: list[tuple[str, str, dict[str, object]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Any id, text and metadata come back exactly as they were written."""
+    documents = [Document(*triple) for triple in triples if "metadata" not in triple[2]]
+    documents = documents or [Document("1", "One.")]
+    file = tmp_path_factory.mktemp("round") / "a.jsonl"
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        for document in documents:
+            fields = {"id": document.id, "text": document.text, "metadata": document.metadata}
+            stream.write(json.dumps(fields, ensure_ascii=len(document.text) % 2 == 0) + "\n")
+    assert list(read_documents(file)) == documents
+
+
+cells = texts.map(lambda text: text.replace("\0", "0")).filter(str.strip)
+
+
+@given(rows=st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=8, unique_by=lambda row: row[0]))
+@settings(deadline=None)
+def test_csv_round_trip(rows: list[tuple[str, str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Quotes, commas, tabs and line ends in cells come back exactly as the csv module wrote them."""
+    file = tmp_path_factory.mktemp("round") / "a.csv"
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([("id", "text", "note"), *rows])
+    assert list(read_documents(file)) == [Document(name, text, {"note": note}) for name, text, note in rows]
+
+
+def packed(file: Path, suffix: str) -> Path:
+    """The file, compressed as its new suffix says."""
+    if not suffix:
+        return file
+    target = file.with_name(file.name + suffix)
+    content = file.read_bytes()
+    target.write_bytes(gzip.compress(content) if suffix == ".gz" else lzma.compress(content))
+    return target

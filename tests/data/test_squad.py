@@ -1,0 +1,87 @@
+"""Questions of SQuAD 1.1 and 2.0."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plait.data import Question, bundled, read_documents, read_squad
+from plait.errors import PlaitError
+
+SMALL: dict[str, Any] = {
+    "data": [
+        {
+            "title": "Sea",
+            "paragraphs": [
+                {
+                    "context": "The sea is salt.",
+                    "qas": [
+                        {"id": "q1", "question": "What is salt?", "answers": [{"text": "The sea", "answer_start": 0}]},
+                        {"id": "q2", "question": "Who is it?", "answers": [], "is_impossible": True},
+                    ],
+                }
+            ],
+        }
+    ]
+}
+
+
+def test_small_file(tmp_path: Path) -> None:
+    questions = read_squad(written(tmp_path, SMALL))
+    assert questions == [
+        Question("q1", "What is salt?", "Sea/1", "The sea is salt.", (("The sea", 0),)),
+        Question("q2", "Who is it?", "Sea/1", "The sea is salt.", (), impossible=True),
+    ]
+
+
+def test_bundled_questions_belong_to_bundled_documents() -> None:
+    questions = read_squad(bundled("squad-dev"))
+    texts = {document.id: document.text for document in read_documents(bundled("squad-dev"))}
+    assert len(questions) == 10_570
+    assert all(texts[question.document] == question.passage for question in questions)
+    assert all(q.passage[start : start + len(text)] == text for q in questions for text, start in q.answers)
+    assert not any(question.impossible for question in questions)
+
+
+PARAGRAPH = ("data", 0, "paragraphs", 0)
+QUESTION = (*PARAGRAPH, "qas", 0)
+BROKEN: dict[str, tuple[tuple[str | int, ...], object, str]] = {
+    "data no list": (("data",), {}, "'data' must be a list of objects"),
+    "no title": (("data", 0, "title"), None, "article 1: the title must be a text"),
+    "no paragraphs": (("data", 0, "paragraphs"), None, "article 1: 'paragraphs' must be a list"),
+    "empty context": ((*PARAGRAPH, "context"), "", "article 1 ('Sea') paragraph 1: the context must not be empty"),
+    "no questions": ((*PARAGRAPH, "qas"), None, "paragraph 1: 'qas' must be a list"),
+    "empty question": ((*QUESTION, "question"), " ", "paragraph 1, question 1: the question must not be empty"),
+    "empty id": ((*QUESTION, "id"), "", "question 1: the question's id must not be empty"),
+    "id twice": ((*QUESTION, "id"), "q2", "has 'q2' in 'Sea/1' and in 'Sea/1'"),
+    "misplaced answer": ((*QUESTION, "answers", 0, "answer_start"), 1, "'The sea' does not stand at 1"),
+    "answer before the text": ((*QUESTION, "answers", 0, "answer_start"), -16, "'The sea' does not stand at -16"),
+    "answer without place": ((*QUESTION, "answers", 0, "answer_start"), None, "'The sea' does not stand at None"),
+    "empty answer": ((*QUESTION, "answers", 0, "text"), "", "the answer's text must not be empty"),
+}
+
+
+@pytest.mark.parametrize(("path", "value", "said"), BROKEN.values(), ids=list(BROKEN))
+def test_broken_file(tmp_path: Path, path: tuple[str | int, ...], value: object, said: str) -> None:
+    content = copy.deepcopy(SMALL)
+    place: Any = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(PlaitError) as caught:
+        read_squad(written(tmp_path, content))
+    assert said in str(caught.value)
+
+
+def test_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlaitError, match="must be a file, but is a directory"):
+        read_squad(tmp_path)
+
+
+def written(folder: Path, content: object) -> Path:
+    """A SQuAD file with this content."""
+    file = folder / "squad.json"
+    file.write_text(json.dumps(content))
+    return file

@@ -1,0 +1,111 @@
+"""The rooms of the package: who may import whom, how long a file may be, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "plait"
+# From low to high; a module imports only from rooms that stand before its own (or from its own room).
+ROOMS = (
+    "errors plan cost layout text passages attention selection families encoder heads checkpoint scoring known model"
+    " distill lessons train store data index evaluate sweep plots server explain demo cli __init__ __main__"
+).split()
+MODEL_FREE = {"store", "data"}  # they carry bytes and texts and know no model
+TORCH_FREE = {"errors", "plan", "cost"}
+HEAVY = ("torch", "transformers", "lancedb")
+FILES = sorted(path for path in SRC.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(SRC).as_posix()
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SRC).with_suffix("").parts[0]
+
+
+def imported(path: Path, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and absolute dotted name of everything that a file imports, at its top or inside a function."""
+    package = ("plait", *path.relative_to(SRC).parent.parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            for alias in node.names:
+                yield node.lineno, f"{source}.{alias.name}"
+
+
+def room_imported(name: str) -> str | None:
+    """The room that a dotted name belongs to; names of plait itself (`from plait import Index`) are its __init__."""
+    parts = name.split(".")
+    if parts[0] != "plait":
+        return None
+    return parts[1] if len(parts) > 1 and parts[1] in ROOMS else "__init__"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_down(path: Path) -> None:
+    room = room_of(path)
+    assert room in ROOMS, f"{room} is no room of the project: give it a place in ROOMS"
+    allowed = {"errors"} if room in MODEL_FREE else set(ROOMS[: ROOMS.index(room)])
+    upward = [
+        f"line {line}: {name}"
+        for line, name in imported(path, ast.parse(path.read_text("utf-8")))
+        if (target := room_imported(name)) is not None and target != room and target not in allowed
+    ]
+    assert not upward
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room_of(path) in TORCH_FREE], ids=name_of)
+def test_plan_and_cost_know_no_torch(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert not [name for _, name in imported(path, tree) if name.split(".")[0] in HEAVY]
+
+
+@pytest.mark.parametrize("module", ["plait", "plait.plan", "plait.cost", "plait.data"])
+def test_importing_is_light(module: str) -> None:
+    """`plait plan` and `plait --help` must not wait for torch."""
+    code = f"import sys, {module}; print(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "", f"import {module} loads {done.stdout.strip()}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_are_small_and_named_for_a_thing(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 400
+    assert path.name != "utils.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_public_things_have_docstrings(path: Path) -> None:
+    assert not list(undocumented(ast.parse(path.read_text("utf-8")).body))
+
+
+def undocumented(body: list[ast.stmt]) -> Iterator[str]:
+    """Public functions, classes and methods without a docstring; stubs of @overload and setters need none."""
+    for node in body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        decorators = {ast.unparse(decorator).split(".")[-1] for decorator in node.decorator_list}
+        if ast.get_docstring(node) is None and not decorators & {"overload", "setter"}:
+            yield f"line {node.lineno}: {node.name}"
+        if isinstance(node, ast.ClassDef):
+            yield from undocumented(node.body)
+
+
+def test_these_checks_see_something() -> None:
+    """A moved folder must not turn every check above into an empty list that passes."""
+    tree = ast.parse("from .store import codecs\nfrom plait import Index\nimport torch.nn\nfrom plait.model import A")
+    names = [name for _, name in imported(SRC / "data" / "jsonl.py", tree)]
+    assert names == ["plait.data.store.codecs", "plait.Index", "torch.nn", "plait.model.A"]
+    assert [room_imported(name) for name in names] == ["data", "__init__", None, "model"]
+    assert list(undocumented(ast.parse("def f(): ...\nclass _C:\n  def g(self): ...").body)) == ["line 1: f"]
+    assert {"errors", "data"} <= {room_of(path) for path in FILES}
