@@ -18,7 +18,7 @@ from plait.errors import PlaitError, TruncationWarning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plait.index import Answers, Found, Ranking
+    from plait.results import Answers, Ranking
     from plait.model import Plait
 
 app = typer.Typer(
@@ -204,7 +204,7 @@ def stats(store: StorePath, json_: Json = False) -> None:
     """Count documents, passages, tokens and bytes."""
     import dataclasses
 
-    from plait.index import read_settings
+    from plait.settings import read_settings
     from plait.store import Store
 
     opened, settings = Store.open(store), read_settings(store)
@@ -301,7 +301,7 @@ def _same(store: Path, had: str, model: str, plan: str | None, plans: dict[str, 
 def _add(index: Any, documents: Iterator[Any]) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("documents, {task.fields[rows]} passages"), TimeElapsedColumn())
     with Progress(*columns, console=err) as progress:
-        found = list(progress.track(documents, description="reading", update_period=0.5)) if False else list(documents)
+        found = list(documents)
         task = progress.add_task("indexing", total=len(found), rows=0)
         done = index.add(found, progress=lambda n, rows: progress.update(task, completed=n, rows=rows))
     out.print(
@@ -378,5 +378,3 @@ def _note(message: Warning | str, category: type[Warning], *_: object) -> None:
     if issubclass(category, TruncationWarning):
         err.print(f"note: {_plain(str(message))}", style="yellow", highlight=False)
 
-
-__all__ = ["Found", "app", "main"]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -20,83 +18,14 @@ from plait import passages
 from plait.data import Document
 from plait.errors import PlaitError
 from plait.model import Plait, require_top_k
+from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import Query, Timing, encode_query, score, spans, two_roles
+from plait.settings import Settings, Vectors, read_settings, write_settings
 from plait.store import Damage, Fingerprint, Row, Stats, Store, check
 
 FirstStage = Literal["bm25", "vector", "all"]
-Vectors = Literal["none", "pooled", "given"]
 COMMIT_PASSAGES = 256
 """Passages written in one commit; a killed build loses at most this much work."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How an index was built: what `open` needs to know, kept beside the store as `plait.json`.
-
-    Attributes:
-        model: folder or hub id of the checkpoint.
-        plans: the plan of every head, in text form.
-        dtype: of weights and states when the index was built.
-        passage_tokens, overlap: longest passage, and tokens that neighbours share.
-        vectors: `pooled` keeps the mean of each passage's deepest states for vector search, `given` what `add` is given.
-    """
-
-    model: str
-    plans: Mapping[str, str]
-    dtype: str = "float32"
-    passage_tokens: int = 384
-    overlap: int = 64
-    vectors: Vectors = "none"
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A ranked passage. `score` is the logit; `start` its first character in the document."""
-
-    id: str
-    document: str
-    text: str
-    start: int
-    score: float
-    metadata: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Found:
-    """An answer: characters [start, end) of `hit.text`; `score` adds the passage's logit and the span's."""
-
-    answer: str
-    start: int
-    end: int
-    score: float
-    hit: Hit
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Hits, best first, where the time went, and how many tokens of the query the model could not read."""
-
-    hits: list[Hit]
-    timing: Timing
-    query_cut: int
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Answers, best first, with the ranking that they come from."""
-
-    answers: list[Found]
-    ranking: Ranking
-
-
-@dataclass(frozen=True)
-class Added:
-    """What an `add` did: documents written and left alone because they were there already, and passages and tokens written."""
-
-    documents: int
-    unchanged: int
-    passages: int
-    tokens: int
 
 
 class Index:
@@ -137,7 +66,7 @@ class Index:
         plans = {head: str(plan) for head, plan in model.plans.items()}
         settings = Settings(name, plans, dtype, passage_tokens, overlap, vectors)
         store = Store.create(path, fingerprint(model, codec), vector_width=vector_width)
-        _write(Path(path) / "plait.json", json.dumps(dataclasses.asdict(settings), indent=2))
+        write_settings(path, settings)
         return cls(store, model, settings)
 
     @classmethod
@@ -391,18 +320,6 @@ def fingerprint(model: Plait, codec: str) -> Fingerprint:
     )
 
 
-def read_settings(path: str | os.PathLike[str]) -> Settings:
-    """How the index at `path` was built."""
-    file = Path(path) / "plait.json"
-    try:
-        fields = json.loads(file.read_text())
-        return Settings(**fields)
-    except FileNotFoundError:
-        raise PlaitError(f"an index is a folder with plait.json in it, but {os.fspath(path)!r} is not; build one with plait index") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise PlaitError(f"{file} must be the JSON that plait index wrote, but is not ({error}); build the index again") from None
-
-
 def _content(document: Document) -> str:
     body = json.dumps([document.text, document.metadata], sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.blake2b(body.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -416,9 +333,3 @@ def _pool(states: Tensor) -> NDArray[np.float32]:
     """Mean over tokens, [tokens, H] -> float32 [H]."""
     pooled: NDArray[np.float32] = states.float().mean(0).numpy()
     return pooled
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(text)
-    os.replace(draft, path)

@@ -1,0 +1,37 @@
+"""Plait: precomputed, layer-adjustable interactions in transformers.
+
+    model = plait.Plait.from_pretrained("bundled:minilm-squad")
+    model.rank("who wrote Faust?", documents)
+
+Names are loaded when they are first used, so that importing the package stays light.
+"""
+
+from typing import TYPE_CHECKING
+
+from plait.errors import PlaitError, TruncationWarning
+from plait.plan import Plan
+
+if TYPE_CHECKING:
+    from plait.data import Document, read_documents
+    from plait.index import Index
+    from plait.known import Known
+    from plait.model import Plait
+
+__version__ = "0.1.0"
+__all__ = ["Document", "Index", "Known", "Plait", "PlaitError", "Plan", "TruncationWarning", "read_documents"]
+
+_HOMES = {
+    "Document": "plait.data",
+    "Index": "plait.index",
+    "Known": "plait.known",
+    "Plait": "plait.model",
+    "read_documents": "plait.data",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'plait' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,58 @@
+"""What an index answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from plait.scoring import Timing
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A ranked passage. `score` is the logit; `start` its first character in the document."""
+
+    id: str
+    document: str
+    text: str
+    start: int
+    score: float
+    metadata: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer: characters [start, end) of `hit.text`; `score` adds the passage's logit and the span's."""
+
+    answer: str
+    start: int
+    end: int
+    score: float
+    hit: Hit
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Hits, best first, where the time went, and how many tokens of the query the model could not read."""
+
+    hits: list[Hit]
+    timing: Timing
+    query_cut: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers, best first, with the ranking that they come from."""
+
+    answers: list[Found]
+    ranking: Ranking
+
+
+@dataclass(frozen=True)
+class Added:
+    """What an `add` did: documents written and left alone because they were there already, and passages and tokens written."""
+
+    documents: int
+    unchanged: int
+    passages: int
+    tokens: int

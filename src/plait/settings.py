@@ -1,0 +1,55 @@
+"""How an index was built, kept beside its store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from plait.errors import PlaitError
+
+Vectors = Literal["none", "pooled", "given"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an index was built: what `open` needs to know, kept beside the store as `plait.json`.
+
+    Attributes:
+        model: folder or hub id of the checkpoint.
+        plans: the plan of every head, in text form.
+        dtype: of weights and states when the index was built.
+        passage_tokens, overlap: longest passage, and tokens that neighbours share.
+        vectors: `pooled` keeps the mean of each passage's deepest states for vector search, `given` what `add` is given.
+    """
+
+    model: str
+    plans: Mapping[str, str]
+    dtype: str = "float32"
+    passage_tokens: int = 384
+    overlap: int = 64
+    vectors: Vectors = "none"
+
+
+def write_settings(path: str | os.PathLike[str], settings: Settings) -> None:
+    """Write them whole or not at all."""
+    file = Path(path) / "plait.json"
+    draft = file.with_name(".plait.json")
+    draft.write_text(json.dumps(dataclasses.asdict(settings), indent=2))
+    os.replace(draft, file)
+
+
+def read_settings(path: str | os.PathLike[str]) -> Settings:
+    """How the index at `path` was built."""
+    file = Path(path) / "plait.json"
+    try:
+        fields = json.loads(file.read_text())
+        return Settings(**fields)
+    except FileNotFoundError:
+        raise PlaitError(f"an index is a folder with plait.json in it, but {os.fspath(path)!r} is not; build one with plait index") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise PlaitError(f"{file} must be the JSON that plait index wrote, but is not ({error}); build the index again") from None
