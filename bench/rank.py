@@ -106,7 +106,10 @@ def run(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any
     inside = {d.id for d in documents}
     questions = [q.question for q in read_squad(bundled("squad-dev")) if q.document in inside]
     chosen = random.Random(arguments.seed).sample(questions, 10 if arguments.quick else arguments.queries)
-    stores = [_store(folder / str(i), arguments.model, *plan, documents) for i, plan in enumerate(QUICK if arguments.quick else PLANS)]
+    stores = [
+        _store(folder / str(i), arguments.model, *plan, documents)
+        for i, plan in enumerate(QUICK if arguments.quick else PLANS)
+    ]
     work = [(q, [hit.id for hit in stores[0].index.store.search_text(q, CANDIDATES)]) for q in chosen]
     work = [(q, ids) for q, ids in work if len(ids) == CANDIDATES]
     texts = {d.id: d.text for d in documents}
@@ -120,11 +123,20 @@ def run(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any
     for query, ids in work:
         for system in systems:
             system.measure(query, ids)
-    run_facts = {**machine.facts(), "seed": arguments.seed, "candidates": CANDIDATES, "passages": len(documents), "quick": arguments.quick}
+    run_facts = {
+        **machine.facts(),
+        "seed": arguments.seed,
+        "candidates": CANDIDATES,
+        "passages": len(documents),
+        "quick": arguments.quick,
+    }
     rows = [system.row() for system in systems]
     rows += [_cold(s, work) for s in stores]
     fastest = min((row for row in rows[: len(others)]), key=lambda row: row["p50_ms"], default=None)
-    ours = min((row for row in rows if row.get("kind") == "plan" and row["temperature"] == "warm"), key=lambda row: row["p50_ms"])
+    ours = min(
+        (row for row in rows if row.get("kind") == "plan" and row["temperature"] == "warm"),
+        key=lambda row: row["p50_ms"],
+    )
     summary = {
         "bench": "rank",
         "fastest_peer": fastest and fastest["system"],
@@ -160,10 +172,15 @@ def _store(path: Path, model_name: str, name: str, plan: str, codec: str, docume
     bare = _bare(model, [d.text for d in documents])
     stats = index.stats()
     facts = {
-        "kind": "plan", "temperature": "warm", "plan": plan, "codec": codec,
-        "bytes_per_passage": round(stats.state_bytes / added.passages), "index_passages_per_s": round(added.passages / build, 1),
-        "bare_encoder_passages_per_s": round(added.passages / bare, 1), "index_to_bare_encoder": round(bare / build, 3),
-    }  # fmt: skip
+        "kind": "plan",
+        "temperature": "warm",
+        "plan": plan,
+        "codec": codec,
+        "bytes_per_passage": round(stats.state_bytes / added.passages),
+        "index_passages_per_s": round(added.passages / build, 1),
+        "bare_encoder_passages_per_s": round(added.passages / bare, 1),
+        "index_to_bare_encoder": round(bare / build, 3),
+    }
     return _Stored(System(f"plait {name}, {codec}", lambda query, ids: _rank(index, query, ids), facts), index, path)
 
 
@@ -179,7 +196,9 @@ def _rank(index: Index, query: str, ids: Sequence[str]) -> Timing:
             encoded = encode_query(index.model, query)
         lengths = index.store.lengths(ids)
         dtype = next(index.model.parameters()).dtype
-        score(index.model, encoded, lengths, lambda b, n: index.store.read([ids[i] for i in b], n, dtype).states, timing)
+        score(
+            index.model, encoded, lengths, lambda b, n: index.store.read([ids[i] for i in b], n, dtype).states, timing
+        )
     return timing
 
 
@@ -190,7 +209,9 @@ def _bare(model: Plait, texts: list[str]) -> float:
     begin = time.perf_counter()
     with torch.inference_mode():
         for at in range(0, len(order), 25):
-            batch = model.tokenizer([texts[i] for i in order[at : at + 25]], return_tensors="pt", padding=True, truncation=True)
+            batch = model.tokenizer(
+                [texts[i] for i in order[at : at + 25]], return_tensors="pt", padding=True, truncation=True
+            )
             model.base(**batch)
     return time.perf_counter() - begin
 
@@ -222,7 +243,9 @@ def _full(model_name: str, texts: dict[str, str]) -> System:
     return System("plait full joint model", run, {"kind": "full", "plan": "join=0,positions=continue"})
 
 
-def _peers(model_name: str, texts: dict[str, str], work: Sequence[tuple[str, list[str]]]) -> tuple[list[System], dict[str, str]]:
+def _peers(
+    model_name: str, texts: dict[str, str], work: Sequence[tuple[str, list[str]]]
+) -> tuple[list[System], dict[str, str]]:
     with contextlib.redirect_stdout(None):
         found, missing = peers.load(locate(model_name))
     systems = []

@@ -84,7 +84,8 @@ def oracle(base: Any, plan: Plan, example: Sequence[Segment]) -> Tensor:
             x = torch.where(reader[:, None], x, at_join)
         out = block(x, attention_mask=mask)
         x = out[0] if isinstance(out, tuple) else out
-    return x[0]
+    last: Tensor = x[0]
+    return last
 
 
 def of_role(x: Tensor, example: Sequence[Segment], role: int) -> Tensor:

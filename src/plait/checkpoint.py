@@ -30,7 +30,9 @@ from plait.plan import Plan
 
 @dataclass
 class Checkpoint:
-    """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved with."""
+    """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved
+    with.
+    """
 
     base: Any
     tokenizer: Any
@@ -78,7 +80,9 @@ def load(
                 f"{missing[0]!r} first; download or save it again"
             )
         heads: dict[str, nn.Module] = {}
-        if "score" in new_heads or not any(not k.startswith(scorer.base_model_prefix + ".") for k in info["missing_keys"]):
+        if "score" in new_heads or not any(
+            not k.startswith(scorer.base_model_prefix + ".") for k in info["missing_keys"]
+        ):
             heads["score"] = score_head(scorer)
         if "span" in new_heads or any(k.startswith("qa_outputs") for k in info["unexpected_keys"]):
             reader, _ = _try(
@@ -90,7 +94,8 @@ def load(
             heads["span"] = span_head(reader)
     if len(tokenizer) > config.vocab_size:
         raise PlaitError(
-            f"the tokenizer must not have more tokens than the model's table of {config.vocab_size}, but has {len(tokenizer)}; "
+            f"the tokenizer must not have more tokens than the model's table of {config.vocab_size}, but has "
+            f"{len(tokenizer)}; "
             "use the tokenizer that the model was trained with"
         )
     plans = {head: Plan.from_dict(fields) for head, fields in dict(saved.get("plans", {})).items()}
@@ -121,9 +126,13 @@ def locate(name: str) -> str:
         try:
             return str(importlib.resources.files(package) / inside)
         except ModuleNotFoundError:
-            raise PlaitError(f"{name} needs the package {package!r}, which is not installed; pip install {package}") from None
+            raise PlaitError(
+                f"{name} needs the package {package!r}, which is not installed; pip install {package}"
+            ) from None
     if not Path(name).is_dir() and (name.startswith((os.sep, ".")) or name.count(os.sep) > 1):
-        raise PlaitError(f"the checkpoint must be a folder or a hub id, but there is no folder {name!r}; check the path")
+        raise PlaitError(
+            f"the checkpoint must be a folder or a hub id, but there is no folder {name!r}; check the path"
+        )
     return name
 
 
@@ -136,7 +145,8 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     prefix = checkpoint.base.base_model_prefix
     state = {f"{prefix}.{k}": v for k, v in checkpoint.base.state_dict().items()}
     if "score" in checkpoint.heads:
-        state |= {f"classifier.{k}": v for k, v in checkpoint.heads["score"].classifier.state_dict().items()}  # type: ignore[union-attr]
+        classifier: Any = checkpoint.heads["score"].classifier
+        state |= {f"classifier.{k}": v for k, v in classifier.state_dict().items()}
     if "span" in checkpoint.heads:
         state |= checkpoint.heads["span"].state_dict()
     config = checkpoint.config
@@ -145,14 +155,18 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     config.dtype = next(iter(state.values())).dtype
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        save_file({k: v.contiguous() for k, v in state.items()}, temporary / "model.safetensors", metadata={"format": "pt"})
+        save_file(
+            {k: v.contiguous() for k, v in state.items()}, temporary / "model.safetensors", metadata={"format": "pt"}
+        )
         config.save_pretrained(temporary)
         checkpoint.tokenizer.save_pretrained(temporary)
         target.mkdir(exist_ok=True)
         for file in sorted(temporary.iterdir()):
             os.replace(file, target / file.name)
     except OSError as error:
-        raise PlaitError(f"the checkpoint must be written whole, but {target} could not be: {error.strerror}; free some space") from error
+        raise PlaitError(
+            f"the checkpoint must be written whole, but {target} could not be: {error.strerror}; free some space"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -162,7 +176,7 @@ def fingerprint(base: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(base.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(memoryview(tensor.detach().cpu().contiguous().view(torch.uint8).numpy()))  # type: ignore[arg-type]
+        digest.update(memoryview(tensor.detach().cpu().contiguous().view(torch.uint8).numpy()))
     return digest.hexdigest()[:32]
 
 

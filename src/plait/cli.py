@@ -1,4 +1,6 @@
-"""The commands. Thin: they read arguments, call the library and print; every bad input is one sentence on standard error."""
+"""The commands. Thin: they read arguments, call the library and print; every bad input is one sentence on standard
+error.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from plait.errors import PlaitError, TruncationWarning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plait.results import Answers, Ranking
     from plait.model import Plait
+    from plait.results import Answers, Ranking
 
 app = typer.Typer(
     help="Pair models whose known side is computed once, stored, and joined late.",
@@ -98,7 +100,13 @@ def index(
     else:
         loaded = _load(model, plan, dtype)
         target = Index.create(
-            store, loaded, name=model, codec=codec, passage_tokens=passage_tokens, overlap=overlap, vectors=vectors  # type: ignore[arg-type]
+            store,
+            loaded,
+            name=model,
+            codec=codec,
+            passage_tokens=passage_tokens,
+            overlap=overlap,
+            vectors=vectors,  # type: ignore[arg-type]
         )
     _add(target, texts)
 
@@ -195,7 +203,10 @@ def predict(
         if score.ndim == 0:
             result["score"] = float(score)
         else:
-            result |= {"label": labels[int(score.argmax())], "scores": {labels[i]: float(s) for i, s in enumerate(score)}}
+            result |= {
+                "label": labels[int(score.argmax())],
+                "scores": {labels[i]: float(s) for i, s in enumerate(score)},
+            }
         print(json.dumps(result, ensure_ascii=False))
 
 
@@ -208,12 +219,20 @@ def stats(store: StorePath, json_: Json = False) -> None:
     from plait.store import Store
 
     opened, settings = Store.open(store), read_settings(store)
-    facts: dict[str, Any] = {**dataclasses.asdict(opened.stats()), **dataclasses.asdict(settings), "codec": opened.codec.name}
+    facts: dict[str, Any] = {
+        **dataclasses.asdict(opened.stats()),
+        **dataclasses.asdict(settings),
+        "codec": opened.codec.name,
+    }
     facts["tensors"] = {name: width for name, width in opened.fingerprint.tensors}
     if json_:
         return _json(facts)
     for key, value in facts.items():
-        out.print(f"{key.replace('_', ' '):>20}  {value:,}" if isinstance(value, int) else f"{key.replace('_', ' '):>20}  {value}")
+        out.print(
+            f"{key.replace('_', ' '):>20}  {value:,}"
+            if isinstance(value, int)
+            else f"{key.replace('_', ' '):>20}  {value}"
+        )
 
 
 @app.command()
@@ -226,7 +245,9 @@ def verify(store: StorePath) -> None:
     for damage in damages:
         err.print(f"{_plain(damage.id)}: {_plain(damage.reason)}")
     if damages:
-        raise PlaitError(f"{len(damages)} of {len(opened)} passages are damaged; delete their documents and add them again")
+        raise PlaitError(
+            f"{len(damages)} of {len(opened)} passages are damaged; delete their documents and add them again"
+        )
     out.print(f"{len(opened)} passages are whole")
 
 
@@ -244,13 +265,19 @@ def compact(store: StorePath) -> None:
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="A TOML file; see configs/.")],
+    data: Annotated[Path | None, typer.Option(help="Instead of the config's.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Instead of the config's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train a full pair model, or a split one by distillation, as a config file says."""
+    import dataclasses
+
     from plait.train import TrainConfig
     from plait.train import train as run
 
-    out.print(f"saved to {run(TrainConfig.read(config), resume=resume)}")
+    settings = TrainConfig.read(config)
+    given = {name: str(path) for name, path in (("data", data), ("output", output)) if path is not None}
+    out.print(f"saved to {run(dataclasses.replace(settings, **given), resume=resume)}")  # type: ignore[arg-type]
 
 
 @app.command()
@@ -289,17 +316,28 @@ def _load(model: str, plan: str | None, dtype: str) -> Plait:
 def _same(store: Path, had: str, model: str, plan: str | None, plans: dict[str, str]) -> None:
     """Refuse to go on with a store under another model or plan than it was begun with."""
     if model not in (had, BUNDLED):
-        raise PlaitError(f"{store} was begun with the model {had}, but --model is {model}; leave it out or choose another --store")
+        raise PlaitError(
+            f"{store} was begun with the model {had}, but --model is {model}; leave it out or choose another --store"
+        )
     from plait.heads import head_plans
 
     if plan is not None:
         asked = {head: str(p) for head, p in head_plans(list(plans), plan, {}).items()}
         if asked != plans:
-            raise PlaitError(f"{store} was begun with the plans {plans}, but --plan asks for {asked}; leave it out or choose another --store")
+            raise PlaitError(
+                f"{store} was begun with the plans {plans}, but --plan asks for {asked}; leave it out or choose "
+                f"another --store"
+            )
 
 
 def _add(index: Any, documents: Iterator[Any]) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("documents, {task.fields[rows]} passages"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("documents, {task.fields[rows]} passages"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err) as progress:
         found = list(documents)
         task = progress.add_task("indexing", total=len(found), rows=0)
@@ -315,7 +353,9 @@ def _ask_text(path: Path, question: str | None, model: Plait, json_: bool) -> No
 
     known = model.read("\n\n".join(document.text for document in read_documents(path)))
     if question is None and sys.stdin.isatty():
-        out.print(f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends.", style="dim")
+        out.print(
+            f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends.", style="dim"
+        )
     while True:
         asked = question if question is not None else _prompt()
         if not asked:
@@ -345,11 +385,17 @@ def _show(found: Answers) -> None:
     for answer in found.answers:
         first, last = sentence(answer.hit.text, answer.start, answer.end)
         _marked(answer.hit.text[first:last], answer.start - first, answer.end - first)
-        out.print(f"    {_plain(answer.hit.id)}, characters {answer.start + answer.hit.start}-{answer.end + answer.hit.start}", style="dim")
+        out.print(
+            f"    {_plain(answer.hit.id)}, characters "
+            f"{answer.start + answer.hit.start}-{answer.end + answer.hit.start}",
+            style="dim",
+        )
 
 
 def _marked(text: str, start: int, end: int) -> None:
-    out.print(f"{_plain(text[:start])}[bold reverse] {_plain(text[start:end])} [/]{_plain(text[end:])}", highlight=False)
+    out.print(
+        f"{_plain(text[:start])}[bold reverse] {_plain(text[start:end])} [/]{_plain(text[end:])}", highlight=False
+    )
 
 
 def _say(found: Ranking) -> None:
@@ -374,7 +420,13 @@ def _shorten(text: str, width: int = 100) -> str:
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
-def _note(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
     if issubclass(category, TruncationWarning):
         err.print(f"note: {_plain(str(message))}", style="yellow", highlight=False)
-

@@ -1,4 +1,6 @@
-"""Losses: against labels and against a teacher. A teacher's logits belong to the same tokens in the same order, padding left out."""
+"""Losses: against labels and against a teacher. A teacher's logits belong to the same tokens in the same order,
+padding left out.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +41,8 @@ def listwise_loss(scores: Tensor) -> Tensor:
 
 
 def listwise_distillation(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) of the distributions over a list's candidates: scores [Q, C] each. Zero when they agree."""
+    """KL(teacher || student) of the distributions over a list's candidates: scores [Q, C] each. Zero when they
+    agree.
+    """
     log_teacher = teacher.float().log_softmax(-1)
     return (log_teacher.exp() * (log_teacher - student.float().log_softmax(-1))).sum(-1).mean()

@@ -20,14 +20,15 @@ from plait.layout import Layout
 from plait.plan import Plan
 from plait.text import Tokens
 
-
 CACHE_TOKENS = 4096
 """Tokens computed at once: batches that stay in a core's cache are faster than large ones."""
 
 
 @dataclass(frozen=True)
 class States:
-    """What segments of one role know by themselves: tensors by name (`states.4` [T, H], see Plan.needs), packed by layout."""
+    """What segments of one role know by themselves: tensors by name (`states.4` [T, H], see Plan.needs), packed by
+    layout.
+    """
 
     layout: Layout
     tensors: Mapping[str, Tensor]
@@ -55,7 +56,9 @@ class Encoder:
         deepest = max(source for _, _, source in wanted.values())
         layout = tokens.layout
         x = self.family.embed(tokens.ids, tokens.types, tokens.positions)  # [T, H]
-        if torch.is_autocast_enabled(x.device.type):  # else the residual stream would stay in float32, at twice the traffic
+        if torch.is_autocast_enabled(
+            x.device.type
+        ):  # else the residual stream would stay in float32, at twice the traffic
             x = x.to(torch.get_autocast_dtype(x.device.type))
         tensors: dict[str, Tensor] = {}
         for layer in range(deepest + 1):
@@ -134,7 +137,9 @@ class Encoder:
 
     def _source(self, plan: Plan, layer: int, states: States, groups: Tensor, queries: int) -> Source:
         layout, tokens = states.layout, None
-        if len(groups) != len(layout.lengths) or not torch.equal(groups, torch.arange(len(groups), device=groups.device)):
+        if len(groups) != len(layout.lengths) or not torch.equal(
+            groups, torch.arange(len(groups), device=groups.device)
+        ):
             layout, tokens = layout.select(groups)
         if plan.states == "kv":
             size = (-1, self.family.shape.heads, self.family.shape.head_size)

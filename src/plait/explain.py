@@ -74,7 +74,8 @@ def _lengths(text: str, plan: Plan, shape: Shape) -> dict[str, int]:
         role, _, value = part.partition("=")
         if role not in plan.roles or not value.isdecimal() or not 1 <= int(value) <= shape.positions:
             raise PlaitError(
-                f"lengths are written role=tokens with roles {', '.join(plan.roles)} and 1 to {shape.positions} tokens, "
+                f"lengths are written role=tokens with roles {', '.join(plan.roles)} and 1 to {shape.positions} "
+                f"tokens, "
                 f"but has {part!r}; e.g. query=16,passage=154"
             )
         found[role] = int(value)

@@ -14,7 +14,9 @@ from plait.layout import Layout
 from plait.plan import FULL, Plan
 
 HEADS = ("score", "span")
-"""`score`: sequence classification, read from the reader's first token. `span`: question answering, from all its tokens."""
+"""`score`: sequence classification, read from the reader's first token. `span`: question answering, from all its
+tokens.
+"""
 
 
 class Score(nn.Module):
@@ -96,7 +98,9 @@ def span_head(model: Any) -> Span:
     return Span(model.qa_outputs)
 
 
-def head_plans(heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan]) -> dict[str, Plan]:
+def head_plans(
+    heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan]
+) -> dict[str, Plan]:
     """The plan of every head: the given one, else the saved one, else the full pair model.
 
     One plan given for all heads is read from the passage by the span head, whatever its reader says.

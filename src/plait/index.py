@@ -1,12 +1,14 @@
-"""An index: a corpus, its store, a first stage and a model, so that texts go in and ranked passages and answers come out."""
+"""An index: a corpus, its store, a first stage and a model, so that texts go in and ranked passages and answers come
+out.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -38,7 +40,7 @@ class Index:
     @classmethod
     def create(
         cls,
-        path: str | os.PathLike[str],
+        path: str | Path,
         model: Plait,
         *,
         name: str,
@@ -70,7 +72,7 @@ class Index:
         return cls(store, model, settings)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], model: Plait | None = None) -> Self:
+    def open(cls, path: str | Path, model: Plait | None = None) -> Self:
         """Open an index, with the model that made it (loaded from where it was, unless given).
 
         Raises:
@@ -182,9 +184,25 @@ class Index:
             with timing.stage("read"):
                 texts = [(p.text, p.offsets) for p in self.store.passages(ids)] if ids else []
             found = spans(self.model, query, texts, lambda batch, names: self._fetch(ids, batch, names), timing)
-        answers = [Found(s.text, s.start, s.end, s.score + h.score, h) for s, h in zip(found, ranking.hits, strict=True)]
+        answers = [
+            Found(s.text, s.start, s.end, s.score + h.score, h) for s, h in zip(found, ranking.hits, strict=True)
+        ]
         answers.sort(key=lambda answer: -answer.score)
         return Answers(answers[:top_k], ranking)
+
+    def answer_in(self, question: str, document: str) -> Found:
+        """The best span for a question within one stored document, by the span head alone."""
+        timing = Timing()
+        ids = self.store.passage_ids(document)
+        with torch.inference_mode():
+            query = self._query(question, timing)
+            kept = self.store.passages(ids)
+            texts = [(p.text, p.offsets) for p in kept]
+            found = spans(self.model, query, texts, lambda batch, names: self._fetch(ids, batch, names), timing)
+        best = max(range(len(found)), key=lambda i: found[i].score)
+        span, p = found[best], kept[best]
+        hit = Hit(p.id, p.document, p.text, p.start, 0.0, p.metadata)
+        return Found(span.text, span.start, span.end, span.score, hit)
 
     def _query(self, text: str, timing: Timing) -> Query:
         with timing.stage("query"):
@@ -209,7 +227,8 @@ class Index:
             best = np.argsort(-logits, kind="stable")[:top_k]
             found = self.store.passages([ids[i] for i in best])
         hits = [
-            Hit(p.id, p.document, p.text, p.start, float(logits[i]), p.metadata) for i, p in zip(best, found, strict=True)
+            Hit(p.id, p.document, p.text, p.start, float(logits[i]), p.metadata)
+            for i, p in zip(best, found, strict=True)
         ]
         return Ranking(hits, timing, query.cut)
 
@@ -248,7 +267,9 @@ class Index:
                 yield _Pending(document, content, [], True)
                 continue
             if not document.text.strip():
-                raise PlaitError(f"a document must have a character that is not blank, but {document.id!r} has none; leave it out")
+                raise PlaitError(
+                    f"a document must have a character that is not blank, but {document.id!r} has none; leave it out"
+                )
             settings = self.settings
             cut = passages.split(document.text, self.model.tokenizer, settings.passage_tokens, settings.overlap)
             yield _Pending(document, content, list(cut), False)
@@ -271,10 +292,17 @@ class Index:
             rows.append(
                 Row(
                     id=document.id if len(pending.passages) == 1 else f"{document.id}#{number}",
-                    document=document.id, ordinal=number, start=part.start, text=part.text, content=pending.content,
-                    n_tokens=len(one.offsets), offsets=one.offsets, vector=vector, metadata=dict(document.metadata),
+                    document=document.id,
+                    ordinal=number,
+                    start=part.start,
+                    text=part.text,
+                    content=pending.content,
+                    n_tokens=len(one.offsets),
+                    offsets=one.offsets,
+                    vector=vector,
+                    metadata=dict(document.metadata),
                     blob=self.store.codec.encode({name: one.states[name] for name in names}),
-                )  # fmt: skip
+                )
             )
         return rows
 

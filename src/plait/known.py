@@ -43,7 +43,9 @@ class Known:
 
     def __init__(self, model: Plait, text: str, *, passage_tokens: int = 384, overlap: int = 64) -> None:
         if not text.strip():
-            raise PlaitError("a text to be read must have a character that is not blank, but has none; pass another text")
+            raise PlaitError(
+                "a text to be read must have a character that is not blank, but has none; pass another text"
+            )
         self.model, self.text = model, text
         _, role = two_roles(model)
         room = min(passage_tokens, model.text.room(role))

@@ -54,7 +54,9 @@ class Layout:
 
     @cached_property
     def _padded(self) -> Tensor:
-        """Token that stands at each place of the padded form (the group's last one where there is none), int64 [G * M]."""
+        """Token that stands at each place of the padded form (the group's last one where there is none), int64 [G *
+        M].
+        """
         place = torch.arange(self.longest, device=self.device).minimum(self.lengths_tensor[:, None] - 1)
         return (self.starts[:, None] + place).flatten()
 
@@ -72,7 +74,7 @@ class Layout:
     def pad(self, x: Tensor) -> Tensor:
         """[T, ...] -> [G, M, ...]; what stands in padding is arbitrary but finite, and must not reach a loss."""
         if not self.uniform:
-            x = _Move.apply(x, self._padded, self._packed, None)  # type: ignore[no-untyped-call]
+            x = _Move.apply(x, self._padded, self._packed, None)
         return x.reshape(len(self.lengths), self.longest, *x.shape[1:])  # [G, M, ...]
 
     def pack(self, x: Tensor) -> Tensor:
@@ -80,10 +82,12 @@ class Layout:
         x = x.flatten(0, 1)
         if self.uniform:
             return x
-        return _Move.apply(x, self._packed, self._padded, self.mask.flatten())  # type: ignore[no-any-return, no-untyped-call]
+        return _Move.apply(x, self._packed, self._padded, self.mask.flatten())  # type: ignore[no-any-return]
 
     def select(self, groups: Tensor) -> tuple[Layout, Tensor]:
-        """The layout of `groups` (int64 [B], repetitions allowed) and the token that each of its tokens copies, int64 [T]."""
+        """The layout of `groups` (int64 [B], repetitions allowed) and the token that each of its tokens copies,
+        int64 [T].
+        """
         chosen = Layout(self.lengths_tensor[groups].tolist(), multiple=self.multiple, device=self.device)
         first = self.starts[groups].repeat_interleave(chosen.lengths_tensor)
         first = torch.cat([first, first.new_zeros(chosen.tokens - chosen.used)])
@@ -114,7 +118,9 @@ class Layout:
 
 
 class _Move(torch.autograd.Function):
-    """Rows `there` of x; the gradient moves back by `back`. A gather both ways: PyTorch's own backward is a slow scatter."""
+    """Rows `there` of x; the gradient moves back by `back`. A gather both ways: PyTorch's own backward is a slow
+    scatter.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor, real: Tensor | None) -> Tensor:

@@ -1,4 +1,6 @@
-"""What a model learns from: batches of questions and passages of like length, with wrong passages of the same article."""
+"""What a model learns from: batches of questions and passages of like length, with wrong passages of the same
+article.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Plait: a pair model whose known side can be computed once. Names and return shapes as in sentence-transformers' CrossEncoder."""
+"""Plait: a pair model whose known side can be computed once. Names and return shapes as in sentence-transformers'
+CrossEncoder.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ from plait.known import Known
 from plait.layout import Layout
 from plait.plan import Plan
 from plait.text import Segment, Text, Tokens
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -120,7 +123,8 @@ class Plait(nn.Module):
         if head not in self.plans:
             kinds = {"score": "sequence-classification", "span": "question-answering"}
             raise PlaitError(
-                f"this needs a checkpoint with a {kinds[head]} head, but its heads are: {', '.join(self.plans) or 'none'}; "
+                f"this needs a checkpoint with a {kinds[head]} head, but its heads are: "
+                f"{', '.join(self.plans) or 'none'}; "
                 "load one that has it, or train one"
             )
         return self.plans[head]
@@ -169,21 +173,22 @@ class Plait(nn.Module):
             float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
         """
         single = bool(inputs) and isinstance(inputs[0], str)
-        rows = [tuple(inputs)] if single else [tuple(row) for row in inputs]  # type: ignore[arg-type]
+        rows = [tuple(str(text) for text in row) for row in ([inputs] if single else inputs)]
         plan = self.plan("score")
         for number, row in enumerate(rows):
             if len(row) != len(plan.roles):
                 raise PlaitError(
-                    f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but example {number} has {len(row)}"
+                    f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but example "
+                    f"{number} has {len(row)}"
                 )
-        logits = torch.cat([part for _, part in self._score(rows, batch_size, show_progress_bar)] or [torch.zeros(0, 1)])
+        logits = torch.cat([torch.zeros(0, self._labels()), *self._score(rows, batch_size, show_progress_bar)])
         if activation_fn is None:
             activation_fn = torch.nn.Sigmoid() if logits.shape[1] == 1 else torch.nn.Identity()
         scores = activation_fn(logits)
         if apply_softmax and logits.shape[1] > 1:
             scores = scores.softmax(-1)
         values: NDArray[np.float32] = scores.squeeze(-1).numpy() if logits.shape[1] == 1 else scores.numpy()
-        return values[0] if single else values  # type: ignore[no-any-return]
+        return values[0] if single else values
 
     def rank(
         self,
@@ -199,7 +204,8 @@ class Plait(nn.Module):
         require_top_k(top_k)
         if self._labels() != 1:
             raise PlaitError(
-                f"rank needs a checkpoint with one label, but this one has {self._labels()}; use predict and choose a class"
+                f"rank needs a checkpoint with one label, but this one has {self._labels()}; use predict and "
+                f"choose a class"
             )
         scores = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, activation_fn)
         order = np.argsort(-scores, kind="stable")[:top_k]
@@ -249,19 +255,24 @@ class Plait(nn.Module):
         """Tokenize; an empty text is refused, a text that is too long is cut and a TruncationWarning says so."""
         for number, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
-                raise PlaitError(f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}")
+                raise PlaitError(
+                    f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}"
+                )
         segments = self.text.segments(role, texts)
         cut = [s.cut for s in segments if s.cut]
         if cut:
             warnings.warn(
-                f"{len(cut)} of {len(texts)} {role} texts are longer than the {self.text.room(role)} tokens this model reads; "
+                f"{len(cut)} of {len(texts)} {role} texts are longer than the {self.text.room(role)} tokens "
+                f"this model reads; "
                 f"{sum(cut)} tokens at their ends were left out",
                 TruncationWarning,
                 stacklevel=3,
             )
         return segments
 
-    def spans(self, states: Mapping[str, States], examples: Tensor, known: Sequence[tuple[str, NDArray[np.int32]]]) -> list[SpanFound]:
+    def spans(
+        self, states: Mapping[str, States], examples: Tensor, known: Sequence[tuple[str, NDArray[np.int32]]]
+    ) -> list[SpanFound]:
         """The best span of every example; `known` gives each example's text and token offsets."""
         logits, layout = self.logits("span", states, examples)
         words = np.concatenate([offsets[:, 1] > offsets[:, 0] for _, offsets in known])
@@ -276,19 +287,24 @@ class Plait(nn.Module):
 
     def _score(
         self, rows: Sequence[tuple[str, ...]], batch_size: int, show_progress_bar: bool | None
-    ) -> Iterator[tuple[list[int], Tensor]]:
+    ) -> Iterator[Tensor]:
         """Logits float32 [b, labels] in the order of rows. A text that recurs in a batch is computed once."""
         from tqdm.auto import tqdm
 
         plan = self.plan("score")
-        bar = tqdm(total=len(rows), desc="pairs", unit="pair", disable=not (len(rows) > 1000 if show_progress_bar is None else show_progress_bar))
+        bar = tqdm(
+            total=len(rows),
+            desc="pairs",
+            unit="pair",
+            disable=not (len(rows) > 1000 if show_progress_bar is None else show_progress_bar),
+        )
         with torch.inference_mode(), bar:
             for begin in range(0, len(rows), batch_size):
                 batch = rows[begin : begin + batch_size]
                 states, examples = self._states(plan, batch)
                 logits, _ = self.logits("score", states, examples)
                 bar.update(len(batch))
-                yield list(range(begin, begin + len(batch))), logits.cpu()
+                yield logits.cpu()
 
     def _states(self, plan: Plan, rows: Sequence[tuple[str, ...]]) -> tuple[dict[str, States], Tensor]:
         if plan.positions == "continue":
@@ -301,7 +317,9 @@ class Plait(nn.Module):
         return states, torch.tensor(columns, device=self.device).T
 
     def _continued(self, plan: Plan, rows: Sequence[tuple[str, ...]]) -> tuple[dict[str, States], Tensor]:
-        """The ordinary pair model: positions run on, so that a segment belongs to one example, and all share one room."""
+        """The ordinary pair model: positions run on, so that a segment belongs to one example, and all share one
+        room.
+        """
         columns = [self.segments(role, [row[c] for row in rows]) for c, role in enumerate(plan.roles)]
         columns = _fit(columns, self.text.positions)
         first = np.zeros(len(rows), int)

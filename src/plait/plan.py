@@ -1,4 +1,5 @@
-"""A plan says which segment may read which, in which layer. What is stored, what runs online and what it costs follow from it.
+"""A plan says which segment may read which, in which layer. What is stored, what runs online and what it costs
+follow from it.
 
 This module is torch-free: a plan is a value that can be written, compared, hashed and kept in a file.
 """
@@ -46,17 +47,22 @@ class Plan:
 
     def __post_init__(self) -> None:
         if isinstance(self.join, bool) or not isinstance(self.join, int) or self.join < 0:
-            raise PlaitError(f"join must be a layer number of 0 or more, but is {self.join!r}; pass join=0 for the full model")
+            raise PlaitError(
+                f"join must be a layer number of 0 or more, but is {self.join!r}; pass join=0 for the full model"
+            )
         _one_of("mode", self.mode, get_args(Mode))
         _one_of("positions", self.positions, get_args(Positions))
         _one_of("states", self.states, get_args(StatesKind))
         if not self.roles or len(set(self.roles)) != len(self.roles):
-            raise PlaitError(f"roles must be different names, but are {'+'.join(self.roles)!r}; number the repeated ones")
+            raise PlaitError(
+                f"roles must be different names, but are {'+'.join(self.roles)!r}; number the repeated ones"
+            )
         for role in (*self.known, self.reader):
             _one_of("known and reader", role, self.roles)
         if self.mode != "joint" and self.reader in self.known:
             raise PlaitError(
-                f"the reader of a {self.mode} plan must be live, but {self.reader!r} is a known role that never reads the "
+                f"the reader of a {self.mode} plan must be live, but {self.reader!r} is a known role that never "
+                f"reads the "
                 "others; use mode=joint to read answers from its tokens"
             )
         if self.positions == "continue" and self.join > 0:
@@ -99,7 +105,9 @@ class Plan:
         inputs = self.inputs(role, layers)
         if self.states == "hidden" or role == self.reader or self.join == layers:
             return tuple(f"states.{layer}" for layer in inputs)
-        return tuple(f"{kind}.{layer}@{self.source(layer)}" for layer in range(self.join, layers) for kind in ("key", "value"))
+        return tuple(
+            f"{kind}.{layer}@{self.source(layer)}" for layer in range(self.join, layers) for kind in ("key", "value")
+        )
 
     def source(self, layer: int) -> int:
         """The layer whose input states of the other roles the reader reads in upper layer `layer` (oneway, frozen)."""
@@ -128,7 +136,9 @@ class Plan:
         known = {field.name: field for field in dataclasses.fields(cls)}
         for key in fields:
             if key not in known:
-                raise PlaitError(f"a plan has the keys {', '.join(known)}, but was given {key!r}; see `plait plan --help`")
+                raise PlaitError(
+                    f"a plan has the keys {', '.join(known)}, but was given {key!r}; see `plait plan --help`"
+                )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**values)  # type: ignore[arg-type]
 
@@ -144,12 +154,16 @@ class Plan:
             try:
                 return cls.from_dict(json.loads(text))
             except json.JSONDecodeError as error:
-                raise PlaitError(f"a plan must be valid JSON or key=value pairs, but {text!r} is not ({error})") from None
+                raise PlaitError(
+                    f"a plan must be valid JSON or key=value pairs, but {text!r} is not ({error})"
+                ) from None
         fields: dict[str, object] = {}
         for part in filter(None, (p.strip() for p in text.split(","))):
             key, equals, value = (p.strip() for p in part.partition("="))
             if not equals:
-                raise PlaitError(f"a plan is written key=value,key=value, but has the part {part!r}; e.g. join=4,mode=oneway")
+                raise PlaitError(
+                    f"a plan is written key=value,key=value, but has the part {part!r}; e.g. join=4,mode=oneway"
+                )
             if key in fields:
                 raise PlaitError(f"a plan names each key once, but {key!r} is in {text!r} twice; leave one out")
             fields[key] = _value(key, value)
@@ -159,7 +173,9 @@ class Plan:
 def _value(key: str, value: str) -> object:
     if key == "join":
         if not value.isdecimal():
-            raise PlaitError(f"join must be a layer number of 0 or more, but is {value!r}; pass join=0 for the full model")
+            raise PlaitError(
+                f"join must be a layer number of 0 or more, but is {value!r}; pass join=0 for the full model"
+            )
         return int(value)
     if key in ("roles", "known"):
         return tuple(filter(None, value.split("+")))

@@ -50,7 +50,9 @@ class Answers:
 
 @dataclass(frozen=True)
 class Added:
-    """What an `add` did: documents written and left alone because they were there already, and passages and tokens written."""
+    """What an `add` did: documents written and left alone because they were there already, and passages and tokens
+    written.
+    """
 
     documents: int
     unchanged: int

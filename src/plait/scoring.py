@@ -64,9 +64,7 @@ def encode_query(model: Plait, text: str) -> Query:
     return Query(text, model.own(segments, model.needs(role)), segments[0].cut)
 
 
-def score(
-    model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timing: Timing
-) -> NDArray[np.float32]:
+def score(model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timing: Timing) -> NDArray[np.float32]:
     """The score head's logits for one query and passages of the given token lengths, float32 [passages, labels]."""
     plan = model.plan("score")
     live, known = two_roles(model)

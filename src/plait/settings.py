@@ -24,7 +24,7 @@ class Settings:
         plans: the plan of every head, in text form.
         dtype: of weights and states when the index was built.
         passage_tokens, overlap: longest passage, and tokens that neighbours share.
-        vectors: `pooled` keeps the mean of each passage's deepest states for vector search, `given` what `add` is given.
+        vectors: `pooled` keeps the mean of each passage's deepest states for vector search, `given` what `add` gets.
     """
 
     model: str
@@ -50,6 +50,10 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
         fields = json.loads(file.read_text())
         return Settings(**fields)
     except FileNotFoundError:
-        raise PlaitError(f"an index is a folder with plait.json in it, but {os.fspath(path)!r} is not; build one with plait index") from None
+        raise PlaitError(
+            f"an index is a folder with plait.json in it, but {os.fspath(path)!r} is not; build one with plait index"
+        ) from None
     except (OSError, ValueError, TypeError) as error:
-        raise PlaitError(f"{file} must be the JSON that plait index wrote, but is not ({error}); build the index again") from None
+        raise PlaitError(
+            f"{file} must be the JSON that plait index wrote, but is not ({error}); build the index again"
+        ) from None

@@ -65,9 +65,9 @@ class Tokens:
 class Text:
     """How a tokenizer's pair encoding falls apart into segments.
 
-    The first role is framed as the tokenizer frames a single text (`[CLS] a [SEP]`); every other role gets what the pair
-    encoding adds after that (`b [SEP]`, or `</s> b </s>`), so that the segments of a pair, one after the other, are
-    exactly the tokenizer's own pair.
+    The first role is framed as the tokenizer frames a single text (`[CLS] a [SEP]`); every other role gets what the
+    pair encoding adds after that (`b [SEP]`, or `</s> b </s>`), so that the segments of a pair, one after the other,
+    are exactly the tokenizer's own pair.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, roles: Sequence[str], *, positions: int, types: int) -> None:
@@ -95,7 +95,9 @@ class Text:
         return self.positions - len(before) - len(after)
 
     def segments(self, role: str, texts: Sequence[str], room: int | None = None) -> list[Segment]:
-        """Tokenize texts of one role; a text longer than `room` tokens (default: all the model reads) is cut at its end."""
+        """Tokenize texts of one role; a text longer than `room` tokens (default: all the model reads) is cut at its
+        end.
+        """
         if not texts:
             return []
         index = self.roles.index(role)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from plait.data import read_squad
-from plait.distill import listwise_distillation, listwise_loss, span_distillation, span_logits, span_loss
+from plait.distill import listwise_loss, span_distillation, span_logits, span_loss
 from plait.encoder import States
 from plait.errors import PlaitError
 from plait.layout import Layout
@@ -77,11 +77,15 @@ class TrainConfig:
         try:
             fields = tomllib.loads(Path(path).read_text())
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise PlaitError(f"a training config must be a TOML file, but {path} is not readable as one ({error})") from None
+            raise PlaitError(
+                f"a training config must be a TOML file, but {path} is not readable as one ({error})"
+            ) from None
         known = {f.name: f for f in dataclasses.fields(cls)}
         for key in fields:
             if key not in known:
-                raise PlaitError(f"a training config has the keys {', '.join(known)}, but {path} has {key!r}; remove it")
+                raise PlaitError(
+                    f"a training config has the keys {', '.join(known)}, but {path} has {key!r}; remove it"
+                )
         for key in ("model", "data", "output"):
             if key not in fields:
                 raise PlaitError(f"a training config must have the key {key!r}, but {path} has not; add it")
@@ -93,20 +97,20 @@ class Course(nn.Module):
 
     def __init__(self, model: Plait, teacher: Plait | None, config: TrainConfig) -> None:
         super().__init__()
-        self.model, self.course = model, config
+        self.model, self.settings = model, config
         self._teacher = [teacher]  # in a list, so that its weights are not this module's
         self.steps = 0
 
     def forward(self, lesson: Lesson) -> dict[str, Tensor]:
         """The weighted sum of all losses of one batch, as `{"loss": scalar}`."""
-        config = self.course
+        config = self.settings
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.steps)
         self.steps += 1
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=config.bfloat16):
             return {"loss": self._loss(lesson, generator)}
 
     def _loss(self, lesson: Lesson, generator: torch.Generator) -> Tensor:
-        model, config = self.model, self.course
+        model, config = self.model, self.settings
         device = model.device
         right = torch.tensor([c[0] for c in lesson.candidates], device=device)
         pairs = torch.stack([torch.arange(len(right), device=device), right], 1)
@@ -207,13 +211,22 @@ class _Lessons(Dataset[Lesson]):
 class _Trainer(Trainer):
     """Checkpoints in Plait's own form, which `transformers` also loads."""
 
+    def __init__(self, course: Course, arguments: TrainingArguments, items: list[Lesson]) -> None:
+        super().__init__(
+            model=course,
+            args=arguments,
+            train_dataset=_Lessons(items),
+            data_collator=lambda batch: {"lesson": batch[0]},
+        )
+        self.course = course
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.model.model.save_pretrained(output_dir or self.args.output_dir)
+        self.course.model.save_pretrained(output_dir or str(self.args.output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         saved = Plait.from_pretrained(resume_from_checkpoint)
-        self.model.model.load_state_dict(saved.state_dict())
-        self.model.steps = int(resume_from_checkpoint.rpartition("-")[2])
+        self.course.model.load_state_dict(saved.state_dict())
+        self.course.steps = int(resume_from_checkpoint.rpartition("-")[2])
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -231,8 +244,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     plans = {"score": config.score, "span": config.span}
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=("score", "span"))
     _set_dropout(model, config.dropout)
+    base: Any = model.base
     if config.freeze_embeddings:
-        model.base.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator,union-attr]
+        base.get_input_embeddings().weight.requires_grad_(False)
     dtype = torch.bfloat16 if config.bfloat16 else torch.float32
     teacher = Plait.from_pretrained(config.teacher, plan="join=0", dtype=dtype) if config.teacher else None
     questions = read_squad(config.data)
@@ -240,18 +254,18 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         questions = questions[: config.questions]
     items = lessons(questions, model.text, passages=config.passages, seed=config.seed)
     if not items:
-        raise PlaitError(f"training needs at least one question with an answer, but {config.data} has none; check the file")
+        raise PlaitError(
+            f"training needs at least one question with an answer, but {config.data} has none; check the file"
+        )
     steps = max(1, round(len(items) * config.epochs))
     arguments = TrainingArguments(
         output_dir=config.output, max_steps=steps, per_device_train_batch_size=1, seed=config.seed,
         learning_rate=config.learning_rate, warmup_steps=round(steps * config.warmup), weight_decay=config.weight_decay,
-        lr_scheduler_type="linear", max_grad_norm=1.0, logging_steps=20, save_steps=config.save_steps, save_total_limit=2,
+        lr_scheduler_type="linear", max_grad_norm=1.0, logging_steps=20,
+        save_steps=config.save_steps, save_total_limit=2,
         report_to=[], remove_unused_columns=False, dataloader_pin_memory=False, optim="adamw_torch_fused",
     )  # fmt: skip
-    trainer = _Trainer(
-        model=Course(model, teacher, config), args=arguments, train_dataset=_Lessons(items),
-        data_collator=lambda batch: {"lesson": batch[0]},
-    )  # fmt: skip
+    trainer = _Trainer(Course(model, teacher, config), arguments, items)
     model.train()
     trainer.train(resume_from_checkpoint=_last(config.output) if resume else None)
     model.eval()
@@ -269,4 +283,3 @@ def _set_dropout(model: nn.Module, rate: float) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate
-

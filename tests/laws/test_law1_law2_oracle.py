@@ -26,7 +26,9 @@ def test_join_0_equals_transformers_own_forward(model_type: str) -> None:
     for seed, (query, passage) in enumerate([(3, 9), (12, 4), (1, 1), (7, 40)]):
         example = [random_segments([n], i, shape.types, seed)[0] for i, n in enumerate((query, passage))]
         with torch.no_grad():
-            states = {role: encoder.own(Tokens.pack([s]), ("states.0",)) for role, s in zip(plan.roles, example, strict=True)}
+            states = {
+                role: encoder.own(Tokens.pack([s]), ("states.0",)) for role, s in zip(plan.roles, example, strict=True)
+            }
             ours, _ = encoder.join(plan, states, torch.tensor([[0, 0]]), "first")
             positions = torch.cat([torch.arange(query), torch.arange(passage)])[None] + first
             theirs = base(
@@ -42,7 +44,9 @@ def test_join_0_equals_transformers_own_forward(model_type: str) -> None:
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_plan_equals_the_oracle(model_type: str, data: st.DataObject) -> None:
-    """Every mode, join 0 ... L, 1 to 3 roles, random lengths, shared segments, both answers, hidden and kv, rounding."""
+    """Every mode, join 0 ... L, 1 to 3 roles, random lengths, shared segments, both answers, hidden and kv,
+    rounding.
+    """
     base = small_base(model_type)
     encoder = Encoder(adapter(base))
     mode: Mode = data.draw(st.sampled_from(["joint", "oneway", "frozen"]))

@@ -12,7 +12,6 @@ from plait.cost import Shape
 from plait.errors import PlaitError
 from plait.layout import Layout
 
-
 COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 """Families whose first position is the one after the padding token's number."""
 
@@ -40,7 +39,8 @@ class Bert:
             raise PlaitError("the checkpoint must be an encoder, but its config says is_decoder; set is_decoder=false")
         self._embeddings: Any = base.embeddings
         self._project: Any = getattr(base, "embeddings_project", None)  # ELECTRA, where embeddings are narrower
-        self._layers: Any = base.encoder.layer
+        encoder: Any = base.encoder
+        self._layers = encoder.layer
         self.shape = shape(config)
         self._first_position = config.max_position_embeddings - self.shape.positions
 

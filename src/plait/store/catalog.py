@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,14 @@ class Catalog:
     places: dict[str, tuple[Part, int]]
     contents: dict[str, str]
     starts: dict[int, int]
+
+    @cached_property
+    def by_document(self) -> dict[str, list[str]]:
+        """Document to the ids of its passages, in the order they were written."""
+        found: dict[str, list[str]] = {}
+        for id, (part, row) in self.places.items():
+            found.setdefault(part.documents[row], []).append(id)
+        return found
 
     def offsets(self, places: list[tuple[Part, int]]) -> list[int]:
         """Numbers of the rows among all live rows: what the table library's take() counts by."""

@@ -76,9 +76,7 @@ class Store:
         self._now = _Snapshot(dataset, catalogs.load(dataset, self._columns, None))
 
     @classmethod
-    def create(
-        cls, path: str | Path, fingerprint: Fingerprint, *, vector_width: int = 0, cache_bytes: int = 0
-    ) -> Self:
+    def create(cls, path: str | Path, fingerprint: Fingerprint, *, vector_width: int = 0, cache_bytes: int = 0) -> Self:
         """Make an empty store. vector_width: numbers in each passage's vector, 0 for none.
 
         PlaitError if anything but an empty folder is there, or it cannot be written.
@@ -153,6 +151,15 @@ class Store:
     def ids(self) -> list[str]:
         """Ids of all passages, in the order they were written."""
         return list(self._now.catalog.places)
+
+    def passage_ids(self, document: str) -> list[str]:
+        """Ids of a document's passages. PlaitError if it is not there."""
+        found = self._now.catalog.by_document.get(document)
+        if found is None:
+            raise PlaitError(
+                f"only stored documents have passages, but {rules.some([document])} is not there; check the id"
+            )
+        return list(found)
 
     def contents(self) -> dict[str, str]:
         """Every stored document's id and content hash: what a build can skip."""

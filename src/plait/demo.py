@@ -1,0 +1,139 @@
+"""The main job, on real data, offline: index the bundled corpus, ask it, and ask the full pair model the same beside
+it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from plait.data import Question
+    from plait.index import Index
+    from plait.model import Plait
+    from plait.results import Answers
+
+MODEL = "bundled:minilm-squad"
+QUESTIONS = 6
+
+
+@dataclass(frozen=True)
+class Full:
+    """What the full pair model answers, and how long it took."""
+
+    document: str
+    answer: str
+    seconds: float
+
+
+def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS) -> None:
+    """Print the whole demonstration.
+
+    Args:
+        passages: how many of the bundled 2,067 to index; 0 for all.
+        store: a folder to keep the store in; default: a temporary one.
+        questions: how many questions to ask, one an article, spread over the corpus.
+    """
+    from plait.data import bundled, read_documents, read_squad
+    from plait.index import Index
+    from plait.model import Plait, fast_dtype
+
+    out = Console(highlight=False, soft_wrap=True)
+    documents = list(read_documents(bundled("squad-dev")))[: passages or None]
+    model = Plait.from_pretrained(MODEL, dtype=fast_dtype())
+    out.print(
+        f"[bold]Plait[/]: {len(documents):,} paragraphs of 48 Wikipedia articles (SQuAD 1.1 dev), {MODEL}, "
+        f"{fast_dtype()}"
+    )
+    for head, plan in model.plans.items():
+        out.print(f"  {head}: {plan}", style="dim")
+    with tempfile.TemporaryDirectory() as folder:
+        path = store or Path(folder) / "squad.plait"
+        index = Index.open(path, model) if (path / "plait.json").exists() else Index.create(path, model, name=MODEL)
+        begin = time.perf_counter()
+        with Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("paragraphs"),
+            TimeElapsedColumn(),
+        ) as progress:
+            task = progress.add_task("computing the passage side, once", total=len(documents))
+            index.add(documents, progress=lambda done, _: progress.update(task, completed=done))
+        stats = index.stats()
+        out.print(
+            f"  {stats.passages:,} passages in {time.perf_counter() - begin:.0f} s; "
+            f"{stats.state_bytes / stats.passages:,.0f} bytes a passage, "
+            f"{stats.disk_bytes / 1e6:.0f} MB in all\n"
+        )
+        chosen = _spread(read_squad(bundled("squad-dev")), {d.id for d in documents}, questions)
+        full = Plait.from_pretrained(MODEL, plan="join=0", dtype=fast_dtype())
+        texts = {d.id: d.text for d in documents}
+        index.ask(chosen[0].question)
+        index.ask(chosen[-1].question)
+        _ask_full(full, index, texts, chosen[0].question)
+        seconds, others, same_passage, same_answer = [], [], 0, 0
+        for question in chosen:
+            ours = index.ask(question.question)
+            theirs = _ask_full(full, index, texts, question.question)
+            _show(out, question.question, ours, theirs)
+            seconds.append(ours.ranking.timing.total)
+            others.append(theirs.seconds)
+            same_passage += bool(ours.answers) and ours.ranking.hits[0].document == theirs.document
+            same_answer += bool(ours.answers) and ours.answers[0].answer == theirs.answer
+        ours_ms, theirs_ms = 1000 * statistics.median(seconds), 1000 * statistics.median(others)
+        out.print(
+            f"[bold]{theirs_ms / ours_ms:.0f} times faster[/]: {ours_ms:.1f} ms against {theirs_ms:.0f} ms a "
+            f"question (medians over "
+            f"{len(chosen)}, first stage, 100 passages and answer); same best passage {same_passage} of {len(chosen)}, "
+            f"same answer {same_answer} of {len(chosen)}"
+        )
+
+
+def _ask_full(full: Plait, index: Index, texts: dict[str, str], question: str) -> Full:
+    """The full pair model over the same candidates: every pair through every layer, then a span in the best passage."""
+    begin = time.perf_counter()
+    documents = list(dict.fromkeys(hit.id.partition("#")[0] for hit in index.store.search_text(question, 100)))
+    documents.sort(key=lambda d: len(texts[d]))
+    scores = full.predict([(question, texts[d]) for d in documents], batch_size=25)
+    best = documents[int(scores.argmax())]
+    answer = full.read(texts[best]).ask(question)
+    return Full(best, answer.answer, time.perf_counter() - begin)
+
+
+def _show(out: Console, question: str, ours: Answers, theirs: Full) -> None:
+    from plait.known import sentence
+
+    out.print(f"[bold]? {escape(question)}[/]")
+    if not ours.answers:
+        return out.print("  no passage shares a word with the question")
+    answer = ours.answers[0]
+    text = answer.hit.text
+    first, last = sentence(text, answer.start, answer.end)
+    before, after = text[first : answer.start], text[answer.end : last]
+    out.print(f"  {escape(before)}[bold reverse] {escape(answer.answer)} [/]{escape(after)}")
+    for number, hit in enumerate(ours.ranking.hits, 1):
+        out.print(f"  {number}. {hit.score:6.2f}  {escape(hit.id)}", style="cyan" if hit.id == answer.hit.id else "dim")
+    stages = ", ".join(f"{name} {1000 * s:.1f}" for name, s in ours.ranking.timing.stages.items())
+    out.print(f"  {1000 * ours.ranking.timing.total:.1f} ms ({stages})", style="dim")
+    agreed = "the same" if theirs.answer == answer.answer else f"“{escape(theirs.answer)}” in {escape(theirs.document)}"
+    out.print(f"  full pair model: {agreed}, {1000 * theirs.seconds:.0f} ms\n", style="dim")
+
+
+def _spread(questions: Sequence[Question], documents: set[str], count: int) -> list[Question]:
+    """The first question of every so many articles: nobody picked them."""
+    first: dict[str, Question] = {}
+    for question in questions:
+        if question.document in documents:
+            first.setdefault(question.document.rpartition("/")[0], question)
+    there = list(first.values())
+    return there[:: max(1, len(there) // count)][:count]
