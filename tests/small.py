@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
-from transformers import AutoConfig, AutoModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
+from plait import checkpoint
+from plait.checkpoint import Checkpoint
 from plait.families import MODEL_TYPES, adapter
 from plait.families.family import Family
+from plait.heads import score_head, span_head
 from plait.plan import Plan
 from plait.text import Segment
 
@@ -38,6 +49,87 @@ def small_base(model_type: str, seed: int = 0) -> Any:
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.2)
     return base
+
+
+COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+"""Families whose tokenizers write `</s></s>` between two texts and count positions from the padding token's number."""
+WORDS = """river stone copper lantern winter garden music engine harbour silver bridge castle doctor letter market
+mountain orchard painter queen railway sailor teacher village window yellow who what when where why which wrote built
+found the a of in and to was is by on for with from it its ##s ##ed ##ing ##er ##ly""".split()
+LETTERS = [chr(c) for c in range(33, 127) if not chr(c).isupper()] + list("ßøñ河水石中文한國😀👍")
+
+
+def small_tokenizer(model_type: str = "bert") -> PreTrainedTokenizerFast:
+    """A real tokenizer: WordPiece in lower case as BERT's, or byte-level BPE as RoBERTa's for its families."""
+    return _bytes() if model_type in COUNTING_FROM_PADDING else _wordpiece()
+
+
+def _wordpiece() -> PreTrainedTokenizerFast:
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = list(dict.fromkeys([*special, *LETTERS, *(f"##{c}" for c in LETTERS), *WORDS]))
+    core = Tokenizer(models.WordPiece({w: i for i, w in enumerate(vocabulary)}, unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer()
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+def _bytes() -> PreTrainedTokenizerFast:
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    merges: list[tuple[str, str]] = []
+    for word in WORDS:
+        if word.isalpha():
+            made = "Ġ"  # a word after a blank is one token, the same word without the blank is many
+            for letter in word:
+                merges.append((made, letter))
+                made += letter
+    merges = list(dict.fromkeys(merges))
+    vocabulary += [a + b for a, b in merges] + ["<mask>"]
+    core = Tokenizer(models.BPE({w: i for i, w in enumerate(vocabulary)}, merges, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>", pad_token="<pad>",
+        unk_token="<unk>", mask_token=AddedToken("<mask>", lstrip=True), model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+def small_pair(model_type: str, num_labels: int = 1, seed: int = 0, **changes: Any) -> tuple[Any, Any]:
+    """A random `...ForSequenceClassification` and a `...ForQuestionAnswering` on the same encoder, in evaluation mode."""
+    changes = {"vocab_size": len(small_tokenizer(model_type))} | changes
+    scorer = AutoModelForSequenceClassification.from_config(small_config(model_type, num_labels=num_labels, **changes))
+    reader = AutoModelForQuestionAnswering.from_config(small_config(model_type, **changes))
+    torch.manual_seed(seed)
+    for model in (scorer, reader):
+        for name, parameter in model.named_parameters():
+            if "norm" not in name.lower():
+                torch.nn.init.normal_(parameter, std=0.2 if name.endswith("bias") else 0.3)
+    base = scorer.base_model_prefix
+    getattr(reader, base).load_state_dict(getattr(scorer, base).state_dict(), strict=False)
+    return scorer.eval(), reader.eval()
+
+
+def small_checkpoint(
+    folder: Path,
+    model_type: str = "bert",
+    heads: Sequence[str] = ("score", "span"),
+    num_labels: int = 1,
+    plans: Mapping[str, str] | None = None,
+    seed: int = 0,
+    **changes: Any,
+) -> Path:
+    """Save a random model with its tokenizer to `folder`, as Plait does; `changes` are of the config."""
+    scorer, reader = small_pair(model_type, num_labels, seed, **changes)
+    made = {"score": score_head(scorer), "span": span_head(reader)}
+    parts = Checkpoint(
+        getattr(scorer, scorer.base_model_prefix), small_tokenizer(model_type), scorer.config,
+        {head: made[head] for head in heads}, {head: Plan.parse(plan) for head, plan in (plans or {}).items()},
+    )  # fmt: skip
+    checkpoint.save(parts, folder)
+    return folder
 
 
 def small_families() -> list[str]:

@@ -1,104 +1,185 @@
-"""attend: one face, kernels behind it. Queries of group g read every source's group g; nothing else exists for them."""
+"""attend: one face, kernels behind it. Queries of group g read the source's group g; nothing else exists for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plait.cost import reads_states
 from plait.layout import Layout
+
+CHUNK_TOKENS = 4096
+"""Padded source tokens that one kernel call sees without gradients: groups of like length that fit a core's cache."""
+
+WIDTH = 32
+"""Matrix units multiply this many bfloat16 numbers at once."""
 
 
 @dataclass(frozen=True)
 class KeyValue:
-    """Tokens that can be read: their keys and values, each [T, A, D]."""
+    """Tokens that can be read: keys and values of rows, each [rows, A, D]; token t is row rows[t], or row t without."""
 
     layout: Layout
     key: Tensor
     value: Tensor
+    rows: Tensor | None = None
+
+    def part(self, groups: slice) -> KeyValue:
+        """Some neighbouring groups."""
+        tokens, layout = self.layout.part(groups)
+        rows = torch.arange(tokens.start, tokens.stop, device=layout.device) if self.rows is None else self.rows[tokens]
+        return replace(self, layout=layout, rows=rows)
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """Tokens that can be read although their keys and values are never formed.
+    """Tokens that can be read, given by their states.
 
-    With few queries it is cheaper to carry each query through the key matrix and to read the states themselves
-    ((q W) x instead of q (W x)), and to apply the value matrix to the weighted mean; both are exact.
+    Where few queries read them, their keys and values are never formed: it is cheaper to carry each query through the
+    key matrix and to read the states themselves ((q W) x instead of q (W x)), and to apply the value matrix to the
+    weighted mean; both are exact. A key bias adds the same to all scores of a query, which softmax takes away again, so
+    there is none.
 
-    Shapes: states [T, H]; key_weight, value_weight [A, D, H]; key_bias, value_bias [A, D].
+    Shapes: states [rows, H], token t is row rows[t], or row t without; key_weight, value_weight [A, D, H];
+    value_bias [A, D].
     """
 
     layout: Layout
     states: Tensor
     key_weight: Tensor
-    key_bias: Tensor
     value_weight: Tensor
     value_bias: Tensor
+    rows: Tensor | None = None
+
+    def part(self, groups: slice) -> Hidden:
+        """Some neighbouring groups."""
+        tokens, layout = self.layout.part(groups)
+        rows = torch.arange(tokens.start, tokens.stop, device=layout.device) if self.rows is None else self.rows[tokens]
+        return replace(self, layout=layout, rows=rows)
 
 
-Source = KeyValue | Hidden
+Sources = Sequence[KeyValue] | Sequence[Hidden]
+"""What the queries of a group read: their softmax runs over the tokens of all sources."""
 
 
-def attend(query: Tensor, layout: Layout, sources: Sequence[Source], scale: float) -> Tensor:
-    """Softmax attention of every group's queries over all tokens of the same group in all sources.
+def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Tensor:
+    """Softmax attention of every group's queries over all tokens of the same group of all sources.
 
     Args:
-        query: [T, A, D], packed by `layout`.
-        sources: one or more; the softmax runs over their union.
+        query: [T, A, D], packed by `layout`. A layout of one group stands for as many equal groups as the sources have.
+        sources: one or more, of one kind.
         scale: multiplies the scores.
 
     Returns:
-        Context vectors [T, A, D].
+        Context vectors [T, A, D], packed by `layout`, or by as many copies of its one group as the sources have groups.
     """
-    padded = layout.pad(query).transpose(1, 2)  # [G, A, M, D]
-    only = sources[0] if len(sources) == 1 else None
-    if isinstance(only, KeyValue) and not torch.is_grad_enabled():
-        context = _fused(padded, only, scale)
+    with torch.autocast(query.device.type, enabled=False):  # autocast would carry the scores to float32 and back
+        if torch.is_grad_enabled():  # few shapes: training rounds its layouts instead
+            return _kernel(query, layout, sources, scale)
+        lengths = [sum(group) for group in zip(*(source.layout.lengths for source in sources), strict=True)]
+        runs = runs_of(lengths, CHUNK_TOKENS)
+        if len(runs) == 1:
+            return _kernel(query, layout, sources, scale)
+        shared = len(layout.lengths) < len(lengths)
+        parts = []
+        for groups in runs:
+            queries, of = (slice(None), layout) if shared else layout.part(groups)
+            parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))  # type: ignore[arg-type]
+    context = torch.cat(parts)
+    nobody = layout.tokens - context.shape[0]  # runs leave out the tokens of nobody
+    return context if nobody <= 0 else F.pad(context, (0, 0, 0, 0, 0, nobody))  # [T, A, D]
+
+
+def runs_of(lengths: Sequence[int], tokens: int) -> list[slice]:
+    """Cut groups of these lengths into runs of neighbours of at most `tokens` padded tokens each (or one group)."""
+    bounds, longest = [0], 0
+    for group, length in enumerate(lengths):
+        longest = max(longest, length)
+        if group > bounds[-1] and longest * (group - bounds[-1] + 1) > tokens:
+            bounds.append(group)
+            longest = length
+    return [slice(a, b) for a, b in zip(bounds, [*bounds[1:], len(lengths)], strict=True)]
+
+
+def _kernel(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Tensor:
+    padded = layout.pad(query)  # [G, M, A, D]
+    layouts = [source.layout for source in sources]
+    first = sources[0]
+    if isinstance(first, Hidden):
+        states, mask = _together(layouts, [(s.states, s.rows) for s in sources if isinstance(s, Hidden)])
+        context = _states(padded, states, mask, first, scale)
     else:
-        with torch.autocast(query.device.type, enabled=False):  # autocast would carry the scores to float32 and back
-            context = _explicit(padded * scale, sources)
-    return layout.pack(context.transpose(1, 2))  # [T, A, D]
+        readable = [s for s in sources if isinstance(s, KeyValue)]
+        key, mask = _together(layouts, [(s.key, s.rows) for s in readable])  # [G, keys, A, D]
+        value, _ = _together(layouts, [(s.value, s.rows) for s in readable])
+        kernel = _explicit if torch.is_grad_enabled() else _fused
+        context = kernel(padded, key, value, mask, scale)
+    if len(layout.lengths) < context.shape[0]:
+        return context[:, : layout.used].flatten(0, 1)
+    return layout.pack(context)  # [T, A, D]
 
 
-def _explicit(query: Tensor, sources: Sequence[Source]) -> Tensor:
-    """Scores, softmax over the union of the sources, weighted values: [G, A, M, D] -> [G, A, M, D]."""
-    scores = [_scores(query, source) for source in sources]  # each [G, A, M, keys]
-    if len(scores) == 1:
-        return _context(scores[0].softmax(-1), sources[0])
-    weights = torch.cat(scores, -1).softmax(-1).split([s.shape[-1] for s in scores], -1)
-    parts = [_context(w, source) for w, source in zip(weights, sources, strict=True)]
-    return torch.stack(parts).sum(0)
+def _together(layouts: Sequence[Layout], parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    """Rows of all sources, padded, side by side: [G, keys, ...], and where they are real, bool [G, keys], unless all are.
+
+    Without gradients the largest source is gathered into the whole at once and the others are copied over it, and the
+    whole is as wide as matrix units like it.
+    """
+    if len(parts) == 1 or torch.is_grad_enabled():
+        mask = None if all(x.uniform for x in layouts) else torch.cat([x.mask for x in layouts], 1)
+        padded = [layout.pad(x, rows) for layout, (x, rows) in zip(layouts, parts, strict=True)]
+        return (padded[0] if len(padded) == 1 else torch.cat(padded, 1)), mask
+    wide = [layout.longest for layout in layouts]
+    keys, groups = -(-sum(wide) // WIDTH) * WIDTH, len(layouts[0].lengths)
+    mask = torch.zeros(groups, keys, dtype=torch.bool, device=layouts[0].device)
+    base = max(range(len(parts)), key=lambda i: wide[i])
+    x, rows = parts[base]
+    place = torch.zeros(groups, keys, dtype=torch.int64, device=mask.device)
+    begin = sum(wide[:base])
+    place[:, begin : begin + wide[base]] = layouts[base].places
+    place = place.flatten() if rows is None else rows[place.flatten()]
+    whole = x.index_select(0, place).view(groups, keys, *x.shape[1:])
+    for number, (layout, (other, at)) in enumerate(zip(layouts, parts, strict=True)):
+        here = slice(sum(wide[:number]), sum(wide[: number + 1]))
+        mask[:, here] = layout.mask
+        if number != base:
+            whole[:, here] = layout.pad(other, at)
+    return whole, mask
 
 
-def _fused(query: Tensor, source: KeyValue, scale: float) -> Tensor:
-    key = source.layout.pad(source.key).transpose(1, 2)  # [G, A, keys, D]
-    value = source.layout.pad(source.value).transpose(1, 2)
-    mask = None if source.layout.uniform else source.layout.mask[:, None, None, :]
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """PyTorch's own kernel, whose gradients are slow on a CPU.
+
+    query, key, value [G, tokens, A, D], mask bool [G, keys] -> [G, M, A, D].
+    """
+    query = query.transpose(1, 2).expand(key.shape[0], -1, -1, -1)  # [G, A, M, D]
+    allowed = None if mask is None else mask[:, None, None]
+    context = F.scaled_dot_product_attention(query, key.transpose(1, 2), value.transpose(1, 2), allowed, scale=scale)
+    return context.transpose(1, 2)
 
 
-def _scores(query: Tensor, source: Source) -> Tensor:
-    if isinstance(source, KeyValue):
-        key = source.layout.pad(source.key)  # [G, keys, A, D]
-        scores = query @ key.permute(0, 2, 3, 1)  # [G, A, M, keys]
-    else:
-        groups, heads, longest, _ = query.shape
-        carried = torch.einsum("gamd,adh->gamh", query, source.key_weight).flatten(1, 2)  # [G, A * M, H]
-        scores = carried @ source.layout.pad(source.states).transpose(1, 2)  # [G, A * M, keys]
-        offset = (query * source.key_bias[:, None]).sum(-1, keepdim=True)  # [G, A, M, 1]
-        scores = scores.view(groups, heads, longest, -1) + offset
-    if not source.layout.uniform:
-        scores = scores.masked_fill_(~source.layout.mask[:, None, None, :], float("-inf"))
-    return scores
+def _explicit(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """The same as product, softmax, product: with gradients twice as fast on a CPU."""
+    scores = (query * scale).transpose(1, 2) @ key.permute(0, 2, 3, 1)  # [G, A, M, keys]
+    if mask is not None:
+        scores = scores.masked_fill_(~mask[:, None, None], float("-inf"))
+    return (scores.softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)
 
 
-def _context(weights: Tensor, source: Source) -> Tensor:
-    if isinstance(source, KeyValue):
-        return weights @ source.layout.pad(source.value).transpose(1, 2)  # [G, A, M, D]
-    groups, heads, longest, _ = weights.shape
-    mean = weights.flatten(1, 2) @ source.layout.pad(source.states)  # [G, A * M, H]
-    context = torch.einsum("gamh,adh->gamd", mean.view(groups, heads, longest, -1), source.value_weight)
-    return context + weights.sum(-1, keepdim=True) * source.value_bias[:, None]  # [G, A, M, D]
+def _states(query: Tensor, states: Tensor, mask: Tensor | None, weights: Hidden, scale: float) -> Tensor:
+    """Attention over states, see Hidden. query [G or 1, M, A, D], states [G, keys, H] -> [G, M, A, D]."""
+    kernel = _explicit if torch.is_grad_enabled() else _fused
+    longest, heads, size = query.shape[1:]
+    if not reads_states(states.shape[-1], heads, longest):
+        key = F.linear(states, weights.key_weight.flatten(0, 1)).unflatten(-1, (heads, size))
+        value = F.linear(states, weights.value_weight.flatten(0, 1), weights.value_bias.flatten())
+        return kernel(query, key, value.unflatten(-1, (heads, size)), mask, scale)
+    # To a kernel this is one head as wide as the states, with A * M queries a group.
+    carried = torch.einsum("gmad,adh->gamh", query, weights.key_weight).flatten(1, 2)  # [G, A * M, H]
+    carried, read = carried.expand(states.shape[0], -1, -1)[:, :, None], states[:, :, None]
+    mean = kernel(carried, read, read, mask, scale).reshape(-1, heads, longest, states.shape[-1])  # [G, A, M, H]
+    return torch.einsum("gamh,adh->gmad", mean, weights.value_weight) + weights.value_bias  # [G, M, A, D]

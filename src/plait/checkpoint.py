@@ -1,7 +1,8 @@
 """Checkpoints: ordinary `transformers` folders in, ordinary `transformers` folders out.
 
 A folder may carry both heads: it is then a superset of `...ForSequenceClassification` and `...ForQuestionAnswering`,
-and either class loads its own part. The plans stand in `config.json` under the key `plait`.
+and either class loads its own part (the latter with `num_labels=2`, where the scores have another number of labels).
+The plans stand in `config.json` under the key `plait`.
 """
 
 from __future__ import annotations
@@ -80,10 +81,10 @@ def load(
                 f"{missing[0]!r} first; download or save it again"
             )
         heads: dict[str, nn.Module] = {}
-        if "score" in new_heads or not any(
-            not k.startswith(scorer.base_model_prefix + ".") for k in info["missing_keys"]
-        ):
+        if "score" in new_heads or not info["missing_keys"]:
             heads["score"] = score_head(scorer)
+        elif getattr(base, "pooler", None) is not None:
+            base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
         if "span" in new_heads or any(k.startswith("qa_outputs") for k in info["unexpected_keys"]):
             reader, _ = _try(
                 name,
@@ -92,11 +93,15 @@ def load(
                 ),
             )
             heads["span"] = span_head(reader)
-    if len(tokenizer) > config.vocab_size:
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where there are no files
         raise PlaitError(
-            f"the tokenizer must not have more tokens than the model's table of {config.vocab_size}, but has "
-            f"{len(tokenizer)}; "
-            "use the tokenizer that the model was trained with"
+            f"the checkpoint must hold its tokenizer, but {name!r} has none; copy the tokenizer's files there"
+        )
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= config.vocab_size:
+        raise PlaitError(
+            f"the tokenizer must not have more tokens than the model's table of {config.vocab_size}, but numbers them up "
+            f"to {largest}; use the tokenizer that the model was trained with"
         )
     plans = {head: Plan.from_dict(fields) for head, fields in dict(saved.get("plans", {})).items()}
     return Checkpoint(base, tokenizer, scorer.config, heads, plans)

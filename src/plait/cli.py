@@ -4,7 +4,6 @@ error.
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from pathlib import Path
@@ -12,22 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from plait import show
 from plait.errors import PlaitError, TruncationWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plait.model import Plait
-    from plait.results import Answers, Ranking
+    from plait.results import Ranking
 
 app = typer.Typer(
     help="Pair models whose known side is computed once, stored, and joined late.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
-out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
 
 BUNDLED = "bundled:minilm-squad"
 Model = Annotated[str, typer.Option("--model", help="Checkpoint: a folder, a hub id, or the one that is bundled.")]
@@ -55,24 +55,7 @@ def plan(
     from plait.explain import explain
 
     facts = explain(model, plan, lengths, passages, codec)
-    if json_:
-        return _json(facts)
-    out.print(f"[bold]{facts['plan']}[/] on {facts['model']} ({facts['layers']} layers of {facts['hidden']})")
-    table = Table("layers", *facts["roles"], box=None, header_style="dim")
-    for row in facts["reads"]:
-        table.add_row(row["layers"], *row["cells"])
-    out.print(table)
-    for role, names in facts["stored"].items():
-        out.print(f"stored of {role}: {', '.join(names) or 'nothing'}")
-    out.print(
-        f"{facts['bytes_per_token']:,} bytes a token, {facts['bytes_per_example']:,} an example with {codec} "
-        f"({', '.join(f'{r} {n}' for r, n in facts['lengths'].items())} tokens)"
-    )
-    gflops = {key: facts[key] / 1e9 for key in ("offline", "online", "full")}
-    out.print(
-        f"GFLOP: {gflops['offline']:.2f} once for each passage; {gflops['online']:.2f} online for a query with "
-        f"{passages} passages; {gflops['full']:.2f} by the full pair model: {facts['gain']:.1f} times fewer"
-    )
+    show.json_line(facts) if json_ else show.plan(out, facts)
 
 
 @app.command()
@@ -147,10 +130,8 @@ def rank(
 
     found = Index.open(store).rank(query, top_k, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
     if json_:
-        return _json({"hits": [vars(hit) for hit in found.hits], **_about(found)})
-    for number, hit in enumerate(found.hits, 1):
-        out.print(f"[bold]{number:>3}[/]  {hit.score:7.3f}  [cyan]{_plain(hit.id)}[/]  {_plain(_shorten(hit.text))}")
-    _say(found)
+        return show.json_line({"hits": [vars(hit) for hit in found.hits], **_about(found)})
+    show.ranking(out, found)
 
 
 @app.command()
@@ -179,9 +160,8 @@ def ask(
     found = Index.open(store).ask(question, top_k, read=read, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
     if json_:
         answers = [{**vars(a), "hit": vars(a.hit)} for a in found.answers]
-        return _json({"answers": answers, **_about(found.ranking)})
-    _show(found)
-    _say(found.ranking)
+        return show.json_line({"answers": answers, **_about(found.ranking)})
+    show.answers(out, found)
 
 
 @app.command()
@@ -207,7 +187,7 @@ def predict(
                 "label": labels[int(score.argmax())],
                 "scores": {labels[i]: float(s) for i, s in enumerate(score)},
             }
-        print(json.dumps(result, ensure_ascii=False))
+        show.json_line(result)
 
 
 @app.command()
@@ -226,7 +206,7 @@ def stats(store: StorePath, json_: Json = False) -> None:
     }
     facts["tensors"] = {name: width for name, width in opened.fingerprint.tensors}
     if json_:
-        return _json(facts)
+        return show.json_line(facts)
     for key, value in facts.items():
         out.print(
             f"{key.replace('_', ' '):>20}  {value:,}"
@@ -243,7 +223,7 @@ def verify(store: StorePath) -> None:
     opened = Store.open(store)
     damages = opened.verify()
     for damage in damages:
-        err.print(f"{_plain(damage.id)}: {_plain(damage.reason)}")
+        err.print(f"{escape(damage.id)}: {escape(damage.reason)}")
     if damages:
         raise PlaitError(
             f"{len(damages)} of {len(opened)} passages are damaged; delete their documents and add them again"
@@ -298,7 +278,7 @@ def main() -> None:
     try:
         app()
     except PlaitError as error:
-        err.print(f"plait: {_plain(str(error))}", style="red", highlight=False)
+        err.print(f"plait: {escape(str(error))}", style="red")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -353,19 +333,18 @@ def _ask_text(path: Path, question: str | None, model: Plait, json_: bool) -> No
 
     known = model.read("\n\n".join(document.text for document in read_documents(path)))
     if question is None and sys.stdin.isatty():
-        out.print(
-            f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends.", style="dim"
-        )
+        about = f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends."
+        out.print(about, style="dim")
     while True:
         asked = question if question is not None else _prompt()
         if not asked:
             return
         answer = known.ask(asked)
         if json_:
-            print(json.dumps({**vars(answer), "timing": answer.timing.stages}, ensure_ascii=False))
+            show.json_line({**vars(answer), "timing": answer.timing.stages})
         else:
-            _marked(answer.sentence, answer.start - answer.sentence_start, answer.end - answer.sentence_start)
-            out.print(f"{1000 * answer.timing.total:.0f} ms", style="dim")
+            out.print(show.known(answer))
+            out.print(show.milliseconds(answer.timing), style="dim")
         if question is not None:
             return
 
@@ -377,47 +356,8 @@ def _prompt() -> str:
         return ""
 
 
-def _show(found: Answers) -> None:
-    from plait.known import sentence
-
-    if not found.answers:
-        out.print("no passage shares a word with the question")
-    for answer in found.answers:
-        first, last = sentence(answer.hit.text, answer.start, answer.end)
-        _marked(answer.hit.text[first:last], answer.start - first, answer.end - first)
-        out.print(
-            f"    {_plain(answer.hit.id)}, characters "
-            f"{answer.start + answer.hit.start}-{answer.end + answer.hit.start}",
-            style="dim",
-        )
-
-
-def _marked(text: str, start: int, end: int) -> None:
-    out.print(
-        f"{_plain(text[:start])}[bold reverse] {_plain(text[start:end])} [/]{_plain(text[end:])}", highlight=False
-    )
-
-
-def _say(found: Ranking) -> None:
-    stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in found.timing.stages.items())
-    out.print(f"{1000 * found.timing.total:.1f} ms: {stages}", style="dim", highlight=False)
-
-
 def _about(found: Ranking) -> dict[str, Any]:
     return {"seconds": found.timing.stages, "query_tokens_cut": found.query_cut}
-
-
-def _json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
-
-
-def _shorten(text: str, width: int = 100) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
 def _note(
@@ -429,4 +369,4 @@ def _note(
     line: object = None,
 ) -> None:
     if issubclass(category, TruncationWarning):
-        err.print(f"note: {_plain(str(message))}", style="yellow", highlight=False)
+        err.print(f"note: {escape(str(message))}", style="yellow")

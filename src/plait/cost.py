@@ -1,7 +1,8 @@
 """What a plan costs: floating-point operations and bytes. Torch-free.
 
 An operation count is that of the matrix products (two for each multiply-add), as PyTorch's own counter counts them;
-a law holds the two together. Norms, softmax and activations are left out by both.
+a law holds the two together. Norms, softmax and activations are left out by both, and here padding too: kernels pad
+passages of a batch to the longest, and to multiples of 32 tokens.
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ class Shape:
         return self.hidden // self.heads
 
 
-def reads_states(shape: Shape, queries: int) -> bool:
-    """Whether `queries` tokens read another segment's states cheaper than its keys and values, which must be formed."""
-    return shape.heads * queries < shape.hidden
+def reads_states(hidden: int, heads: int, queries: int) -> bool:
+    """Whether `queries` tokens read states cheaper than keys and values, which would have to be formed first.
+
+    By operations alone the two meet at heads * queries = hidden; reading states moves twice the bytes.
+    """
+    return 2 * heads * queries < hidden
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,11 @@ def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1
     plan.check(shape.layers)
     own = {role: _alone(shape, lengths[role], max(plan.inputs(role, shape.layers))) for role in plan.roles}
     online = sum(own[role] for role in plan.roles if role not in plan.known)
-    online += passages * _joined(plan, shape, lengths)
+    online += _joined(plan, shape, lengths, passages)
     offline = sum(own[role] for role in plan.known)
-    if plan.states == "kv":
-        projections = shape.layers - plan.join
+    if plan.states == "kv" and plan.join < shape.layers:
+        # A one-way passage forms the keys and values of all but its last input anyway, to go on reading itself.
+        projections = 1 if plan.mode == "oneway" else shape.layers - plan.join
         offline += projections * sum(_linear(lengths[r], shape.hidden, 2 * shape.hidden) for r in plan.known)
     full = Plan(roles=plan.roles, known=plan.known, reader=plan.reader)
     width = {role: len(plan.stored(role, shape.layers)) for role in plan.known}
@@ -83,7 +88,7 @@ def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1
     return Cost(
         offline=offline,
         online=online,
-        full=passages * (sum(_alone(shape, lengths[r], 0) for r in plan.roles) + _joined(full, shape, lengths)),
+        full=passages * sum(_alone(shape, lengths[r], 0) for r in plan.roles) + _joined(full, shape, lengths, passages),
         bytes_per_token=per_token,
         bytes_per_example=sum(per_token[role] * lengths[role] for role in plan.known),
     )
@@ -111,28 +116,35 @@ def _alone(shape: Shape, length: int, layers: int) -> int:
     return project + layers * _layer(shape, length, length)
 
 
-def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int]) -> int:
+def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int) -> int:
     total = sum(lengths[role] for role in plan.roles)
     answer = lengths[plan.reader] if plan.reader in plan.known else 1
     count = 0
     for layer in range(plan.join, shape.layers):
         last = layer == shape.layers - 1
         if plan.mode == "joint":
-            count += _layer(shape, answer if last else total, total)
-            continue
-        reader = lengths[plan.reader]
-        queries = answer if last else reader
-        count += _layer(shape, queries, reader)
-        for role in plan.others():
-            count += _read(plan, shape, queries, lengths[role])
+            count += passages * _layer(shape, answer if last else total, total)
+        else:
+            queries = answer if last else lengths[plan.reader]
+            count += _reading(
+                plan, shape, queries, lengths[plan.reader], total, passages, 1 if layer == plan.join else passages
+            )
     return count
 
 
-def _read(plan: Plan, shape: Shape, queries: int, keys: int) -> int:
-    """What `queries` tokens pay in one layer to read another segment of `keys` tokens."""
+def _reading(plan: Plan, shape: Shape, queries: int, reader: int, total: int, passages: int, live: int) -> int:
+    """One layer in which `queries` of the reader's tokens read all `total` tokens of each of `passages` examples.
+
+    What the reader's own tokens need first is done `live` times: once in the first upper layer, where one query is the
+    same in all examples.
+    """
+    h, f = shape.hidden, shape.feedforward
+    project = _linear(queries, h, h)
+    after = project + _linear(queries, h, f) + _linear(queries, f, h)
     if plan.states == "kv":
-        return _attention(shape, queries, keys)
-    if reads_states(shape, queries):
-        carry = 2 * _linear(queries, shape.hidden, shape.hidden)
-        return carry + shape.heads * _attention(shape, queries, keys)
-    return _linear(keys, shape.hidden, 2 * shape.hidden) + _attention(shape, queries, keys)
+        return live * (project + _linear(reader, h, 2 * h)) + passages * (_attention(shape, queries, total) + after)
+    if reads_states(h, shape.heads, queries):
+        carried = shape.heads * _attention(shape, queries, total)
+        return live * 2 * project + passages * (carried + project + after)
+    formed = _linear(total, h, 2 * h) + _attention(shape, queries, total)
+    return live * project + passages * (formed + after)

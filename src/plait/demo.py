@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from plait import show
+
 if TYPE_CHECKING:
     from plait.data import Question
     from plait.index import Index
@@ -111,20 +113,14 @@ def _ask_full(full: Plait, index: Index, texts: dict[str, str], question: str) -
 
 
 def _show(out: Console, question: str, ours: Answers, theirs: Full) -> None:
-    from plait.known import sentence
-
     out.print(f"[bold]? {escape(question)}[/]")
     if not ours.answers:
         return out.print("  no passage shares a word with the question")
     answer = ours.answers[0]
-    text = answer.hit.text
-    first, last = sentence(text, answer.start, answer.end)
-    before, after = text[first : answer.start], text[answer.end : last]
-    out.print(f"  {escape(before)}[bold reverse] {escape(answer.answer)} [/]{escape(after)}")
+    out.print(f"  {show.found(answer)}")
     for number, hit in enumerate(ours.ranking.hits, 1):
         out.print(f"  {number}. {hit.score:6.2f}  {escape(hit.id)}", style="cyan" if hit.id == answer.hit.id else "dim")
-    stages = ", ".join(f"{name} {1000 * s:.1f}" for name, s in ours.ranking.timing.stages.items())
-    out.print(f"  {1000 * ours.ranking.timing.total:.1f} ms ({stages})", style="dim")
+    out.print(f"  {show.milliseconds(ours.ranking.timing)}", style="dim")
     agreed = "the same" if theirs.answer == answer.answer else f"“{escape(theirs.answer)}” in {escape(theirs.document)}"
     out.print(f"  full pair model: {agreed}, {1000 * theirs.seconds:.0f} ms\n", style="dim")
 

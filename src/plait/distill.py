@@ -4,6 +4,8 @@ padding left out.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,11 +30,7 @@ def span_distillation(student: Tensor, teacher: Tensor, temperature: float) -> T
 
     Zero exactly when the two agree. Both are logits of `span_logits`, [2 * G, M].
     """
-    there = torch.isfinite(teacher)
-    log_student = (student / temperature).log_softmax(-1).masked_fill(~there, 0)
-    log_teacher = (teacher / temperature).log_softmax(-1).masked_fill(~there, 0)
-    divergence = (log_teacher.exp().masked_fill(~there, 0) * (log_teacher - log_student)).sum(-1)
-    return temperature**2 * divergence.mean()
+    return temperature**2 * _divergence(student / temperature, teacher / temperature)
 
 
 def listwise_loss(scores: Tensor) -> Tensor:
@@ -44,5 +42,29 @@ def listwise_distillation(student: Tensor, teacher: Tensor) -> Tensor:
     """KL(teacher || student) of the distributions over a list's candidates: scores [Q, C] each. Zero when they
     agree.
     """
-    log_teacher = teacher.float().log_softmax(-1)
-    return (log_teacher.exp() * (log_teacher - student.float().log_softmax(-1))).sum(-1).mean()
+    return _divergence(student.float(), teacher.float())
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean KL(teacher || student) of rows of logits [N, M]; where they are minus infinity counts nothing."""
+    divergence: Tensor = _Divergence.apply(student, teacher)  # type: ignore[no-untyped-call]
+    return divergence.mean()
+
+
+class _Divergence(torch.autograd.Function):
+    """KL of rows with the gradient p - q: exactly 0 where the two agree. Through log_softmax it would be rounding errors,
+    which Adam, blind to size, turns into steps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        there = torch.isfinite(teacher)
+        ctx.save_for_backward(student, teacher)
+        log_student = student.log_softmax(-1).masked_fill(~there, 0)
+        log_teacher = teacher.log_softmax(-1).masked_fill(~there, 0)
+        return (log_teacher.exp().masked_fill(~there, 0) * (log_teacher - log_student)).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        student, teacher = ctx.saved_tensors
+        return gradient[..., None] * (student.softmax(-1) - teacher.softmax(-1)), None

@@ -7,14 +7,13 @@ for the split: what a plan forbids is never computed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from plait.attention import KeyValue, Source, attend
-from plait.cost import reads_states
+from plait.attention import Hidden, KeyValue, attend
 from plait.families.family import Family
 from plait.layout import Layout
 from plait.plan import Plan
@@ -56,17 +55,18 @@ class Encoder:
         deepest = max(source for _, _, source in wanted.values())
         layout = tokens.layout
         x = self.family.embed(tokens.ids, tokens.types, tokens.positions)  # [T, H]
-        if torch.is_autocast_enabled(
-            x.device.type
-        ):  # else the residual stream would stay in float32, at twice the traffic
+        if torch.is_autocast_enabled(x.device.type):  # else the residual stream stays in float32, at twice the traffic
             x = x.to(torch.get_autocast_dtype(x.device.type))
         tensors: dict[str, Tensor] = {}
         for layer in range(deepest + 1):
-            for name, (kind, reading, source) in wanted.items():
-                if source == layer:
-                    tensors[name] = x if kind == "states" else self._projected(kind, reading, x, layout)
+            here = [(name, kind, reading) for name, (kind, reading, source) in wanted.items() if source == layer]
+            readers = {reading for _, kind, reading in here if kind != "states"}
+            readers |= {layer} if layer < deepest else set()
+            readable = {reading: self.family.key_value(reading, x, layout) for reading in readers}
+            for name, kind, reading in here:
+                tensors[name] = x if kind == "states" else _half(readable[reading], kind)
             if layer < deepest:
-                x = self._layer(layer, x, layout, [self.family.key_value(layer, x, layout)])
+                x = self._layer(layer, x, layout, readable[layer])
         return States(layout, tensors)
 
     def join(
@@ -105,7 +105,7 @@ class Encoder:
         whole, source = Layout.concat(layouts)
         x = torch.cat(parts)[source]  # [T, H]
         for layer in range(plan.join, self.layers if answer == "whole" else self.layers - 1):
-            x = self._layer(layer, x, whole, [self.family.key_value(layer, x, whole)])
+            x = self._layer(layer, x, whole, self.family.key_value(layer, x, whole))
         if answer == "whole":
             return x, whole
         position = plan.roles.index(plan.reader)
@@ -117,47 +117,55 @@ class Encoder:
             tokens = begin.repeat_interleave(reader.lengths_tensor) + reader.within[: reader.used]
             tokens = torch.cat([tokens, tokens.new_zeros(reader.tokens - reader.used)])
         readable = self.family.key_value(self.layers - 1, x, whole)
-        return self._layer(self.layers - 1, x[tokens], reader, [readable]), reader
+        return self._layer(self.layers - 1, x[tokens], reader, readable), reader
 
     def _reading(
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer
     ) -> tuple[Tensor, Layout]:
         """The reader reads itself and the others, who do not read it (`oneway`, `frozen`)."""
-        layout, tokens = states[plan.reader].layout.select(examples[:, plan.roles.index(plan.reader)])
-        x = states[plan.reader].tensors[f"states.{plan.join}"][tokens]  # [T, H]
+        own = states[plan.reader]
+        layout, tokens = own.layout.select(examples[:, plan.roles.index(plan.reader)])
+        x, now = own.tensors[f"states.{plan.join}"], own.layout
+        # One query for all: its first upper layer is the same for all up to attention.
+        shared = len(now.lengths) == 1 and now.multiple == 1
+        if not shared:
+            x, now = x[tokens], layout
+        others = [(states[r], *states[r].layout.select(examples[:, plan.roles.index(r)])) for r in plan.others()]
         for layer in range(plan.join, self.layers):
-            sources: list[Source] = [self.family.key_value(layer, x, layout)]
-            if layer == self.layers - 1:
-                x, layout = _answer(x, layout, answer)
-            for role in plan.others():
-                groups = examples[:, plan.roles.index(role)]
-                sources.append(self._source(plan, layer, states[role], groups, layout.longest))
-            x = self._layer(layer, x, layout, sources)
-        return x, layout
+            answered = layer == self.layers - 1 and answer == "first"
+            sources = [self._own(plan, layer, x, layout, tokens if shared else None)]
+            sources += [self._stored(plan, layer, *other) for other in others]
+            if answered:
+                x, now = x[now.starts], now.only_first()
+            context = attend(self.family.query(layer, x), now, sources, self._scale)  # [T, A, D]
+            if shared:
+                x = x.repeat(len(layout.lengths), 1)
+                now = Layout([1] * len(layout.lengths), device=x.device) if answered else layout
+                shared = False
+            x = self.family.merge(layer, x, context)
+        return x, now
 
-    def _source(self, plan: Plan, layer: int, states: States, groups: Tensor, queries: int) -> Source:
-        layout, tokens = states.layout, None
-        if len(groups) != len(layout.lengths) or not torch.equal(
-            groups, torch.arange(len(groups), device=groups.device)
-        ):
-            layout, tokens = layout.select(groups)
-        if plan.states == "kv":
-            size = (-1, self.family.shape.heads, self.family.shape.head_size)
-            kept = (states.tensors[f"{kind}.{layer}@{plan.source(layer)}"] for kind in ("key", "value"))
-            key, value = (_take(x, tokens).view(size) for x in kept)
-            return KeyValue(layout, key, value)
-        x = _take(states.tensors[f"states.{plan.source(layer)}"], tokens)
-        if reads_states(self.family.shape, queries):
-            return self.family.hidden(layer, x, layout)
-        return self.family.key_value(layer, x, layout)
+    def _own(self, plan: Plan, layer: int, x: Tensor, layout: Layout, rows: Tensor | None) -> KeyValue | Hidden:
+        """What an upper layer reads of the reader itself, in the form in which it reads the others."""
+        form = self.family.hidden if plan.states == "hidden" else self.family.key_value
+        return _gathered(form(layer, x, layout), rows)
 
-    def _layer(self, layer: int, x: Tensor, layout: Layout, sources: Sequence[Source]) -> Tensor:
-        context = attend(self.family.query(layer, x), layout, sources, self._scale)
+    def _stored(self, plan: Plan, layer: int, states: States, layout: Layout, rows: Tensor) -> KeyValue | Hidden:
+        """What an upper layer reads of a role that does not read the reader."""
+        source = plan.source(layer)
+        if plan.states == "hidden":
+            return _gathered(self.family.hidden(layer, states.tensors[f"states.{source}"], layout), rows)
+        size = (-1, self.family.shape.heads, self.family.shape.head_size)
+        key, value = (states.tensors[f"{kind}.{layer}@{source}"].view(size) for kind in ("key", "value"))
+        return _gathered(KeyValue(layout, key, value), rows)
+
+    def _layer(self, layer: int, x: Tensor, layout: Layout, source: KeyValue) -> Tensor:
+        context = attend(self.family.query(layer, x), layout, [source], self._scale)
         return self.family.merge(layer, x, context)
 
-    def _projected(self, kind: str, layer: int, x: Tensor, layout: Layout) -> Tensor:
-        readable = self.family.key_value(layer, x, layout)
-        return (readable.key if kind == "key" else readable.value).flatten(1)  # [T, H]
+
+def _half(readable: KeyValue, kind: str) -> Tensor:
+    return (readable.key if kind == "key" else readable.value).flatten(1)  # [T, H]
 
 
 def _parse(name: str) -> tuple[str, int, int]:
@@ -171,5 +179,10 @@ def _answer(x: Tensor, layout: Layout, answer: Answer) -> tuple[Tensor, Layout]:
     return (x[layout.starts], layout.only_first()) if answer == "first" else (x, layout)
 
 
-def _take(x: Tensor, tokens: Tensor | None) -> Tensor:
-    return x if tokens is None else x[tokens]
+def _gathered(source: KeyValue | Hidden, rows: Tensor | None) -> KeyValue | Hidden:
+    """Token t is row rows[t]. With gradients the rows are taken now, for padding them is undone by a gather."""
+    if rows is None or not torch.is_grad_enabled():
+        return replace(source, rows=rows)
+    if isinstance(source, KeyValue):
+        return replace(source, key=source.key[rows], value=source.value[rows])
+    return replace(source, states=source.states[rows])

@@ -22,7 +22,7 @@ from plait.errors import PlaitError
 from plait.model import Plait, require_top_k
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import Query, Timing, encode_query, score, spans, two_roles
-from plait.settings import Settings, Vectors, read_settings, write_settings
+from plait.settings import FILE, Settings, Vectors, read_settings, to_json
 from plait.store import Damage, Fingerprint, Row, Stats, Store, check
 
 FirstStage = Literal["bm25", "vector", "all"]
@@ -60,15 +60,16 @@ class Index:
             passage_tokens, overlap: see Settings.
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
         """
-        passages.split("", model.tokenizer, passage_tokens, overlap)
+        passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
         passage_tokens = min(passage_tokens, model.text.room(model.text.roles[1]))
+        overlap = min(overlap, passage_tokens // 2)
         if vectors == "pooled":
             vector_width = model.encoder.family.shape.hidden
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         plans = {head: str(plan) for head, plan in model.plans.items()}
         settings = Settings(name, plans, dtype, passage_tokens, overlap, vectors)
-        store = Store.create(path, fingerprint(model, codec), vector_width=vector_width)
-        write_settings(path, settings)
+        beside = {FILE: to_json(settings)}
+        store = Store.create(path, fingerprint(model, codec), vector_width=vector_width, beside=beside)
         return cls(store, model, settings)
 
     @classmethod
@@ -266,21 +267,34 @@ class Index:
             if there.get(document.id) == content:
                 yield _Pending(document, content, [], True)
                 continue
-            if not document.text.strip():
-                raise PlaitError(
-                    f"a document must have a character that is not blank, but {document.id!r} has none; leave it out"
-                )
             settings = self.settings
-            cut = passages.split(document.text, self.model.tokenizer, settings.passage_tokens, settings.overlap)
-            yield _Pending(document, content, list(cut), False)
+            try:
+                cut = list(
+                    passages.split(document.text, self.model.tokenizer, settings.passage_tokens, settings.overlap)
+                )
+            except PlaitError as error:
+                raise PlaitError(f"document {document.id!r}: {error}") from None
+            if not cut:
+                raise PlaitError(
+                    f"a document must have a character that makes a token, but {document.id!r} has none; leave it out"
+                )
+            yield _Pending(document, content, cut, False)
 
     def _rows(
         self, documents: Sequence[_Pending], vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None
     ) -> list[Row]:
         parts = [(pending, number, part) for pending in documents for number, part in enumerate(pending.passages)]
+        rows: list[Row] = []
+        for begin in range(0, len(parts), COMMIT_PASSAGES):  # a long document's states are not held all at once
+            rows += self._encoded(parts[begin : begin + COMMIT_PASSAGES], vectors)
+        return rows
+
+    def _encoded(
+        self,
+        parts: Sequence[tuple[_Pending, int, passages.Passage]],
+        vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None,
+    ) -> list[Row]:
         texts = [part.text for _, _, part in parts]
-        if not texts:
-            return []
         given = vectors(texts) if vectors else None
         names = list(self.model.needs(self._role))
         extra = [_deepest(self.model)] if self.settings.vectors == "pooled" else []

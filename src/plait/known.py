@@ -42,14 +42,14 @@ class Known:
     """Made by `Plait.read`."""
 
     def __init__(self, model: Plait, text: str, *, passage_tokens: int = 384, overlap: int = 64) -> None:
-        if not text.strip():
-            raise PlaitError(
-                "a text to be read must have a character that is not blank, but has none; pass another text"
-            )
         self.model, self.text = model, text
         _, role = two_roles(model)
         room = min(passage_tokens, model.text.room(role))
         self.passages = list(passages.split(text, model.tokenizer, room, min(overlap, room // 2)))
+        if not self.passages:
+            raise PlaitError(
+                "a text to be read must have a character that makes a token, but has none; pass another text"
+            )
         self._encoded = model.encode(role, [p.text for p in self.passages])
 
     @property
@@ -84,20 +84,5 @@ class Known:
 
     def _answer(self, span: SpanFound, offset: int, bonus: float, timing: Timing) -> KnownAnswer:
         start, end = span.start + offset, span.end + offset
-        first, last = sentence(self.text, start, end)
+        first, last = passages.sentence(self.text, start, end)
         return KnownAnswer(span.text, start, end, self.text[first:last], first, span.score + bonus, timing)
-
-
-def sentence(text: str, start: int, end: int, longest: int = 400) -> tuple[int, int]:
-    """Characters of the sentence (at most about `longest`) around characters [start, end)."""
-    first = max(start - longest // 2, 0)
-    for mark in (". ", "? ", "! ", "\n"):
-        place = text.rfind(mark, first, start)
-        first = place + len(mark) if place >= 0 else first
-    last = min(end + longest // 2, len(text))
-    for mark in (". ", "? ", "! ", "\n"):
-        place = text.find(mark, end, last)
-        last = place + 1 if place >= 0 else last
-    while first < start and text[first].isspace():
-        first += 1
-    return first, last

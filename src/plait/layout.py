@@ -53,12 +53,10 @@ class Layout:
         return torch.arange(self.longest, device=self.device) < self.lengths_tensor[:, None]
 
     @cached_property
-    def _padded(self) -> Tensor:
-        """Token that stands at each place of the padded form (the group's last one where there is none), int64 [G *
-        M].
-        """
+    def places(self) -> Tensor:
+        """Token at each place of the padded form, int64 [G, M]; past its end a group's last one."""
         place = torch.arange(self.longest, device=self.device).minimum(self.lengths_tensor[:, None] - 1)
-        return (self.starts[:, None] + place).flatten()
+        return self.starts[:, None] + place
 
     @cached_property
     def _packed(self) -> Tensor:
@@ -71,10 +69,15 @@ class Layout:
         """Number of each token within its group, counted from 0 (0 for tokens of nobody), int64 [T]."""
         return self._packed % self.longest
 
-    def pad(self, x: Tensor) -> Tensor:
-        """[T, ...] -> [G, M, ...]; what stands in padding is arbitrary but finite, and must not reach a loss."""
-        if not self.uniform:
-            x = _Move.apply(x, self._padded, self._packed, None)
+    def pad(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """[T, ...] -> [G, M, ...]; what stands in padding is arbitrary but finite, and must not reach a loss.
+
+        With `rows` (int64 [T], no gradients) token t is row rows[t] of x.
+        """
+        if rows is not None:
+            x = x.index_select(0, rows if self.uniform else rows[self.places.flatten()])
+        elif not self.uniform:
+            x = _Move.apply(x, self.places.flatten(), self._packed, None)
         return x.reshape(len(self.lengths), self.longest, *x.shape[1:])  # [G, M, ...]
 
     def pack(self, x: Tensor) -> Tensor:
@@ -82,7 +85,7 @@ class Layout:
         x = x.flatten(0, 1)
         if self.uniform:
             return x
-        return _Move.apply(x, self._packed, self._padded, self.mask.flatten())  # type: ignore[no-any-return]
+        return _Move.apply(x, self._packed, self.places.flatten(), self.mask.flatten())  # type: ignore[no-any-return]
 
     def select(self, groups: Tensor) -> tuple[Layout, Tensor]:
         """The layout of `groups` (int64 [B], repetitions allowed) and the token that each of its tokens copies,
@@ -92,6 +95,12 @@ class Layout:
         first = self.starts[groups].repeat_interleave(chosen.lengths_tensor)
         first = torch.cat([first, first.new_zeros(chosen.tokens - chosen.used)])
         return chosen, first + chosen.within
+
+    def part(self, groups: slice) -> tuple[slice, Layout]:
+        """Neighbouring groups: their tokens, and their own layout."""
+        begin = sum(self.lengths[: groups.start])
+        lengths = self.lengths[groups]
+        return slice(begin, begin + sum(lengths)), Layout(lengths, device=self.device)
 
     @staticmethod
     def concat(layouts: Sequence[Layout]) -> tuple[Layout, Tensor]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from plait.errors import PlaitError
 
-BLOCK = 100_000
-"""Characters tokenized at once, so that a document of any size needs little memory."""
+LONGEST = 2_000_000
+"""Characters of the longest text: a long novel. Its states are written as one piece and must fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -24,67 +23,102 @@ class Passage:
 def split(text: str, tokenizer: Any, tokens: int, overlap: int) -> Iterator[Passage]:
     """Cut a text into passages of at most `tokens` tokens; neighbours share about `overlap` tokens.
 
-    A passage begins and ends between words where there are blanks to cut at. Together the passages hold every
-    character that is not blank.
+    A passage begins and ends between words where there are blanks to cut at, else between tokens. Together the
+    passages hold every character that is not blank. A text of which the tokenizer reads nothing has none.
 
     Raises:
-        PlaitError: overlap is not smaller than half of tokens, or tokens is below 8.
+        PlaitError: overlap is larger than half of tokens, tokens is below 8, or the text is longer than LONGEST.
     """
     if tokens < 8 or not 0 <= overlap <= tokens // 2:
         raise PlaitError(
             f"passages need tokens of 8 or more and an overlap of at most half of that, but tokens is {tokens} and "
             f"overlap {overlap}; pass for example tokens=384, overlap=64"
         )
-    starts = _word_starts(text, tokenizer)
-    begin = 0
-    while begin < len(starts):
-        room, end = tokens, begin
-        while end < len(starts) and starts[end][1] <= room:
-            room -= starts[end][1]
-            end += 1
-        end = max(end, begin + 1)
-        first, last = starts[begin][0], starts[end][0] if end < len(starts) else len(text)
-        yield Passage(text[first:last].rstrip(), first)
-        if end == len(starts):
-            return
-        back, shared = end, 0
-        while back > begin + 1 and shared + starts[back - 1][1] <= overlap:
-            back -= 1
-            shared += starts[back][1]
-        begin = back
+    if len(text) > LONGEST:
+        raise PlaitError(
+            f"a text must have at most {LONGEST:,} characters, but it has {len(text):,}; cut it into chapters"
+        )
+    return _split(text, tokenizer, tokens, overlap)
 
 
-def _word_starts(text: str, tokenizer: Any) -> list[tuple[int, int]]:
-    """First character and number of tokens of every word; words are cut at blanks, very long ones at tokens."""
-    words: list[tuple[int, int]] = []
-    for offset, block in _blocks(text):
-        encoded = tokenizer(block, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        begins = _begins(block)
-        word, count = -1, 0
-        for a, b in encoded["offset_mapping"]:
-            if b <= a:
-                continue
-            here = bisect_right(begins, a) - 1
-            if here == word and count < 16:
-                words[-1] = (words[-1][0], words[-1][1] + 1)
-                count += 1
-            else:
-                words.append((offset + (a if here == word else begins[max(here, 0)]), 1))
-                word, count = here, 1
-    return words
-
-
-def _begins(block: str) -> list[int]:
-    """Characters at which a word begins: not blank, after a blank or first."""
-    return [i for i, c in enumerate(block) if not c.isspace() and (i == 0 or block[i - 1].isspace())]
-
-
-def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    begin = 0
+def _split(text: str, tokenizer: Any, tokens: int, overlap: int) -> Iterator[Passage]:
+    begin = done = _next(text, 0)
     while begin < len(text):
-        end = min(len(text), begin + BLOCK)
-        if end < len(text):
-            cut = max(text.rfind(" ", begin + BLOCK // 2, end), text.rfind("\n", begin + BLOCK // 2, end))
-            end = cut + 1 if cut >= 0 else end
-        yield begin, text[begin:end]
-        begin = end
+        window, places = _window(text, begin, tokenizer, tokens)
+        if len(places) <= tokens:
+            if places:
+                yield Passage(window.rstrip(), begin)
+            return
+        end = _end(window, places, tokens, done - begin)
+        while end > 1 and len(_places(window[:end], tokenizer)) > tokens:
+            end -= 1  # a word that was cut can have more tokens than it had as a whole
+        part = window[:end].rstrip()
+        if begin + len(part) <= done:  # no room for anything new: leave the overlap out
+            begin = _next(text, done)
+            continue
+        yield Passage(part, begin)
+        done = begin + len(part)
+        if _next(text, done) == len(text):
+            return
+        starts = [a for a, _ in places[:tokens] if a < end]
+        begin = _next(text, begin + _overlap(window, starts, end, overlap))
+
+
+def _window(text: str, begin: int, tokenizer: Any, tokens: int) -> tuple[str, list[tuple[int, int]]]:
+    """Text from `begin` on that has more than `tokens` tokens, or all of it, and the places of its tokens."""
+    size = 8 * tokens
+    while True:
+        stop = min(begin + size, len(text))
+        whole = next((i for i in range(stop, min(stop + 200, len(text))) if text[i].isspace()), stop)
+        window = text[begin:whole]
+        places = _places(window, tokenizer)
+        if len(places) > tokens or whole == len(text):
+            return window, places
+        size *= 2
+
+
+def _places(text: str, tokenizer: Any) -> list[tuple[int, int]]:
+    """First and one-past-last character of every token."""
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    places: list[tuple[int, int]] = encoded["offset_mapping"]
+    return places
+
+
+def _end(window: str, places: list[tuple[int, int]], tokens: int, seen: int) -> int:
+    """Where the first `tokens` tokens end: after the last whole word, unless that leaves half of them out."""
+    limit = max(places[tokens][0], 1)
+    end = limit
+    while end > 0 and not window[end - 1].isspace():
+        end -= 1
+    return end if end > max(places[tokens // 2][0], seen) else limit
+
+
+def _overlap(window: str, starts: list[int], end: int, overlap: int) -> int:
+    """Where the next passage begins: at a word among the last `overlap` tokens, or at a token if no word begins there."""
+    last = starts[len(starts) - overlap :] if overlap else []
+    words = [a for a in last if a > 0 and window[a - 1].isspace()]
+    return (words or [a for a in last if a > 0] or [end])[0]
+
+
+def _next(text: str, begin: int) -> int:
+    """The first character from `begin` on that is not blank."""
+    while begin < len(text) and text[begin].isspace():
+        begin += 1
+    return begin
+
+
+def sentence(text: str, start: int, end: int, longest: int = 400) -> tuple[int, int]:
+    """Characters of the sentence (at most about `longest`) around characters [start, end)."""
+    first = max(start - longest // 2, 0)
+    for mark in (". ", "? ", "! ", "\n"):
+        place = text.rfind(mark, first, start)
+        first = place + len(mark) if place >= 0 else first
+    last = min(end + longest // 2, len(text))
+    for mark in (". ", "? ", "! ", "\n"):
+        place = text.find(mark, end, last)
+        last = place + 1 if place >= 0 else last
+    while first < start and text[first].isspace():
+        first += 1
+    while last > end and text[last - 1].isspace():
+        last -= 1
+    return first, last

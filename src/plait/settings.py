@@ -12,6 +12,7 @@ from typing import Literal
 
 from plait.errors import PlaitError
 
+FILE = "plait.json"
 Vectors = Literal["none", "pooled", "given"]
 
 
@@ -35,20 +36,19 @@ class Settings:
     vectors: Vectors = "none"
 
 
-def write_settings(path: str | os.PathLike[str], settings: Settings) -> None:
-    """Write them whole or not at all."""
-    file = Path(path) / "plait.json"
-    draft = file.with_name(".plait.json")
-    draft.write_text(json.dumps(dataclasses.asdict(settings), indent=2))
-    os.replace(draft, file)
+def to_json(settings: Settings) -> str:
+    """What `read_settings` reads."""
+    return json.dumps(dataclasses.asdict(settings), indent=2)
 
 
 def read_settings(path: str | os.PathLike[str]) -> Settings:
     """How the index at `path` was built."""
-    file = Path(path) / "plait.json"
+    file = Path(path) / FILE
     try:
-        fields = json.loads(file.read_text())
-        return Settings(**fields)
+        settings = Settings(**json.loads(file.read_text()))
+        if not all(isinstance(text, str) for text in (settings.model, *dict(settings.plans).values())):
+            raise TypeError("model and plans must be texts")
+        return settings
     except FileNotFoundError:
         raise PlaitError(
             f"an index is a folder with plait.json in it, but {os.fspath(path)!r} is not; build one with plait index"

@@ -93,5 +93,5 @@ def test_training_and_inference_kernels_agree_and_give_gradients(mode: Mode, kin
         torch.testing.assert_close(trained, run(), atol=1e-5, rtol=1e-4)
     trained.square().sum().backward()
     for name, parameter in base.named_parameters():
-        if "pooler" not in name:
+        if "pooler" not in name and not name.endswith("key.bias"):  # softmax takes a key bias away again
             assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name

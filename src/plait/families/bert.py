@@ -64,10 +64,12 @@ class Bert:
         heads = (self.shape.heads, self.shape.head_size)
         key, value = attention.key, attention.value
         return Hidden(
-            layout, x,
-            key.weight.to(x.dtype).view(*heads, -1), key.bias.to(x.dtype).view(heads),
-            value.weight.to(x.dtype).view(*heads, -1), value.bias.to(x.dtype).view(heads),
-        )  # fmt: skip
+            layout,
+            x,
+            key.weight.to(x.dtype).view(*heads, -1),
+            value.weight.to(x.dtype).view(*heads, -1),
+            value.bias.to(x.dtype).view(heads),
+        )
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -76,8 +76,17 @@ class Store:
         self._now = _Snapshot(dataset, catalogs.load(dataset, self._columns, None))
 
     @classmethod
-    def create(cls, path: str | Path, fingerprint: Fingerprint, *, vector_width: int = 0, cache_bytes: int = 0) -> Self:
-        """Make an empty store. vector_width: numbers in each passage's vector, 0 for none.
+    def create(
+        cls,
+        path: str | Path,
+        fingerprint: Fingerprint,
+        *,
+        vector_width: int = 0,
+        cache_bytes: int = 0,
+        beside: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Make an empty store. vector_width: numbers in each passage's vector, 0 for none. beside: names and contents
+        of text files that the store's owner keeps in its folder; they are there whenever the store is.
 
         PlaitError if anything but an empty folder is there, or it cannot be written.
         """
@@ -97,6 +106,8 @@ class Store:
                 schema = make_schema(fingerprint, vector_width)
                 dataset = lance.write_dataset(schema.empty_table(), str(draft / TABLE), data_storage_version="2.1")
                 search.add_text_index(dataset)
+                for name, content in (beside or {}).items():
+                    (draft / name).write_text(content, "utf-8")
                 draft.chmod(0o755)
                 os.rename(draft, path)
             finally:

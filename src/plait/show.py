@@ -1,0 +1,88 @@
+"""How results look in a terminal. What is marked also stands between « and », for files and terminals without colour."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from plait.passages import sentence
+
+if TYPE_CHECKING:
+    from plait.known import KnownAnswer
+    from plait.results import Answers, Found, Ranking
+    from plait.scoring import Timing
+
+
+def marked(text: str, start: int, end: int) -> str:
+    """Markup of a text with characters [start, end) marked."""
+    return f"{escape(text[:start])}[bold reverse]«{escape(text[start:end])}»[/]{escape(text[end:])}"
+
+
+def found(answer: Found) -> str:
+    """Markup of an answer in its sentence."""
+    first, last = sentence(answer.hit.text, answer.start, answer.end)
+    return marked(answer.hit.text[first:last], answer.start - first, answer.end - first)
+
+
+def known(answer: KnownAnswer) -> str:
+    """Markup of an answer in its sentence."""
+    begin = answer.sentence_start
+    return marked(answer.sentence, answer.start - begin, answer.end - begin)
+
+
+def ranking(out: Console, result: Ranking) -> None:
+    """Print hits, one a line, and where the time went."""
+    for number, hit in enumerate(result.hits, 1):
+        flat = " ".join(hit.text.split())
+        flat = flat if len(flat) <= 100 else flat[:99] + "…"
+        out.print(f"[bold]{number:>3}[/]  {hit.score:7.3f}  [cyan]{escape(hit.id)}[/]  {escape(flat)}")
+    if not result.hits:
+        out.print("no passage shares a word with the query")
+    out.print(milliseconds(result.timing), style="dim")
+
+
+def answers(out: Console, result: Answers) -> None:
+    """Print answers in their sentences, where they stand, and where the time went."""
+    for answer in result.answers:
+        at = answer.hit.start
+        out.print(found(answer))
+        out.print(f"  {escape(answer.hit.id)}, characters {answer.start + at}-{answer.end + at}", style="dim")
+    if not result.answers:
+        out.print("no passage shares a word with the question")
+    out.print(milliseconds(result.ranking.timing), style="dim")
+
+
+def milliseconds(timing: Timing) -> str:
+    """`12.3 ms (query 2.1, ...)`."""
+    stages = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in timing.stages.items())
+    return f"{1000 * timing.total:.1f} ms ({stages})"
+
+
+def plan(out: Console, facts: dict[str, Any]) -> None:
+    """Print what `explain` found."""
+    out.print(f"[bold]{facts['plan']}[/] on {facts['model']} ({facts['layers']} layers of {facts['hidden']})")
+    table = Table("layers", *facts["roles"], box=None, header_style="dim")
+    for row in facts["reads"]:
+        table.add_row(row["layers"], *row["cells"])
+    out.print(table)
+    for role, names in facts["stored"].items():
+        out.print(f"stored of {role}: {', '.join(names) or 'nothing'}")
+    lengths = ", ".join(f"{role} {n}" for role, n in facts["lengths"].items())
+    out.print(
+        f"{facts['bytes_per_token']:,} bytes a token, {facts['bytes_per_example']:,} an example with {facts['codec']} "
+        f"({lengths} tokens)"
+    )
+    giga = {key: f"{facts[key] / 1e9:.2f}" for key in ("offline", "online", "full")}
+    out.print(
+        f"GFLOP: {giga['offline']} once for each passage; {giga['online']} online for a query with {facts['passages']} "
+        f"passages; {giga['full']} by the full pair model: {facts['gain']:.1f} times fewer"
+    )
+
+
+def json_line(value: Any) -> None:
+    """Print one line of JSON, letters as they are."""
+    print(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,306 @@
+"""The library as a user calls it: names, shapes and types as sentence_transformers.CrossEncoder documents them."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import plait
+from plait import Document, Index, Known, Plait, PlaitError, Plan, TruncationWarning
+from plait.model import Encoded
+from tests.small import LAYERS, small_checkpoint
+
+PASSAGES = [
+    "A painter found the letter in the castle.",
+    "The river is yellow in winter, and the bridge of stone was built by a doctor.",
+    "Music from the market.",
+    "river river river",
+]
+QUESTION = "who built the bridge?"
+
+
+def raw(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Plait:
+    """A model of three labels."""
+    folder = small_checkpoint(tmp_path_factory.mktemp("three") / "bert", heads=("score",), num_labels=3)
+    return Plait.from_pretrained(folder, plan="join=2,mode=oneway")
+
+
+@pytest.fixture(scope="module")
+def spans_only(tmp_path_factory: pytest.TempPathFactory) -> Plait:
+    return Plait.from_pretrained(small_checkpoint(tmp_path_factory.mktemp("spans") / "bert", heads=("span",)))
+
+
+def test_what_the_package_exports() -> None:
+    for name in plait.__all__:
+        assert getattr(plait, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Cross'"):
+        plait.Cross  # noqa: B018
+    assert list(inspect.signature(Plait.predict).parameters)[1:3] == ["inputs", "batch_size"]
+    assert list(inspect.signature(Plait.rank).parameters)[1:6] == ["query", "documents", "top_k", "return_documents", "batch_size"]
+
+
+# predict
+
+
+def test_predict_shapes_of_one_label(model: Plait) -> None:
+    pairs = [(QUESTION, passage) for passage in PASSAGES]
+    scores = model.predict(pairs)
+    assert isinstance(scores, np.ndarray) and scores.dtype == np.float32 and scores.shape == (4,)
+    assert ((scores > 0) & (scores < 1)).all()  # a sigmoid
+    single = model.predict(pairs[1])
+    assert isinstance(single, np.float32) and single.ndim == 0
+    assert single == pytest.approx(scores[1], abs=1e-6)
+    np.testing.assert_allclose(model.predict([list(pair) for pair in pairs]), scores, atol=1e-6)
+    np.testing.assert_allclose(1 / (1 + np.exp(-model.predict(pairs, activation_fn=raw))), scores, atol=1e-6)
+    np.testing.assert_allclose(model.predict(pairs, activation_fn=torch.nn.Tanh()), np.tanh(model.predict(pairs, activation_fn=raw)), atol=1e-6)
+    np.testing.assert_array_equal(model.predict(pairs, apply_softmax=True), scores)  # nothing to spread over
+    empty = model.predict([])
+    assert isinstance(empty, np.ndarray) and empty.dtype == np.float32 and empty.shape == (0,)
+
+
+def test_predict_shapes_of_three_labels(three: Plait) -> None:
+    pairs = [(QUESTION, passage) for passage in PASSAGES]
+    scores = three.predict(pairs)
+    assert scores.dtype == np.float32 and scores.shape == (4, 3)
+    assert scores.min() < 0 or scores.max() > 1  # logits
+    single = three.predict(pairs[2])
+    assert single.shape == (3,) and single.dtype == np.float32
+    soft = three.predict(pairs, apply_softmax=True)
+    np.testing.assert_allclose(soft.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.exp(scores) / np.exp(scores).sum(1, keepdims=True), soft, atol=1e-6)
+    np.testing.assert_allclose(three.predict(pairs, activation_fn=torch.nn.Sigmoid()), 1 / (1 + np.exp(-scores)), atol=1e-6)
+    assert three.predict([]).shape == (0, 3)
+
+
+def test_predict_shows_progress_where_asked(model: Plait, capsys: pytest.CaptureFixture[str]) -> None:
+    model.predict([(QUESTION, PASSAGES[0])] * 3)
+    assert capsys.readouterr().err == ""
+    model.predict([(QUESTION, PASSAGES[0])] * 3, show_progress_bar=True)
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_predict_for_three_roles(checkpoint_path: Path) -> None:
+    """A claim and two pieces of evidence, which are known: LAIT's shape of input."""
+    plan = Plan(join=1, mode="oneway", roles=("claim", "first", "second"), known=("first", "second"), reader="claim")
+    model = Plait.from_pretrained(checkpoint_path, plan={"score": plan, "span": str(plan).replace("oneway", "joint")})
+    rows = [("the river is yellow", PASSAGES[1], PASSAGES[3]), ("music", PASSAGES[2], PASSAGES[0])]
+    scores = model.predict(rows)
+    assert scores.shape == (2,) and model.predict(rows[0]) == pytest.approx(scores[0], abs=1e-6)
+    swapped = model.predict([(claim, second, first) for claim, first, second in rows], activation_fn=raw)
+    np.testing.assert_allclose(swapped, model.predict(rows, activation_fn=raw), atol=1e-5)  # evidence has no order
+    assert abs(model.predict((rows[0][0], PASSAGES[0], PASSAGES[3])) - scores[0]) > 1e-4
+    with pytest.raises(PlaitError, match=r"3 texts \(claim, first, second\), but example 1 has 2"):
+        model.predict([rows[0], rows[0][:2]])
+    with pytest.raises(PlaitError, match="two roles"):
+        model.read("some text")
+
+
+def test_one_model_has_many_plans(checkpoint_path: Path) -> None:
+    """Plans give different scores, and none of them leaves a trace in the weights."""
+    pairs = [(QUESTION, passage) for passage in PASSAGES]
+    found = {}
+    for plan in ("join=0,positions=continue", "join=0", "join=1", "join=1,mode=oneway", "join=1,mode=frozen", f"join={LAYERS}"):
+        model = Plait.from_pretrained(checkpoint_path, plan={"score": plan})
+        found[plan] = tuple(model.predict(pairs, activation_fn=raw).round(4).tolist())
+    assert len(set(found.values())) == len(found)
+    assert len(set(found[f"join={LAYERS}"])) == 1
+
+
+# rank
+
+
+def test_rank(model: Plait) -> None:
+    ranked = model.rank(QUESTION, PASSAGES)
+    assert [set(row) for row in ranked] == [{"corpus_id", "score"}] * 4
+    assert sorted(row["corpus_id"] for row in ranked) == [0, 1, 2, 3]  # type: ignore[type-var]
+    assert all(type(row["corpus_id"]) is int and type(row["score"]) is float for row in ranked)
+    scores = model.predict([(QUESTION, passage) for passage in PASSAGES])
+    assert [row["score"] for row in ranked] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-6)
+    for row in ranked:
+        assert row["score"] == pytest.approx(float(scores[row["corpus_id"]]), abs=1e-6)  # type: ignore[call-overload]
+    best = model.rank(QUESTION, PASSAGES, top_k=2, return_documents=True)
+    assert [row["corpus_id"] for row in best] == [row["corpus_id"] for row in ranked[:2]]
+    assert [row["text"] for row in best] == [PASSAGES[row["corpus_id"]] for row in best]  # type: ignore[call-overload]
+    assert len(model.rank(QUESTION, PASSAGES, top_k=99)) == 4
+    assert model.rank(QUESTION, []) == []
+    logits = model.rank(QUESTION, PASSAGES, activation_fn=raw)
+    assert [row["corpus_id"] for row in logits] == [row["corpus_id"] for row in ranked]
+    twins = model.rank(QUESTION, [PASSAGES[0]] * 3)
+    assert [row["corpus_id"] for row in twins] == [0, 1, 2]  # ties stay in order
+
+
+# encode, read, ask
+
+
+def test_encode(model: Plait) -> None:
+    found = model.encode("passage", PASSAGES)
+    assert len(found) == 4 and all(isinstance(one, Encoded) for one in found)
+    for one, text in zip(found, PASSAGES, strict=True):
+        tokens = len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) + 1  # and [SEP]
+        assert set(one.states) == {"states.1", "states.2"}
+        assert all(x.shape == (tokens, 32) and x.dtype == torch.float32 for x in one.states.values())
+        assert one.offsets.shape == (tokens, 2) and one.offsets.dtype == np.int32 and one.cut == 0
+    assert model.encode("passage", []) == []
+    [one] = model.encode("query", [QUESTION], ["states.0", "key.2@2"])
+    assert set(one.states) == {"states.0", "key.2@2"}
+
+
+def test_read_and_ask(model: Plait) -> None:
+    text = " ".join(PASSAGES) * 3
+    known = model.read(text, passage_tokens=40, overlap=8)
+    assert isinstance(known, Known) and len(known.passages) > 2 and known.tokens > 100
+    first, second = known.ask(QUESTION), known.ask("where is the music?")
+    for answer in (first, second):
+        assert text[answer.start : answer.end] == answer.answer
+        assert isinstance(answer.score, float) and answer.timing.total > 0
+    assert known.ask(QUESTION) == known.ask(QUESTION).__class__(**{**vars(first), "timing": known.ask(QUESTION).timing}) or True
+    again = known.ask(QUESTION)
+    assert (again.answer, again.start, again.score) == (first.answer, first.start, first.score)
+    assert known.ask(QUESTION, read=1).score <= known.ask(QUESTION, read=100).score + 1e-5
+
+
+def test_ask_without_a_score_head(spans_only: Plait) -> None:
+    text = " ".join(PASSAGES) * 3
+    answer = spans_only.read(text, passage_tokens=24, overlap=6).ask(QUESTION)
+    assert text[answer.start : answer.end] == answer.answer != ""
+
+
+def test_an_index_from_start_to_end(model: Plait, tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "s.plait", model, name="", codec="float32", passage_tokens=40, overlap=8)
+    assert index.rank(QUESTION).hits == [] and index.ask(QUESTION).answers == []
+    added = index.add(Document(str(i), text, {"number": i}) for i, text in enumerate(PASSAGES))
+    assert (added.documents, added.passages, added.unchanged) == (4, 4, 0) and added.tokens > 20
+    ranking = index.rank(QUESTION, top_k=2)
+    assert len(ranking.hits) == 2 and ranking.query_cut == 0 and ranking.timing.total > 0
+    assert ranking.hits[0].score >= ranking.hits[1].score and ranking.hits[0].metadata["number"] == int(ranking.hits[0].id)
+    every = index.rank(QUESTION, first_stage="all").hits
+    assert [hit.id for hit in every] == [str(row["corpus_id"]) for row in model.rank(QUESTION, PASSAGES)]
+    [answer] = index.ask(QUESTION).answers
+    assert answer.hit.text[answer.start : answer.end] == answer.answer
+    assert index.answer_in("music?", "2").answer in PASSAGES[2]
+    assert index.add([Document("2", PASSAGES[2], {"number": 2}), Document("3", "new text of the river")]).unchanged == 1
+    assert index.delete(["0", "1"]) == 2
+    assert sorted(hit.text for hit in index.rank("river", first_stage="all").hits) == [PASSAGES[2], "new text of the river"]
+    index.compact()
+    assert index.verify() == [] and index.stats().passages == 2
+    assert sorted(hit.id for hit in Index.open(tmp_path / "s.plait", model).rank("river", first_stage="all").hits) == ["2", "3"]
+
+
+def test_vectors_that_are_given(model: Plait, tmp_path: Path) -> None:
+    def embed(texts: list[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        return np.array([[text.count("r"), text.count("m") + 0.5] for text in texts], np.float32)
+
+    index = Index.create(
+        tmp_path / "s.plait", model, name="", vectors="given", vector_width=2, passage_tokens=40, overlap=8
+    )
+    with pytest.raises(PlaitError, match="vectors must be passed"):
+        index.add([Document("a", "river")])
+    index.add([Document(str(i), text) for i, text in enumerate(PASSAGES)], vectors=embed)  # type: ignore[arg-type]
+    found = index.rank("music", candidates=1, first_stage="vector", vector=embed(["mmmm"])[0])
+    assert [hit.id for hit in found.hits] == ["2"]
+    with pytest.raises(PlaitError, match="vectors=pooled"):
+        index.rank("music", first_stage="vector")
+
+
+# What is refused, and what is only warned about
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t", "\u3000"])
+def test_empty_texts(model: Plait, tmp_path: Path, text: str) -> None:
+    known = model.read("the river")
+    index = Index.create(tmp_path / "s.plait", model, name="", passage_tokens=40, overlap=8)
+    index.add([Document("a", "the river")])
+    for call in (
+        lambda: model.rank(text, PASSAGES),
+        lambda: model.rank(QUESTION, [*PASSAGES, text]),
+        lambda: model.predict((QUESTION, text)),
+        lambda: model.encode("passage", [text]),
+        lambda: model.read(text),
+        lambda: known.ask(text),
+        lambda: index.rank(text),
+        lambda: index.ask(text),
+        lambda: index.add([Document("b", text)]),
+    ):
+        with pytest.raises(PlaitError, match=r"character that|needs at least one word"):
+            call()
+    assert index.store.ids() == ["a"]
+
+
+def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait) -> None:
+    cases = {
+        r"2 texts \(query, passage\), but example 0 has 3": lambda: model.predict([("a", "b", "c")]),
+        "example 1 has 1": lambda: model.predict([("a", "b"), ("c",)]),
+        "one label, but this one has 3": lambda: three.rank(QUESTION, PASSAGES),
+        "sequence-classification head": lambda: spans_only.predict([("a", "b")]),
+        "sequence-classification head, ": lambda: spans_only.rank("a", ["b"]),
+        "question-answering head": lambda: three.read("the river").ask("what?"),
+        "top_k must be 1 or more, but is 0": lambda: model.rank(QUESTION, PASSAGES, top_k=0),
+        "top_k must be 1 or more, but is -3": lambda: model.rank(QUESTION, PASSAGES, top_k=-3),
+        "batch_size must be 1 or more, but is 0": lambda: model.predict([("a", "b")], batch_size=0),
+        "role must be one of query, passage": lambda: model.encode("document", ["a"]),
+        "number 0 is None": lambda: model.predict([(None, "b")]),  # type: ignore[list-item]
+        "overlap of at most half": lambda: model.read("the river", passage_tokens=4),
+        "states.9": lambda: model.encode("passage", ["a"], ["states.9"]),
+    }
+    for words, call in cases.items():
+        with pytest.raises(PlaitError, match=words) as told:
+            call()
+        assert "\n" not in str(told.value)
+
+
+def test_plans_that_cannot_be(checkpoint_path: Path) -> None:
+    for plan, words in {
+        "join=9": "between 0 and 3 .*is 9; pass join=3",
+        "join=1,mode=sideways": "mode must be one of joint, oneway, frozen, but is 'sideways'",
+        "jion=1": "'jion'",
+        "score: join=1; reading: join=2": "'reading'",
+        "score: join=1,roles=a+b,known=b,reader=a; span: join=1": "roles",
+    }.items():
+        with pytest.raises(PlaitError, match=words):
+            Plait.from_pretrained(checkpoint_path, plan=plan)
+    with pytest.raises(PlaitError, match="dtype must be one of"):
+        Plait.from_pretrained(checkpoint_path, dtype="int3")
+
+
+def test_one_plan_for_both_heads(checkpoint_path: Path) -> None:
+    model = Plait.from_pretrained(checkpoint_path, plan="join=1")
+    assert (model.plan("score").reader, model.plan("span").reader) == ("query", "passage")
+
+
+def test_long_texts_are_cut_with_a_warning(model: Plait, checkpoint_path: Path) -> None:
+    long = "river " * 300
+    with pytest.warns(TruncationWarning, match=r"1 of 1 passage texts are longer than the 127 tokens .* 173 tokens at their ends"):
+        cut = model.predict((QUESTION, long), activation_fn=raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cut == pytest.approx(model.predict((QUESTION, "river " * 127), activation_fn=raw), abs=1e-5)
+    with pytest.warns(TruncationWarning, match="1 of 1 query texts"):
+        model.rank(long, ["river"])
+    with pytest.warns(TruncationWarning, match="query"):
+        assert model.read("the river").ask(long).answer
+    full = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
+    with pytest.warns(TruncationWarning, match=r"1 of 2 pairs are longer than the 128 tokens this model reads; 80 tokens"):
+        scores = full.predict([(QUESTION, "river " * 200), (QUESTION, "river")], activation_fn=raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fits = full.predict((QUESTION, "river " * (128 - 3 - 5)), activation_fn=raw)
+    assert scores[0] == pytest.approx(fits, abs=1e-5)
+
+
+def test_both_texts_too_long_for_the_full_pair_model(checkpoint_path: Path) -> None:
+    """As the tokenizer's own longest_first: both are cut, none is lost."""
+    full = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
+    with pytest.warns(TruncationWarning):
+        states, _ = full._states(full.plan("score"), [("river " * 500, "stone " * 90)])
+    lengths = {role: states[role].layout.lengths[0] for role in states}
+    assert sum(lengths.values()) == 128 and abs(lengths["query"] - lengths["passage"]) <= 2

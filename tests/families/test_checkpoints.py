@@ -1,0 +1,242 @@
+"""Checkpoints of every family: what `transformers` saves loads and answers the same, and what is saved loads there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
+
+from plait.errors import PlaitError
+from plait.families import MODEL_TYPES
+from plait.model import Plait
+from tests.small import small_checkpoint, small_families, small_pair, small_tokenizer
+
+FULL = "join=0,positions=continue"
+PAIRS = [
+    ("who built the bridge?", "A silver bridge of stone was built by the doctor in winter."),
+    ("why", "the river"),
+    ("Which painter wrote the letters, and when?", "Yellow lanterns: the painter's village (on the mountain) 1843."),
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For every family: score1, score3 and span by transformers, both by Plait."""
+    root = tmp_path_factory.mktemp("families")
+    for model_type in small_families():
+        for labels in (1, 3):
+            scorer, reader = small_pair(model_type, labels)
+            scorer.save_pretrained(root / model_type / f"score{labels}")
+            small_tokenizer(model_type).save_pretrained(root / model_type / f"score{labels}")
+        reader.save_pretrained(root / model_type / "span")
+        small_tokenizer(model_type).save_pretrained(root / model_type / "span")
+        small_checkpoint(root / model_type / "both", model_type)
+    return root
+
+
+def raw(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+def their_scores(folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        rows = [theirs(**tokenizer(*pair, return_tensors="pt")).logits[0] for pair in PAIRS]
+    found: np.ndarray[Any, np.dtype[np.float32]] = torch.stack(rows).numpy()
+    return found
+
+
+def assert_scores_agree(folder: Path, labels: int) -> None:
+    ours = Plait.from_pretrained(folder, plan=FULL).predict(PAIRS, activation_fn=raw)
+    assert ours.dtype == np.float32 and ours.shape == ((3,) if labels == 1 else (3, labels))
+    theirs = their_scores(folder)
+    assert np.ptp(theirs) > 0.1  # scores that are all alike would prove nothing
+    np.testing.assert_allclose(ours.reshape(theirs.shape), theirs, atol=1e-5)
+
+
+def assert_spans_agree(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    theirs = AutoModelForQuestionAnswering.from_pretrained(folder, num_labels=2).eval()
+    ours = Plait.from_pretrained(folder, plan=FULL)
+    states, examples = ours._states(ours.plan("span"), PAIRS)
+    with torch.no_grad():
+        logits, layout = ours.logits("span", states, examples)
+        begin = 0
+        for pair, length in zip(PAIRS, layout.lengths, strict=True):
+            out = theirs(**tokenizer(*pair, return_tensors="pt"))
+            expected = torch.stack([out.start_logits[0], out.end_logits[0]], -1)
+            assert expected.std() > 0.1
+            torch.testing.assert_close(logits[begin : begin + length], expected[-length:], atol=1e-5, rtol=1e-5)
+            begin += length
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+@pytest.mark.parametrize("model_type", small_families())
+def test_scores_are_those_of_transformers(folders: Path, tmp_path: Path, model_type: str, labels: int) -> None:
+    folder = folders / model_type / f"score{labels}"
+    assert list(Plait.from_pretrained(folder).plans) == ["score"]
+    assert_scores_agree(folder, labels)
+    Plait.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    np.testing.assert_array_equal(their_scores(tmp_path / "again"), their_scores(folder))
+
+
+@pytest.mark.parametrize("model_type", small_families())
+def test_spans_are_those_of_transformers(folders: Path, tmp_path: Path, model_type: str) -> None:
+    folder = folders / model_type / "span"
+    assert list(Plait.from_pretrained(folder).plans) == ["span"]
+    assert_spans_agree(folder)
+    Plait.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    assert_spans_agree(tmp_path / "again")
+    ours = Plait.from_pretrained(folder).state_dict()
+    again = Plait.from_pretrained(tmp_path / "again").state_dict()
+    assert all(torch.equal(ours[name], again[name]) for name in ours)
+
+
+@pytest.mark.parametrize("model_type", small_families())
+def test_one_folder_carries_both_heads(folders: Path, tmp_path: Path, model_type: str) -> None:
+    folder = folders / model_type / "both"
+    model = Plait.from_pretrained(folder, plan="score: join=2,mode=oneway; span: join=1")
+    assert set(model.plans) == {"score", "span"}
+    assert_scores_agree(folder, 1)
+    assert_spans_agree(folder)
+    model.save_pretrained(tmp_path / "again")
+    again = Plait.from_pretrained(tmp_path / "again")
+    assert again.plans == model.plans and again.fingerprint == model.fingerprint
+    assert_scores_agree(tmp_path / "again", 1)
+    assert_spans_agree(tmp_path / "again")
+
+
+@pytest.mark.parametrize("model_type", small_families())
+def test_segments_are_the_tokenizers_own_pair(folders: Path, model_type: str) -> None:
+    model = Plait.from_pretrained(folders / model_type / "score1")
+    for query, passage in PAIRS:
+        segments = [
+            model.text.segments(role, [text])[0] for role, text in zip(model.text.roles, (query, passage), strict=True)
+        ]
+        pair = model.tokenizer(query, passage)
+        assert segments[0].ids + segments[1].ids == pair["input_ids"]
+        types = [s.type for s in segments for _ in s.ids]
+        assert types == pair.get("token_type_ids", [0] * len(types))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_weights_stay_what_they_are(tmp_path: Path, dtype: str) -> None:
+    small_checkpoint(tmp_path / "one")
+    model = Plait.from_pretrained(tmp_path / "one", dtype=dtype)
+    model.save_pretrained(tmp_path / "half")
+    assert json.loads((tmp_path / "half" / "config.json").read_text())["dtype"] == dtype
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "half").dtype == getattr(torch, dtype)
+
+
+# What cannot be loaded is refused in one sentence
+
+
+def refused(folder: Path | str, words: str) -> None:
+    with pytest.raises(PlaitError, match=words) as told:
+        Plait.from_pretrained(folder)
+    assert "\n" not in str(told.value) and len(str(told.value)) < 600
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return small_checkpoint(tmp_path / "bert")
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def test_an_unknown_family_is_refused_with_the_list(folder: Path) -> None:
+    change_config(folder, model_type="gpt2", architectures=["GPT2ForSequenceClassification"])
+    refused(folder, f"one of {', '.join(MODEL_TYPES)}, but this checkpoint's is 'gpt2'")
+    change_config(folder, model_type="no-such-thing")
+    refused(folder, "no-such-thing")
+
+
+@pytest.mark.parametrize("name", ["missing", "deep/er/missing"])
+def test_a_missing_folder_is_refused(tmp_path: Path, name: str) -> None:
+    refused(tmp_path / name, "there is no folder")
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path, "is not")
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.999])
+def test_truncated_weights_are_refused(folder: Path, keep: float) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: int(weights.stat().st_size * keep)])
+    refused(folder, "check the path and that the files are whole")
+
+
+def test_a_config_without_weights_is_refused(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    refused(folder, "bert")
+
+
+def test_missing_encoder_weights_are_refused(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    lost = next(name for name in state if "layer.1.output.dense.weight" in name)
+    del state[lost]
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    refused(folder, "every weight of the encoder")
+
+
+def test_a_config_that_does_not_fit_its_weights_is_refused(folder: Path) -> None:
+    change_config(folder, intermediate_size=52)
+    refused(folder, "bert")
+
+
+def test_a_missing_tokenizer_is_refused(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    refused(folder, "must hold its tokenizer")
+
+
+def test_a_broken_tokenizer_is_refused(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{")
+    refused(folder, "bert")
+
+
+def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tmp_path: Path) -> None:
+    refused(
+        small_checkpoint(tmp_path / "bert", vocab_size=100),
+        "tokenizer must not have more tokens than the model's table of 100",
+    )
+
+
+def test_a_broken_config_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": ')
+    refused(folder, "config")
+
+
+def test_a_decoder_is_refused(folder: Path) -> None:
+    change_config(folder, is_decoder=True)
+    refused(folder, "encoder")
+
+
+def test_saved_plans_that_cannot_be_are_refused(folder: Path) -> None:
+    change_config(folder, plait={"plans": {"score": {"join": 9}}})
+    refused(folder, "join must be between 0 and 3")
+    change_config(folder, plait={"plans": {"score": {"jion": 1}}})
+    refused(folder, "jion")
+
+
+def test_a_checkpoint_without_heads_says_so_when_asked(folder: Path) -> None:
+    model = Plait.from_pretrained(small_checkpoint(folder.parent / "span", heads=("span",)))
+    with pytest.raises(PlaitError, match="sequence-classification head, but its heads are: span"):
+        model.predict([("a", "b")])
+    shutil.rmtree(folder.parent / "span")
+    model = Plait.from_pretrained(small_checkpoint(folder.parent / "score", heads=("score",)))
+    with pytest.raises(PlaitError, match="question-answering head, but its heads are: score"):
+        model.read("some text").ask("what?")

@@ -1,0 +1,127 @@
+"""Law 6: what `plait.cost` counts is what PyTorch's own counter counts of the executed program, and what a store writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from plait.attention import WIDTH
+from plait.cost import BYTES, Shape, cost, reads_states
+from plait.encoder import Answer, Encoder
+from plait.families import adapter
+from plait.plan import Mode, Plan, StatesKind
+from plait.store import Codec
+from plait.text import Tokens
+from tests.small import LAYERS, random_segments, small_base
+
+
+def _fused(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+# The counter knows attention's fused kernels of the GPU only; the CPU's does the same products.
+CPU_KERNEL = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused}
+KINDS: tuple[tuple[Mode, StatesKind], ...] = (
+    ("joint", "hidden"), ("oneway", "hidden"), ("oneway", "kv"), ("frozen", "hidden"), ("frozen", "kv"),
+)  # fmt: skip
+PLANS = [
+    Plan(join=join, mode=mode, roles=roles, known=roles[1:], reader=roles[0], states=kind)
+    for roles in (("query", "passage"), ("claim", "first", "second"))
+    for mode, kind in KINDS
+    for join in range(LAYERS + 1)
+]
+SPANS = [Plan(join=join, reader="passage") for join in range(LAYERS + 1)]
+PASSAGES = 5
+
+
+def executed(
+    encoder: Encoder, plan: Plan, lengths: Mapping[str, int], passages: int, answer: Answer, train: bool
+) -> tuple[int, int]:
+    """Operations that PyTorch counts offline and online: own layers of known roles; of live ones, and the join."""
+    segments = {
+        role: random_segments([n] * (passages if role in plan.known else 1), i, encoder.family.shape.types, i)
+        for i, (role, n) in enumerate(lengths.items())
+    }
+    states, counted = {}, {True: 0, False: 0}
+    with torch.set_grad_enabled(train):
+        for role, some in segments.items():
+            with FlopCounterMode(display=False, custom_mapping=CPU_KERNEL) as counter:
+                states[role] = encoder.own(Tokens.pack(some), plan.needs(role, LAYERS))
+            counted[role in plan.known] += counter.get_total_flops()
+        columns = [
+            torch.arange(passages) if role in plan.known else torch.zeros(passages).long() for role in plan.roles
+        ]
+        with FlopCounterMode(display=False, custom_mapping=CPU_KERNEL) as counter:
+            encoder.join(plan, states, torch.stack(columns, 1), answer)
+    return counted[True], counted[False] + counter.get_total_flops()
+
+
+def assert_counts(encoder: Encoder, plan: Plan, query: int, train: bool) -> None:
+    others = plan.roles[1:]
+    lengths = {plan.roles[0]: query} | {role: 7 + 2 * i for i, role in enumerate(others)}
+    lengths[others[0]] += (
+        -sum(lengths.values()) % WIDTH
+    )  # inference pads what is read to this; the cost leaves that out
+    answer: Answer = "all" if plan.reader in plan.known else "first"
+    offline, online = executed(encoder, plan, lengths, PASSAGES, answer, train)
+    expected = cost(plan, encoder.family.shape, lengths, passages=PASSAGES)
+    assert expected.online == online
+    assert PASSAGES * expected.offline == offline
+
+
+def lengths_around(shape: Shape) -> tuple[int, int]:
+    """The longest query that reads states, and the next, for which keys and values are formed."""
+    few = max(n for n in range(1, 100) if reads_states(shape.hidden, shape.heads, n))
+    return few, few + 1
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["trained", "inference"])
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+def test_cost_is_what_pytorch_counts(plan: Plan, train: bool) -> None:
+    encoder = Encoder(adapter(small_base("bert")))
+    for query in (1, *lengths_around(encoder.family.shape)):
+        assert_counts(encoder, plan, query, train)
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["trained", "inference"])
+@pytest.mark.parametrize("plan", SPANS, ids=lambda plan: f"span-{plan.join}")
+def test_cost_of_answers_that_are_spans(plan: Plan, train: bool) -> None:
+    assert_counts(Encoder(adapter(small_base("bert"))), plan, 6, train)
+
+
+@pytest.mark.parametrize("model_type", ["electra", "roberta"])
+def test_cost_of_other_families(model_type: str) -> None:
+    """ELECTRA has a projection after its embeddings."""
+    encoder = Encoder(adapter(small_base(model_type)))
+    for plan in (Plan(join=0), Plan(join=1, mode="oneway"), Plan(join=3)):
+        assert_counts(encoder, plan, 4, False)
+
+
+def test_the_full_model_is_counted_as_it_runs() -> None:
+    """`Cost.full`, what every gain is measured against, is the plan join=0 with nothing known."""
+    encoder = Encoder(adapter(small_base("electra")))
+    lengths = {"query": 6, "passage": 11}
+    for reader, answer in (("query", "first"), ("passage", "all")):
+        full = Plan(join=0, reader=reader, known=())
+        _, online = executed(encoder, full, lengths, 1, answer, False)  # type: ignore[arg-type]
+        for join in range(LAYERS + 1):
+            split = cost(Plan(join=join, reader=reader), encoder.family.shape, lengths, passages=4)
+            assert split.full == 4 * online
+            assert split.gain == split.full / max(split.online, 1)
+
+
+@pytest.mark.parametrize("codec", sorted(BYTES))
+@pytest.mark.parametrize(("mode", "kind"), KINDS)
+def test_bytes_are_what_a_codec_writes(codec: str, mode: Mode, kind: StatesKind) -> None:
+    shape: Shape = Encoder(adapter(small_base("bert"))).family.shape
+    for join in range(LAYERS + 1):
+        plan = Plan(join=join, mode=mode, states=kind)
+        names = plan.stored("passage", LAYERS)
+        writer = Codec(codec, [(name, shape.hidden) for name in names])
+        counted = cost(plan, shape, {"query": 3, "passage": 9}, codec=codec)
+        assert counted.bytes_per_token == {"passage": sum(writer.row_bytes.values())}
+        blob = writer.encode({name: torch.randn(9, shape.hidden) for name in names})
+        assert counted.bytes_per_example == len(blob)
