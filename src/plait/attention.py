@@ -62,7 +62,7 @@ class Hidden:
         return replace(self, layout=layout, rows=rows)
 
 
-Sources = Sequence[KeyValue] | Sequence[Hidden]
+Sources = Sequence[KeyValue | Hidden]
 """What the queries of a group read: their softmax runs over the tokens of all sources."""
 
 
@@ -88,7 +88,7 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         parts = []
         for groups in runs:
             queries, of = (slice(None), layout) if shared else layout.part(groups)
-            parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))  # type: ignore[arg-type]
+            parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))
     context = torch.cat(parts)
     nobody = layout.tokens - context.shape[0]  # runs leave out the tokens of nobody
     return context if nobody <= 0 else F.pad(context, (0, 0, 0, 0, 0, nobody))  # [T, A, D]
@@ -124,7 +124,7 @@ def _kernel(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Te
 
 
 def _together(layouts: Sequence[Layout], parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
-    """Rows of all sources, padded, side by side: [G, keys, ...], and where they are real, bool [G, keys], unless all are.
+    """Rows of all sources, padded, side by side: [G, keys, ...]; and which are real, bool [G, keys], unless all are.
 
     Without gradients the largest source is gathered into the whole at once and the others are copied over it, and the
     whole is as wide as matrix units like it.

@@ -100,8 +100,8 @@ def load(
     largest = max(tokenizer.get_vocab().values())
     if largest >= config.vocab_size:
         raise PlaitError(
-            f"the tokenizer must not have more tokens than the model's table of {config.vocab_size}, but numbers them up "
-            f"to {largest}; use the tokenizer that the model was trained with"
+            f"the tokenizer must have no more tokens than the model's table of {config.vocab_size}, but has one "
+            f"numbered {largest}; use the tokenizer that the model was trained with"
         )
     plans = {head: Plan.from_dict(fields) for head, fields in dict(saved.get("plans", {})).items()}
     return Checkpoint(base, tokenizer, scorer.config, heads, plans)

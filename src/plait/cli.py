@@ -60,7 +60,9 @@ def plan(
 
 @app.command()
 def index(
-    documents: Annotated[Path, typer.Argument(help=".jsonl, .csv, .tsv, .parquet, .txt, a SQuAD .json, or a folder.")],
+    documents: Annotated[
+        str, typer.Argument(help=".jsonl, .csv, .parquet, .txt, a SQuAD .json, a folder, or bundled:squad-dev.")
+    ],
     store: Annotated[Path, typer.Option(help="Folder to make, or to go on with.")],
     model: Model = BUNDLED,
     plan: PlanOption = None,

@@ -52,7 +52,7 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class _Divergence(torch.autograd.Function):
-    """KL of rows with the gradient p - q: exactly 0 where the two agree. Through log_softmax it would be rounding errors,
+    """KL of rows with the gradient p - q: exactly 0 where the two agree. Through log_softmax it is rounding errors,
     which Adam, blind to size, turns into steps.
     """
 

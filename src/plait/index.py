@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -60,8 +60,16 @@ class Index:
             passage_tokens, overlap: see Settings.
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
         """
+        _, role = two_roles(model)
         passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
-        passage_tokens = min(passage_tokens, model.text.room(model.text.roles[1]))
+        if vectors not in get_args(Vectors):
+            raise PlaitError(f"vectors must be one of {', '.join(get_args(Vectors))}, but is {vectors!r}")
+        if (vectors == "given") != (vector_width > 0):
+            raise PlaitError(
+                f"vector_width must be 1 or more with vectors=given and 0 else, but is {vector_width} with "
+                f"vectors={vectors}; pass the length of the given vectors"
+            )
+        passage_tokens = min(passage_tokens, model.text.room(role))
         overlap = min(overlap, passage_tokens // 2)
         if vectors == "pooled":
             vector_width = model.encoder.family.shape.hidden

@@ -4,12 +4,12 @@ CrossEncoder.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from plait.heads import SpanFound, best_spans, head_plans
 from plait.known import Known
 from plait.layout import Layout
 from plait.plan import Plan
-from plait.text import Segment, Text, Tokens
+from plait.text import Segment, Text, Tokens, fit
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class Plait(nn.Module):
         for plan in self.plans.values():
             plan.check(shape.layers)
         roles = next(iter(self.plans.values()), Plan()).roles
+        for head, plan in self.plans.items():
+            if plan.roles != roles:
+                raise PlaitError(
+                    f"the heads of a model must read the same roles, but one reads {', '.join(roles)} and {head} "
+                    f"{', '.join(plan.roles)}; give both a plan with the same roles"
+                )
         self.text = Text(parts.tokenizer, roles, positions=shape.positions, types=shape.types)
         self.fingerprint = {
             "model": checkpoint.fingerprint(parts.base),
@@ -101,7 +107,7 @@ class Plait(nn.Module):
         )
         parts.plans = head_plans(list(parts.heads), plan, parts.plans)
         model = cls(parts)
-        return model.to(device=device, dtype=_dtype(dtype)).eval()
+        return model.to(device=device, dtype=to_dtype(dtype)).eval()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans."""
@@ -173,7 +179,7 @@ class Plait(nn.Module):
             float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
         """
         single = bool(inputs) and isinstance(inputs[0], str)
-        rows = [tuple(str(text) for text in row) for row in ([inputs] if single else inputs)]
+        rows = [tuple(row) for row in ([cast(Sequence[str], inputs)] if single else inputs)]
         plan = self.plan("score")
         for number, row in enumerate(rows):
             if len(row) != len(plan.roles):
@@ -181,6 +187,8 @@ class Plait(nn.Module):
                     f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but example "
                     f"{number} has {len(row)}"
                 )
+        if batch_size < 1:
+            raise PlaitError(f"batch_size must be 1 or more, but is {batch_size}; 32 is the default")
         logits = torch.cat([torch.zeros(0, self._labels()), *self._score(rows, batch_size, show_progress_bar)])
         if activation_fn is None:
             activation_fn = torch.nn.Sigmoid() if logits.shape[1] == 1 else torch.nn.Identity()
@@ -230,8 +238,16 @@ class Plait(nn.Module):
             names: which tensors; default: all that the heads of this model read.
             batch_tokens: tokens computed at once.
         """
-        names = self.needs(role) if names is None else names
         segments = self.segments(role, texts)
+        names = self.needs(role) if names is None else names
+        possible = {f"states.{layer}" for layer in range(self.layers + 1)}
+        possible |= {f"{k}.{r}@{s}" for k in ("key", "value") for r in range(self.layers) for s in range(r + 1)}
+        for name in names:
+            if name not in possible:
+                raise PlaitError(
+                    f"states have names like states.{self.layers} or key.{self.layers - 1}@0 (this model has "
+                    f"{self.layers} layers), but one is {name!r}; see Plan.needs"
+                )
         results: list[Encoded | None] = [None] * len(segments)
         multiple = 64 if len(segments) > 8 else 1
         with torch.inference_mode():
@@ -253,22 +269,19 @@ class Plait(nn.Module):
 
     def segments(self, role: str, texts: Sequence[str]) -> list[Segment]:
         """Tokenize; an empty text is refused, a text that is too long is cut and a TruncationWarning says so."""
+        segments = self._tokenized(role, texts)
+        _warn(f"{role} texts", self.text.room(role), [s.cut for s in segments])
+        return segments
+
+    def _tokenized(self, role: str, texts: Sequence[str]) -> list[Segment]:
+        if role not in self.text.roles:
+            raise PlaitError(f"role must be one of {', '.join(self.text.roles)}, but is {role!r}")
         for number, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 raise PlaitError(
                     f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}"
                 )
-        segments = self.text.segments(role, texts)
-        cut = [s.cut for s in segments if s.cut]
-        if cut:
-            warnings.warn(
-                f"{len(cut)} of {len(texts)} {role} texts are longer than the {self.text.room(role)} tokens "
-                f"this model reads; "
-                f"{sum(cut)} tokens at their ends were left out",
-                TruncationWarning,
-                stacklevel=3,
-            )
-        return segments
+        return self.text.segments(role, texts)
 
     def spans(
         self, states: Mapping[str, States], examples: Tensor, known: Sequence[tuple[str, NDArray[np.int32]]]
@@ -320,8 +333,9 @@ class Plait(nn.Module):
         """The ordinary pair model: positions run on, so that a segment belongs to one example, and all share one
         room.
         """
-        columns = [self.segments(role, [row[c] for row in rows]) for c, role in enumerate(plan.roles)]
-        columns = _fit(columns, self.text.positions)
+        columns = [self._tokenized(role, [row[c] for row in rows]) for c, role in enumerate(plan.roles)]
+        columns = fit(columns, self.text.positions)
+        _warn("examples", self.text.positions, [sum(s.cut for s in row) for row in zip(*columns, strict=True)])
         first = np.zeros(len(rows), int)
         states = {}
         for role, segments in zip(plan.roles, columns, strict=True):
@@ -353,33 +367,14 @@ def require_top_k(top_k: int | None) -> None:
         raise PlaitError(f"top_k must be 1 or more, but is {top_k}; leave it out to get all")
 
 
-def _fit(columns: list[list[Segment]], positions: int) -> list[list[Segment]]:
-    """Cut the longest segments (before their last special token) until every example has at most `positions` tokens."""
-    fitted, cut_examples, cut_tokens = [list(column) for column in columns], 0, 0
-    for number in range(len(columns[0])):
-        excess = sum(len(c[number].ids) for c in fitted) - positions
-        cut_examples, cut_tokens = cut_examples + (excess > 0), cut_tokens + max(excess, 0)
-        while excess > 0:
-            longest = max(range(len(fitted)), key=lambda c: len(fitted[c][number].ids))
-            segment = fitted[longest][number]
-            others = sorted(len(c[number].ids) for c in fitted)[-2:]
-            take = min(excess, max(1, others[-1] - others[0])) if len(others) > 1 else excess
-            keep = len(segment.ids) - take - 1
-            fitted[longest][number] = dataclasses.replace(
-                segment,
-                ids=segment.ids[:keep] + segment.ids[-1:],
-                offsets=segment.offsets[:keep] + segment.offsets[-1:],
-                cut=segment.cut + take,
-            )
-            excess -= take
-    if cut_examples:
+def _warn(what: str, room: int, cut: Sequence[int]) -> None:
+    if any(cut):
         warnings.warn(
-            f"{cut_examples} of {len(columns[0])} pairs are longer than the {positions} tokens this model reads; "
-            f"{cut_tokens} tokens of their longer texts were left out",
+            f"{sum(map(bool, cut))} of {len(cut)} {what} are longer than the {room} tokens this model reads; "
+            f"{sum(cut)} tokens at their ends were left out",
             TruncationWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
-    return fitted
 
 
 def fast_dtype() -> str:
@@ -388,7 +383,8 @@ def fast_dtype() -> str:
     return "bfloat16" if fast else "float32"
 
 
-def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+def to_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """A dtype by its name; PlaitError for one that models do not run in."""
     named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if isinstance(dtype, torch.dtype):
         return dtype

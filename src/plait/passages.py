@@ -94,7 +94,7 @@ def _end(window: str, places: list[tuple[int, int]], tokens: int, seen: int) -> 
 
 
 def _overlap(window: str, starts: list[int], end: int, overlap: int) -> int:
-    """Where the next passage begins: at a word among the last `overlap` tokens, or at a token if no word begins there."""
+    """Where the next passage begins: at a word among the last `overlap` tokens, or at a token if none begins there."""
     last = starts[len(starts) - overlap :] if overlap else []
     words = [a for a in last if a > 0 and window[a - 1].isspace()]
     return (words or [a for a in last if a > 0] or [end])[0]

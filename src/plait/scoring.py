@@ -17,9 +17,13 @@ from plait.encoder import CACHE_TOKENS, States
 from plait.errors import PlaitError
 from plait.heads import SpanFound
 from plait.layout import Layout
+from plait.plan import Plan
 
 if TYPE_CHECKING:
     from plait.model import Plait
+
+READ_TOKENS = 8 * CACHE_TOKENS
+"""Known tokens that are only read are cut to the cache by attention itself; this bounds the memory they take."""
 
 Fetch = Callable[[Sequence[int], Sequence[str]], Mapping[str, Tensor]]
 """Passages by number, names of tensors -> their tensors, packed in that order."""
@@ -70,7 +74,7 @@ def score(model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timi
     live, known = two_roles(model)
     names = plan.needs(known, model.layers)
     results: list[Tensor | None] = [None] * len(lengths)
-    for batch in _batches(lengths):
+    for batch in _batches(lengths, plan):
         with timing.stage("read"):
             states = {live: query.states, known: _states(lengths, batch, fetch(batch, names))}
         with timing.stage("join"):
@@ -95,7 +99,7 @@ def spans(
     names = plan.needs(known, model.layers)
     lengths = [len(offsets) for _, offsets in known_texts]
     results: list[SpanFound | None] = [None] * len(lengths)
-    for batch in _batches(lengths):
+    for batch in _batches(lengths, plan):
         with timing.stage("read"):
             states = {live: query.states, known: _states(lengths, batch, fetch(batch, names))}
         with timing.stage("spans"):
@@ -105,12 +109,13 @@ def spans(
     return [r for r in results if r is not None]
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of passages of like length, in batches of about CACHE_TOKENS tokens."""
+def _batches(lengths: Sequence[int], plan: Plan) -> Iterator[list[int]]:
+    """Numbers of passages of like length, in batches of as many tokens as the plan's upper layers like."""
+    tokens = CACHE_TOKENS if plan.mode == "joint" else READ_TOKENS
     batch: list[int] = []
     total = 0
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batch and total + lengths[i] > CACHE_TOKENS:
+        if batch and total + lengths[i] > tokens:
             yield batch
             batch, total = [], 0
         batch.append(i)
@@ -128,8 +133,20 @@ def _examples(count: int) -> Tensor:
 
 
 def two_roles(model: Plait) -> tuple[str, str]:
-    """The live and the known role of a model that scores one query against known passages."""
+    """The live and the known role of a model that scores one query against known passages.
+
+    Raises:
+        PlaitError: the plans have another number of roles, or positions with which no known state holds.
+    """
     roles = model.text.roles
     if len(roles) != 2:
-        raise PlaitError(f"an index needs a plan of two roles, a live and a known one, but this has {', '.join(roles)}")
+        raise PlaitError(
+            f"known texts need a plan of two roles, a live and a known one, but this has {', '.join(roles)}"
+        )
+    for head, plan in model.plans.items():
+        if plan.positions == "continue":
+            raise PlaitError(
+                f"what is known of a text must hold for queries of any length, but the plan of the {head} head has "
+                "positions=continue, as full pair models have; pass a plan such as join=1 or join=0"
+            )
     return roles[0], roles[1]

@@ -1,4 +1,4 @@
-"""How results look in a terminal. What is marked also stands between « and », for files and terminals without colour."""
+"""How results look in a terminal. What is marked also stands between « and », for where there is no colour."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -117,6 +117,31 @@ class Text:
             )
             for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         ]
+
+
+def fit(columns: Sequence[Sequence[Segment]], positions: int) -> list[list[Segment]]:
+    """Cut the longest segments (before their last special token) until every example has at most `positions` tokens.
+
+    Args:
+        columns: for each role, one segment an example.
+    """
+    fitted = [list(column) for column in columns]
+    for number in range(len(columns[0])):
+        excess = sum(len(c[number].ids) for c in fitted) - positions
+        while excess > 0:
+            longest = max(range(len(fitted)), key=lambda c: len(fitted[c][number].ids))
+            segment = fitted[longest][number]
+            others = sorted(len(c[number].ids) for c in fitted)[-2:]
+            take = min(excess, max(1, others[-1] - others[0])) if len(others) > 1 else excess
+            keep = len(segment.ids) - take - 1
+            fitted[longest][number] = replace(
+                segment,
+                ids=segment.ids[:keep] + segment.ids[-1:],
+                offsets=segment.offsets[:keep] + segment.offsets[-1:],
+                cut=segment.cut + take,
+            )
+            excess -= take
+    return fitted
 
 
 def _frame(sequence_ids: list[int | None], sequence: int) -> tuple[int, int]:

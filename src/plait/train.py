@@ -20,7 +20,7 @@ from plait.encoder import States
 from plait.errors import PlaitError
 from plait.layout import Layout
 from plait.lessons import Lesson, lessons
-from plait.model import Plait
+from plait.model import Plait, to_dtype
 from plait.plan import Plan
 
 FULL = Plan()
@@ -47,6 +47,7 @@ class TrainConfig:
         bfloat16: run matrix products in bfloat16 (weights stay float32).
         freeze_embeddings: leave the token table as it is, so that models made from one encoder can share it.
         save_steps: steps between checkpoints to resume from.
+        save_dtype: of the finished checkpoint's weights.
     """
 
     model: str
@@ -70,6 +71,7 @@ class TrainConfig:
     bfloat16: bool = True
     freeze_embeddings: bool = True
     save_steps: int = 500
+    save_dtype: str = "float32"
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> TrainConfig:
@@ -270,7 +272,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     trainer.train(resume_from_checkpoint=_last(config.output) if resume else None)
     model.eval()
     final = Path(config.output) / "final"
-    model.save_pretrained(final)
+    model.to(to_dtype(config.save_dtype)).save_pretrained(final)
     return final
 
 

@@ -37,7 +37,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Plait:
 
 @pytest.fixture(scope="module")
 def spans_only(tmp_path_factory: pytest.TempPathFactory) -> Plait:
-    return Plait.from_pretrained(small_checkpoint(tmp_path_factory.mktemp("spans") / "bert", heads=("span",)))
+    return Plait.from_pretrained(small_checkpoint(tmp_path_factory.mktemp("spans") / "bert", heads=("span",)), plan="join=1")
 
 
 def test_what_the_package_exports() -> None:
@@ -163,7 +163,6 @@ def test_read_and_ask(model: Plait) -> None:
     for answer in (first, second):
         assert text[answer.start : answer.end] == answer.answer
         assert isinstance(answer.score, float) and answer.timing.total > 0
-    assert known.ask(QUESTION) == known.ask(QUESTION).__class__(**{**vars(first), "timing": known.ask(QUESTION).timing}) or True
     again = known.ask(QUESTION)
     assert (again.answer, again.start, again.score) == (first.answer, first.start, first.score)
     assert known.ask(QUESTION, read=1).score <= known.ask(QUESTION, read=100).score + 1e-5
@@ -194,6 +193,15 @@ def test_an_index_from_start_to_end(model: Plait, tmp_path: Path) -> None:
     index.compact()
     assert index.verify() == [] and index.stats().passages == 2
     assert sorted(hit.id for hit in Index.open(tmp_path / "s.plait", model).rank("river", first_stage="all").hits) == ["2", "3"]
+
+
+def test_known_texts_need_positions_that_restart(checkpoint_path: Path, tmp_path: Path) -> None:
+    """The plan of ordinary pair models would be computed with other positions than the model's own, silently."""
+    model = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
+    for call in (lambda: model.read("some text"), lambda: Index.create(tmp_path / "s.plait", model, name="")):
+        with pytest.raises(PlaitError, match="plan of the score head has positions=continue"):
+            call()
+    assert not (tmp_path / "s.plait").exists()
 
 
 def test_vectors_that_are_given(model: Plait, tmp_path: Path) -> None:
@@ -250,7 +258,7 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait) -> 
         "role must be one of query, passage": lambda: model.encode("document", ["a"]),
         "number 0 is None": lambda: model.predict([(None, "b")]),  # type: ignore[list-item]
         "overlap of at most half": lambda: model.read("the river", passage_tokens=4),
-        "states.9": lambda: model.encode("passage", ["a"], ["states.9"]),
+        "one is 'states.9'": lambda: model.encode("passage", ["a"], ["states.9"]),
     }
     for words, call in cases.items():
         with pytest.raises(PlaitError, match=words) as told:
@@ -264,7 +272,7 @@ def test_plans_that_cannot_be(checkpoint_path: Path) -> None:
         "join=1,mode=sideways": "mode must be one of joint, oneway, frozen, but is 'sideways'",
         "jion=1": "'jion'",
         "score: join=1; reading: join=2": "'reading'",
-        "score: join=1,roles=a+b,known=b,reader=a; span: join=1": "roles",
+        "score: join=1,roles=a+b,known=b,reader=a; span: join=1": "read the same roles",
     }.items():
         with pytest.raises(PlaitError, match=words):
             Plait.from_pretrained(checkpoint_path, plan=plan)
@@ -289,7 +297,7 @@ def test_long_texts_are_cut_with_a_warning(model: Plait, checkpoint_path: Path) 
     with pytest.warns(TruncationWarning, match="query"):
         assert model.read("the river").ask(long).answer
     full = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
-    with pytest.warns(TruncationWarning, match=r"1 of 2 pairs are longer than the 128 tokens this model reads; 80 tokens"):
+    with pytest.warns(TruncationWarning, match=r"1 of 2 examples are longer than the 128 tokens this model reads; 80 tokens"):
         scores = full.predict([(QUESTION, "river " * 200), (QUESTION, "river")], activation_fn=raw)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

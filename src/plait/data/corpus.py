@@ -32,11 +32,13 @@ def read_documents(
     .jsonl: objects with `text` and, if they like, `id` or `_id`; the rest becomes metadata (as BEIR's corpus.jsonl).
     .csv, .tsv, .parquet: the same by columns. .txt, .md: one document a file. A directory: all its .txt and .md files,
     also in folders, by their relative paths. .json: SQuAD, a document a paragraph. Where ids are missing, documents are
-    numbered from 1 (in .jsonl by lines). `text_column`, `id_column`: other names for those of tables.
+    numbered from 1 (in .jsonl by lines). `bundled:squad-dev` is the corpus that comes with Plait. `text_column`,
+    `id_column`: other names for those of tables.
 
     Raises PlaitError at once for a path that cannot be read, and while reading for the first bad record, by place.
     """
-    path = Path(path)
+    kind_of, _, name = str(path).partition(":")
+    path = bundled(name) if kind_of == "bundled" else Path(path)
     reader, unit = _reader(path)
     for option, value in (("text_column", text_column), ("id_column", id_column)):
         if value is not None and kind(path) not in TABLES:
