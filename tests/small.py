@@ -93,12 +93,13 @@ def _bytes() -> PreTrainedTokenizerFast:
     core.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True)
     return PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>", pad_token="<pad>",
-        unk_token="<unk>", mask_token=AddedToken("<mask>", lstrip=True), model_input_names=["input_ids", "attention_mask"],
+        unk_token="<unk>", mask_token=AddedToken("<mask>", lstrip=True),
+        model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
 
 
 def small_pair(model_type: str, num_labels: int = 1, seed: int = 0, **changes: Any) -> tuple[Any, Any]:
-    """A random `...ForSequenceClassification` and a `...ForQuestionAnswering` on the same encoder, in evaluation mode."""
+    """A random `...ForSequenceClassification` and a `...ForQuestionAnswering` on one encoder, in evaluation mode."""
     changes = {"vocab_size": len(small_tokenizer(model_type))} | changes
     scorer = AutoModelForSequenceClassification.from_config(small_config(model_type, num_labels=num_labels, **changes))
     reader = AutoModelForQuestionAnswering.from_config(small_config(model_type, **changes))

@@ -18,8 +18,10 @@ from plait import show
 from plait.errors import PlaitError, TruncationWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping, Sequence
 
+    from plait.data import Document
+    from plait.index import Index
     from plait.model import Plait
     from plait.results import Ranking
 
@@ -27,7 +29,9 @@ app = typer.Typer(
     help="Pair models whose known side is computed once, stored, and joined late.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
-out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+# Texts are printed as they are: no emoji for `:car:`, no colours for what looks like a number.
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 BUNDLED = "bundled:minilm-squad"
 Model = Annotated[str, typer.Option("--model", help="Checkpoint: a folder, a hub id, or the one that is bundled.")]
@@ -66,10 +70,12 @@ def index(
     store: Annotated[Path, typer.Option(help="Folder to make, or to go on with.")],
     model: Model = BUNDLED,
     plan: PlanOption = None,
-    codec: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "int8",
-    passage_tokens: Annotated[int, typer.Option(help="Longest passage.")] = 384,
-    overlap: Annotated[int, typer.Option(help="Tokens that neighbouring passages share.")] = 64,
-    vectors: Annotated[str, typer.Option(help="none, or pooled: keep vectors for --first-stage vector.")] = "none",
+    codec: Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or int8 (default).")] = None,
+    passage_tokens: Annotated[int | None, typer.Option(help="Longest passage; default 384.")] = None,
+    overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring passages share; default 64.")] = None,
+    vectors: Annotated[
+        str | None, typer.Option(help="none (default), or pooled: keep vectors for --first-stage vector.")
+    ] = None,
     dtype: Dtype = "auto",
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
@@ -77,22 +83,18 @@ def index(
     """Compute and store a corpus. A build that was stopped goes on where it was; unchanged documents are skipped."""
     from plait.data import read_documents
     from plait.index import Index
+    from plait.settings import FILE
 
-    texts = read_documents(documents, text_column=text_column, id_column=id_column)
-    if (store / "plait.json").exists():
+    texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
+    if Path(model).is_dir():
+        model = str(Path(model).resolve())  # so that the store can be opened from anywhere
+    asked = {"codec": codec, "passage_tokens": passage_tokens, "overlap": overlap, "vectors": vectors}
+    given = {key: value for key, value in asked.items() if value is not None}
+    if (store / FILE).exists():
         target = Index.open(store)
-        _same(store, target.settings.model, model, plan, {h: str(p) for h, p in target.model.plans.items()})
+        _same(target, store, model, plan, given)
     else:
-        loaded = _load(model, plan, dtype)
-        target = Index.create(
-            store,
-            loaded,
-            name=model,
-            codec=codec,
-            passage_tokens=passage_tokens,
-            overlap=overlap,
-            vectors=vectors,  # type: ignore[arg-type]
-        )
+        target = Index.create(store, _load(model, plan, dtype), name=model, **given)  # type: ignore[arg-type]
     _add(target, texts)
 
 
@@ -107,7 +109,8 @@ def add(
     from plait.data import read_documents
     from plait.index import Index
 
-    _add(Index.open(store), read_documents(documents, text_column=text_column, id_column=id_column))
+    texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
+    _add(Index.open(store), texts)
 
 
 @app.command()
@@ -138,7 +141,7 @@ def rank(
 
 @app.command()
 def ask(
-    store: Annotated[Path | None, typer.Argument(help="The folder that `plait index` made; or use --text.")] = None,
+    store: Annotated[str | None, typer.Argument(help="The folder that `plait index` made; or use --text.")] = None,
     question: Annotated[str | None, typer.Argument()] = None,
     text: Annotated[Path | None, typer.Option(help="Ask this one text instead of a store, at a prompt.")] = None,
     top_k: Annotated[int, typer.Option(help="Answers to print.")] = 1,
@@ -153,7 +156,7 @@ def ask(
     """Answer a question from a store, or many questions about one text."""
     if text is not None:
         if store is not None and question is None:
-            question = str(store)
+            question = store
         return _ask_text(text, question, _load(model, plan, dtype), json_)
     if store is None or question is None:
         raise PlaitError('ask needs a store and a question, or --text FILE; e.g. plait ask my.plait "who wrote it?"')
@@ -280,7 +283,7 @@ def main() -> None:
     try:
         app()
     except PlaitError as error:
-        err.print(f"plait: {escape(str(error))}", style="red")
+        err.print(f"plait: {escape(' '.join(str(error).split()))}", style="red")  # one line, whatever it quotes
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -295,24 +298,27 @@ def _load(model: str, plan: str | None, dtype: str) -> Plait:
     return Plait.from_pretrained(model, plan=plan, dtype=fast_dtype() if dtype == "auto" else dtype)
 
 
-def _same(store: Path, had: str, model: str, plan: str | None, plans: dict[str, str]) -> None:
-    """Refuse to go on with a store under another model or plan than it was begun with."""
-    if model not in (had, BUNDLED):
-        raise PlaitError(
-            f"{store} was begun with the model {had}, but --model is {model}; leave it out or choose another --store"
-        )
+def _same(index: Index, store: Path, model: str, plan: str | None, given: Mapping[str, object]) -> None:
+    """Refuse to go on with a store otherwise than it was begun."""
     from plait.heads import head_plans
 
+    settings = index.settings
+    had: dict[str, object] = {"model": settings.model, "plan": settings.plans, "codec": index.store.codec.name}
+    had |= {key: getattr(settings, key) for key in ("passage_tokens", "overlap", "vectors")}
+    asked = dict(given)
+    if model != BUNDLED:
+        asked["model"] = model
     if plan is not None:
-        asked = {head: str(p) for head, p in head_plans(list(plans), plan, {}).items()}
-        if asked != plans:
+        asked["plan"] = {head: str(p) for head, p in head_plans(list(settings.plans), plan, {}).items()}
+    for key, value in asked.items():
+        if value != had[key]:
             raise PlaitError(
-                f"{store} was begun with the plans {plans}, but --plan asks for {asked}; leave it out or choose "
-                f"another --store"
+                f"{store} was begun with {key} {had[key]}, but is to go on with {value}; leave "
+                f"--{key.replace('_', '-')} out or choose another --store"
             )
 
 
-def _add(index: Any, documents: Iterator[Any]) -> None:
+def _add(index: Index, documents: Sequence[Document]) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -320,10 +326,9 @@ def _add(index: Any, documents: Iterator[Any]) -> None:
         TextColumn("documents, {task.fields[rows]} passages"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err) as progress:
-        found = list(documents)
-        task = progress.add_task("indexing", total=len(found), rows=0)
-        done = index.add(found, progress=lambda n, rows: progress.update(task, completed=n, rows=rows))
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        task = progress.add_task("indexing", total=len(documents), rows=0)
+        done = index.add(documents, progress=lambda n, rows: progress.update(task, completed=n, rows=rows))
     out.print(
         f"{done.documents} documents stored as {done.passages} passages of {done.tokens} tokens"
         + (f", {done.unchanged} were there already" if done.unchanged else "")
@@ -339,7 +344,7 @@ def _ask_text(path: Path, question: str | None, model: Plait, json_: bool) -> No
         out.print(about, style="dim")
     while True:
         asked = question if question is not None else _prompt()
-        if not asked:
+        if not asked and question is None:
             return
         answer = known.ask(asked)
         if json_:

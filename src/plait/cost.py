@@ -36,11 +36,8 @@ class Shape:
 
 
 def reads_states(hidden: int, heads: int, queries: int) -> bool:
-    """Whether `queries` tokens read states cheaper than keys and values, which would have to be formed first.
-
-    By operations alone the two meet at heads * queries = hidden; reading states moves twice the bytes.
-    """
-    return 2 * heads * queries < hidden
+    """Whether `queries` tokens read states cheaper than keys and values, which would have to be formed first."""
+    return heads * queries < hidden
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def listwise_distillation(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean KL(teacher || student) of rows of logits [N, M]; where they are minus infinity counts nothing."""
-    divergence: Tensor = _Divergence.apply(student, teacher)  # type: ignore[no-untyped-call]
+    divergence: Tensor = _Divergence.apply(student, teacher)
     return divergence.mean()
 
 

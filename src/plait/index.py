@@ -21,7 +21,7 @@ from plait.data import Document
 from plait.errors import PlaitError
 from plait.model import Plait, require_top_k
 from plait.results import Added, Answers, Found, Hit, Ranking
-from plait.scoring import Query, Timing, encode_query, score, spans, two_roles
+from plait.scoring import Query, Timing, encode_query, require_one_label, score, spans, two_roles
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
 from plait.store import Damage, Fingerprint, Row, Stats, Store, check
 
@@ -36,6 +36,8 @@ class Index:
     def __init__(self, store: Store, model: Plait, settings: Settings) -> None:
         self.store, self.model, self.settings = store, model, settings
         _, self._role = two_roles(model)
+        self._tokens = min(settings.passage_tokens, model.text.room(self._role))
+        self._overlap = min(settings.overlap, self._tokens // 2)
 
     @classmethod
     def create(
@@ -60,7 +62,7 @@ class Index:
             passage_tokens, overlap: see Settings.
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
         """
-        _, role = two_roles(model)
+        two_roles(model)
         passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
         if vectors not in get_args(Vectors):
             raise PlaitError(f"vectors must be one of {', '.join(get_args(Vectors))}, but is {vectors!r}")
@@ -69,8 +71,6 @@ class Index:
                 f"vector_width must be 1 or more with vectors=given and 0 else, but is {vector_width} with "
                 f"vectors={vectors}; pass the length of the given vectors"
             )
-        passage_tokens = min(passage_tokens, model.text.room(role))
-        overlap = min(overlap, passage_tokens // 2)
         if vectors == "pooled":
             vector_width = model.encoder.family.shape.hidden
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
@@ -226,6 +226,7 @@ class Index:
         vector: NDArray[np.float32] | None,
         timing: Timing,
     ) -> Ranking:
+        require_one_label(self.model)
         with timing.stage("first stage"):
             ids = self._candidates(query, candidates, first_stage, vector)
         if not ids:
@@ -263,7 +264,8 @@ class Index:
 
     def _fetch(self, ids: Sequence[str], batch: Sequence[int], names: Sequence[str]) -> Mapping[str, Tensor]:
         dtype = next(self.model.parameters()).dtype
-        return self.store.read([ids[i] for i in batch], names, dtype).states
+        readable = dtype if dtype == torch.bfloat16 else torch.float32
+        return self.store.read([ids[i] for i in batch], names, readable).states
 
     def _pending(self, documents: Iterable[Document], there: Mapping[str, str]) -> Iterator[_Pending]:
         seen: set[str] = set()
@@ -275,11 +277,8 @@ class Index:
             if there.get(document.id) == content:
                 yield _Pending(document, content, [], True)
                 continue
-            settings = self.settings
             try:
-                cut = list(
-                    passages.split(document.text, self.model.tokenizer, settings.passage_tokens, settings.overlap)
-                )
+                cut = list(passages.split(document.text, self.model.tokenizer, self._tokens, self._overlap))
             except PlaitError as error:
                 raise PlaitError(f"document {document.id!r}: {error}") from None
             if not cut:
@@ -381,5 +380,5 @@ def _deepest(model: Plait) -> str:
 
 def _pool(states: Tensor) -> NDArray[np.float32]:
     """Mean over tokens, [tokens, H] -> float32 [H]."""
-    pooled: NDArray[np.float32] = states.float().mean(0).numpy()
+    pooled: NDArray[np.float32] = states.float().mean(0).cpu().numpy()
     return pooled

@@ -25,6 +25,7 @@ from plait.heads import SpanFound, best_spans, head_plans
 from plait.known import Known
 from plait.layout import Layout
 from plait.plan import Plan
+from plait.scoring import require_one_label
 from plait.text import Segment, Text, Tokens, fit
 
 
@@ -210,11 +211,7 @@ class Plait(nn.Module):
     ) -> list[dict[str, object]]:
         """Order documents by their score for one query: dicts of `corpus_id`, `score` and, if asked, `text`."""
         require_top_k(top_k)
-        if self._labels() != 1:
-            raise PlaitError(
-                f"rank needs a checkpoint with one label, but this one has {self._labels()}; use predict and "
-                f"choose a class"
-            )
+        require_one_label(self)
         scores = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, activation_fn)
         order = np.argsort(-scores, kind="stable")[:top_k]
         found: list[dict[str, object]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]

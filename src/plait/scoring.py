@@ -76,11 +76,11 @@ def score(model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timi
     results: list[Tensor | None] = [None] * len(lengths)
     for batch in _batches(lengths, plan):
         with timing.stage("read"):
-            states = {live: query.states, known: _states(lengths, batch, fetch(batch, names))}
+            states = {live: query.states, known: _states(model, lengths, batch, fetch(batch, names))}
         with timing.stage("join"):
-            x, _ = model.encoder.join(plan, states, _examples(len(batch)))
+            x, _ = model.encoder.join(plan, states, _examples(model, len(batch)))
         with timing.stage("heads"):
-            logits = model.heads["score"](x).float()
+            logits = model.heads["score"](x).float().cpu()
         for i, row in zip(batch, logits, strict=True):
             results[i] = row
     return torch.stack([r for r in results if r is not None]).numpy()
@@ -101,9 +101,9 @@ def spans(
     results: list[SpanFound | None] = [None] * len(lengths)
     for batch in _batches(lengths, plan):
         with timing.stage("read"):
-            states = {live: query.states, known: _states(lengths, batch, fetch(batch, names))}
+            states = {live: query.states, known: _states(model, lengths, batch, fetch(batch, names))}
         with timing.stage("spans"):
-            found = model.spans(states, _examples(len(batch)), [known_texts[i] for i in batch])
+            found = model.spans(states, _examples(model, len(batch)), [known_texts[i] for i in batch])
         for i, span in zip(batch, found, strict=True):
             results[i] = span
     return [r for r in results if r is not None]
@@ -124,12 +124,25 @@ def _batches(lengths: Sequence[int], plan: Plan) -> Iterator[list[int]]:
         yield batch
 
 
-def _states(lengths: Sequence[int], batch: Sequence[int], tensors: Mapping[str, Tensor]) -> States:
-    return States(Layout([lengths[i] for i in batch]), tensors)
+def _states(model: Plait, lengths: Sequence[int], batch: Sequence[int], tensors: Mapping[str, Tensor]) -> States:
+    """Fetched states in the dtype and on the device of the model."""
+    like = next(model.parameters())
+    layout = Layout([lengths[i] for i in batch], device=like.device)
+    return States(layout, {name: x.to(like.device, like.dtype) for name, x in tensors.items()})
 
 
-def _examples(count: int) -> Tensor:
-    return torch.stack([torch.zeros(count, dtype=torch.int64), torch.arange(count)], 1)
+def _examples(model: Plait, count: int) -> Tensor:
+    return torch.stack([torch.zeros(count, dtype=torch.int64), torch.arange(count)], 1).to(model.device)
+
+
+def require_one_label(model: Plait) -> None:
+    """Refuse to rank by a score head of several classes, or by none."""
+    model.plan("score")
+    if model.config.num_labels != 1:
+        raise PlaitError(
+            f"rank needs a checkpoint with one label, but this one has {model.config.num_labels}; use predict and "
+            "choose a class"
+        )
 
 
 def two_roles(model: Plait) -> tuple[str, str]:

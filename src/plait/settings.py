@@ -24,7 +24,7 @@ class Settings:
         model: folder or hub id of the checkpoint.
         plans: the plan of every head, in text form.
         dtype: of weights and states when the index was built.
-        passage_tokens, overlap: longest passage, and tokens that neighbours share.
+        passage_tokens, overlap: longest passage, and tokens that neighbours share; less where the model reads less.
         vectors: `pooled` keeps the mean of each passage's deepest states for vector search, `given` what `add` gets.
     """
 

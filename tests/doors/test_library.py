@@ -37,7 +37,9 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Plait:
 
 @pytest.fixture(scope="module")
 def spans_only(tmp_path_factory: pytest.TempPathFactory) -> Plait:
-    return Plait.from_pretrained(small_checkpoint(tmp_path_factory.mktemp("spans") / "bert", heads=("span",)), plan="join=1")
+    return Plait.from_pretrained(
+        small_checkpoint(tmp_path_factory.mktemp("spans") / "bert", heads=("span",)), plan="join=1"
+    )
 
 
 def test_what_the_package_exports() -> None:
@@ -46,7 +48,13 @@ def test_what_the_package_exports() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Cross'"):
         plait.Cross  # noqa: B018
     assert list(inspect.signature(Plait.predict).parameters)[1:3] == ["inputs", "batch_size"]
-    assert list(inspect.signature(Plait.rank).parameters)[1:6] == ["query", "documents", "top_k", "return_documents", "batch_size"]
+    assert list(inspect.signature(Plait.rank).parameters)[1:6] == [
+        "query",
+        "documents",
+        "top_k",
+        "return_documents",
+        "batch_size",
+    ]
 
 
 # predict
@@ -62,7 +70,9 @@ def test_predict_shapes_of_one_label(model: Plait) -> None:
     assert single == pytest.approx(scores[1], abs=1e-6)
     np.testing.assert_allclose(model.predict([list(pair) for pair in pairs]), scores, atol=1e-6)
     np.testing.assert_allclose(1 / (1 + np.exp(-model.predict(pairs, activation_fn=raw))), scores, atol=1e-6)
-    np.testing.assert_allclose(model.predict(pairs, activation_fn=torch.nn.Tanh()), np.tanh(model.predict(pairs, activation_fn=raw)), atol=1e-6)
+    np.testing.assert_allclose(
+        model.predict(pairs, activation_fn=torch.nn.Tanh()), np.tanh(model.predict(pairs, activation_fn=raw)), atol=1e-6
+    )
     np.testing.assert_array_equal(model.predict(pairs, apply_softmax=True), scores)  # nothing to spread over
     empty = model.predict([])
     assert isinstance(empty, np.ndarray) and empty.dtype == np.float32 and empty.shape == (0,)
@@ -78,7 +88,9 @@ def test_predict_shapes_of_three_labels(three: Plait) -> None:
     soft = three.predict(pairs, apply_softmax=True)
     np.testing.assert_allclose(soft.sum(1), 1, atol=1e-6)
     np.testing.assert_allclose(np.exp(scores) / np.exp(scores).sum(1, keepdims=True), soft, atol=1e-6)
-    np.testing.assert_allclose(three.predict(pairs, activation_fn=torch.nn.Sigmoid()), 1 / (1 + np.exp(-scores)), atol=1e-6)
+    np.testing.assert_allclose(
+        three.predict(pairs, activation_fn=torch.nn.Sigmoid()), 1 / (1 + np.exp(-scores)), atol=1e-6
+    )
     assert three.predict([]).shape == (0, 3)
 
 
@@ -109,7 +121,14 @@ def test_one_model_has_many_plans(checkpoint_path: Path) -> None:
     """Plans give different scores, and none of them leaves a trace in the weights."""
     pairs = [(QUESTION, passage) for passage in PASSAGES]
     found = {}
-    for plan in ("join=0,positions=continue", "join=0", "join=1", "join=1,mode=oneway", "join=1,mode=frozen", f"join={LAYERS}"):
+    for plan in (
+        "join=0,positions=continue",
+        "join=0",
+        "join=1",
+        "join=1,mode=oneway",
+        "join=1,mode=frozen",
+        f"join={LAYERS}",
+    ):
         model = Plait.from_pretrained(checkpoint_path, plan={"score": plan})
         found[plan] = tuple(model.predict(pairs, activation_fn=raw).round(4).tolist())
     assert len(set(found.values())) == len(found)
@@ -181,7 +200,9 @@ def test_an_index_from_start_to_end(model: Plait, tmp_path: Path) -> None:
     assert (added.documents, added.passages, added.unchanged) == (4, 4, 0) and added.tokens > 20
     ranking = index.rank(QUESTION, top_k=2)
     assert len(ranking.hits) == 2 and ranking.query_cut == 0 and ranking.timing.total > 0
-    assert ranking.hits[0].score >= ranking.hits[1].score and ranking.hits[0].metadata["number"] == int(ranking.hits[0].id)
+    assert ranking.hits[0].score >= ranking.hits[1].score and ranking.hits[0].metadata["number"] == int(
+        ranking.hits[0].id
+    )
     every = index.rank(QUESTION, first_stage="all").hits
     assert [hit.id for hit in every] == [str(row["corpus_id"]) for row in model.rank(QUESTION, PASSAGES)]
     [answer] = index.ask(QUESTION).answers
@@ -189,10 +210,16 @@ def test_an_index_from_start_to_end(model: Plait, tmp_path: Path) -> None:
     assert index.answer_in("music?", "2").answer in PASSAGES[2]
     assert index.add([Document("2", PASSAGES[2], {"number": 2}), Document("3", "new text of the river")]).unchanged == 1
     assert index.delete(["0", "1"]) == 2
-    assert sorted(hit.text for hit in index.rank("river", first_stage="all").hits) == [PASSAGES[2], "new text of the river"]
+    assert sorted(hit.text for hit in index.rank("river", first_stage="all").hits) == [
+        PASSAGES[2],
+        "new text of the river",
+    ]
     index.compact()
     assert index.verify() == [] and index.stats().passages == 2
-    assert sorted(hit.id for hit in Index.open(tmp_path / "s.plait", model).rank("river", first_stage="all").hits) == ["2", "3"]
+    assert sorted(hit.id for hit in Index.open(tmp_path / "s.plait", model).rank("river", first_stage="all").hits) == [
+        "2",
+        "3",
+    ]
 
 
 def test_known_texts_need_positions_that_restart(checkpoint_path: Path, tmp_path: Path) -> None:
@@ -220,6 +247,21 @@ def test_vectors_that_are_given(model: Plait, tmp_path: Path) -> None:
         index.rank("music", first_stage="vector")
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(checkpoint_path: Path, tmp_path: Path, dtype: str) -> None:
+    """Scores are float32 and close to those of float32 weights, live and from a store."""
+    half, whole = Plait.from_pretrained(checkpoint_path, dtype=dtype), Plait.from_pretrained(checkpoint_path)
+    pairs = [(QUESTION, passage) for passage in PASSAGES]
+    found = half.predict(pairs, activation_fn=raw)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, whole.predict(pairs, activation_fn=raw), atol=0.1)
+    index = Index.create(tmp_path / "s.plait", half, name="", codec=dtype)
+    index.add(Document(str(i), text) for i, text in enumerate(PASSAGES))
+    hits = index.rank(QUESTION, first_stage="all").hits
+    np.testing.assert_allclose([hit.score for hit in hits], [found[int(hit.id)] for hit in hits], atol=0.03)
+    assert index.ask(QUESTION).answers and half.read(PASSAGES[1]).ask(QUESTION).answer
+
+
 # What is refused, and what is only warned about
 
 
@@ -244,13 +286,17 @@ def test_empty_texts(model: Plait, tmp_path: Path, text: str) -> None:
     assert index.store.ids() == ["a"]
 
 
-def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait) -> None:
+def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp_path: Path) -> None:
+    index_of_three = Index.create(tmp_path / "s.plait", three, name="", passage_tokens=40, overlap=8)
+    index_of_three.add([Document("a", "the river")])
     cases = {
         r"2 texts \(query, passage\), but example 0 has 3": lambda: model.predict([("a", "b", "c")]),
         "example 1 has 1": lambda: model.predict([("a", "b"), ("c",)]),
         "one label, but this one has 3": lambda: three.rank(QUESTION, PASSAGES),
         "sequence-classification head": lambda: spans_only.predict([("a", "b")]),
         "sequence-classification head, ": lambda: spans_only.rank("a", ["b"]),
+        "one label, but this one has 3; use": lambda: index_of_three.rank(QUESTION),
+        "read must be 1 or more passages, but is 0": lambda: model.read("the river").ask("what?", read=0),
         "question-answering head": lambda: three.read("the river").ask("what?"),
         "top_k must be 1 or more, but is 0": lambda: model.rank(QUESTION, PASSAGES, top_k=0),
         "top_k must be 1 or more, but is -3": lambda: model.rank(QUESTION, PASSAGES, top_k=-3),
@@ -287,7 +333,9 @@ def test_one_plan_for_both_heads(checkpoint_path: Path) -> None:
 
 def test_long_texts_are_cut_with_a_warning(model: Plait, checkpoint_path: Path) -> None:
     long = "river " * 300
-    with pytest.warns(TruncationWarning, match=r"1 of 1 passage texts are longer than the 127 tokens .* 173 tokens at their ends"):
+    with pytest.warns(
+        TruncationWarning, match=r"1 of 1 passage texts are longer than the 127 tokens .* 173 tokens at their ends"
+    ):
         cut = model.predict((QUESTION, long), activation_fn=raw)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -297,7 +345,9 @@ def test_long_texts_are_cut_with_a_warning(model: Plait, checkpoint_path: Path) 
     with pytest.warns(TruncationWarning, match="query"):
         assert model.read("the river").ask(long).answer
     full = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
-    with pytest.warns(TruncationWarning, match=r"1 of 2 examples are longer than the 128 tokens this model reads; 80 tokens"):
+    with pytest.warns(
+        TruncationWarning, match=r"1 of 2 examples are longer than the 128 tokens this model reads; 80 tokens"
+    ):
         scores = full.predict([(QUESTION, "river " * 200), (QUESTION, "river")], activation_fn=raw)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -65,5 +65,6 @@ def test_the_tree_names_every_room() -> None:
     text = README.read_text("utf-8")
     package = README.parent / "src" / "plait"
     for path in package.iterdir():
-        if path.suffix == ".py" and not path.name.startswith("__") or path.is_dir() and (path / "__init__.py").exists():
+        module = path.suffix == ".py" and not path.name.startswith("__")
+        if module or (path / "__init__.py").exists():
             assert path.name in text, f"{path.name} is missing in the README's tree"

@@ -91,7 +91,7 @@ def test_lists_of_itself(tmp_path: Path, lesson: Lesson) -> None:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_divergence_and_its_gradient_are_right(data: st.DataObject) -> None:
-    """Against the definition, in double precision, with places where no answer can be; zero for itself, positive else."""
+    """Against the definition, in double precision, with places where no answer can be; zero for itself."""
     width = data.draw(st.integers(2, 6))
     number = st.floats(-30, 30, width=32)
     row = st.lists(number, min_size=width, max_size=width)

@@ -1,4 +1,4 @@
-"""Law 3: what is stored answers as what is live. A lossless codec changes nothing; a lossy one stays within its bound."""
+"""Law 3: what is stored answers as what is live: a lossless codec changes nothing, a lossy one keeps its bound."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from plait.scoring import Timing, encode_query, score, spans
 from plait.store import Codec
 from tests.small import LAYERS, WORDS
 
+MODES = (("joint", "hidden"), ("oneway", "hidden"), ("oneway", "kv"), ("frozen", "hidden"), ("frozen", "kv"))
 SCORES = [
     (join, f"join={join},mode={mode}" + (",states=kv" if kind == "kv" else ""))
-    for mode, kind in (("joint", "hidden"), ("oneway", "hidden"), ("oneway", "kv"), ("frozen", "hidden"), ("frozen", "kv"))
+    for mode, kind in MODES
     for join in range(LAYERS + 1)
-]  # fmt: skip
-QUERIES = ["who built the silver bridge?", "why", "What was found in the garden of the castle, and by which doctor on Sunday?"]
+]
+QUERIES = [
+    "who built the silver bridge?",
+    "why",
+    "What was found in the garden of the castle, and by which doctor on Sunday?",
+]
 
 
 def documents() -> list[Document]:
@@ -61,7 +66,7 @@ def test_a_lossless_store_answers_as_live_texts(checkpoint_path: Path, tmp_path:
             found = index.answer_in(query, document)
             texts = [passages[i].text for i in index.store.passage_ids(document)]
             best, where = max((_live_span(model, query, text), i) for i, text in enumerate(texts))
-            assert (found.score, found.answer) == (pytest.approx(best[0], abs=1e-5), best[1])
+            assert found.answer == best[1] and found.score == pytest.approx(best[0], abs=1e-5)
             assert found.hit.text == texts[where]
         answers = index.ask(query, top_k=4, read=4, first_stage="all").answers
         for answer in answers:
@@ -76,14 +81,18 @@ def _live_span(model: Plait, query: str, text: str) -> tuple[float, str]:
     segments = {role: model.segments(role, texts) for role, texts in pair.items()}
     states = {role: model.own(some, model.needs(role)) for role, some in segments.items()}
     with torch.inference_mode():
-        [found] = model.spans(states, torch.tensor([[0, 0]]), [(text, np.array(segments["passage"][0].offsets, np.int32))])
+        [found] = model.spans(
+            states, torch.tensor([[0, 0]]), [(text, np.array(segments["passage"][0].offsets, np.int32))]
+        )
     return found.score, found.text
 
 
 @pytest.mark.parametrize("first_stage", ["bm25", "vector"])
 def test_the_first_stage_changes_no_score(checkpoint_path: Path, tmp_path: Path, first_stage: str) -> None:
     model = Plait.from_pretrained(checkpoint_path)
-    index = Index.create(tmp_path / "s.plait", model, name="", codec="float32", passage_tokens=40, overlap=8, vectors="pooled")
+    index = Index.create(
+        tmp_path / "s.plait", model, name="", codec="float32", passage_tokens=40, overlap=8, vectors="pooled"
+    )
     index.add(documents())
     every = {hit.id: hit.score for hit in index.rank(QUERIES[0], 100, first_stage="all").hits}
     some = index.rank(QUERIES[0], 100, candidates=5, first_stage=first_stage).hits  # type: ignore[arg-type]
@@ -95,9 +104,9 @@ def test_the_first_stage_changes_no_score(checkpoint_path: Path, tmp_path: Path,
 @pytest.mark.parametrize("codec", ["float16", "bfloat16", "int8"])
 @pytest.mark.parametrize("plan", ["join=1", "join=2,mode=oneway", "join=1,mode=frozen", "join=2,mode=oneway,states=kv"])
 def test_a_lossy_store_stays_within_its_bound(checkpoint_path: Path, tmp_path: Path, codec: str, plan: str) -> None:
-    """A score is off by at most the sum over all stored numbers of |gradient| times the codec's own bound on the number:
-    the worst case to first order. The second order is left to a tenth of that: real errors have random signs and reach a
-    small part of the worst case (see the last assertion), so that the tenth is never what decides.
+    """A score is off by at most the sum over all stored numbers of |gradient| times the codec's own bound on the
+    number: the worst case to first order. The second order is left to a tenth of that: real errors have random signs
+    and reach a small part of the worst case (see the last assertion), so that the tenth is never what decides.
     """
     model = planned(checkpoint_path, plan, 1)
     index = build(tmp_path / "s.plait", model, codec)

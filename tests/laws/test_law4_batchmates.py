@@ -20,7 +20,7 @@ from plait.scoring import Timing, encode_query, score
 from plait.text import Tokens
 from tests.small import LAYERS, WORDS, random_segments, small_base, small_families
 
-ALL = tuple(f"states.{layer}" for layer in range(LAYERS + 1)) + ("key.2@1", "value.2@1", "key.1@1", "value.1@1")
+ALL = (*(f"states.{layer}" for layer in range(LAYERS + 1)), "key.2@1", "value.2@1", "key.1@1", "value.1@1")
 PLANS = ["join=0", "join=1", "join=3", "join=1,mode=oneway", "join=2,mode=oneway,states=kv", "join=1,mode=frozen"]
 text = st.lists(st.sampled_from(WORDS), min_size=1, max_size=40).map(" ".join)
 
@@ -110,7 +110,9 @@ def test_scores_do_not_depend_on_company(checkpoint_path: str, plan: str, data: 
 @pytest.mark.parametrize("plan", PLANS)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
-def test_ranking_scores_do_not_depend_on_the_other_candidates(checkpoint_path: str, plan: str, data: st.DataObject) -> None:
+def test_ranking_scores_do_not_depend_on_the_other_candidates(
+    checkpoint_path: str, plan: str, data: st.DataObject
+) -> None:
     """`scoring.score`, which an index and a known text rank with, sorts and cuts candidates its own way."""
     model = load(checkpoint_path, plan)
     texts = data.draw(st.lists(text, min_size=1, max_size=8))

@@ -1,4 +1,4 @@
-"""Law 6: what `plait.cost` counts is what PyTorch's own counter counts of the executed program, and what a store writes."""
+"""Law 6: what `plait.cost` counts is what PyTorch counts of the executed program, and what a store writes."""
 
 from __future__ import annotations
 

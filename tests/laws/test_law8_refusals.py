@@ -28,7 +28,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint `bert` and an index `s.plait` made by it."""
     root = tmp_path_factory.mktemp("made")
     folder = small_checkpoint(root / "bert", plans=PLANS)
-    Index.create(root / "s.plait", Plait.from_pretrained(folder), name=str(folder), passage_tokens=40, overlap=8).add(DOCUMENTS)
+    Index.create(root / "s.plait", Plait.from_pretrained(folder), name=str(folder), passage_tokens=40, overlap=8).add(
+        DOCUMENTS
+    )
     return root
 
 
@@ -92,7 +94,9 @@ def test_a_wider_model_differs_in_all_it_should(made: Path, tmp_path: Path) -> N
 def test_a_checkpoint_that_was_changed_in_its_place(made: Path, tmp_path: Path) -> None:
     """`open` loads the model from where it was; it may have been trained on in the meantime."""
     folder = small_checkpoint(tmp_path / "bert", plans=PLANS)
-    Index.create(tmp_path / "s.plait", Plait.from_pretrained(folder), name=str(folder), passage_tokens=40, overlap=8).add(DOCUMENTS)
+    Index.create(
+        tmp_path / "s.plait", Plait.from_pretrained(folder), name=str(folder), passage_tokens=40, overlap=8
+    ).add(DOCUMENTS)
     shutil.rmtree(folder)
     small_checkpoint(folder, plans=PLANS, seed=2)
     refused(lambda: Index.open(tmp_path / "s.plait"), "model")
@@ -107,7 +111,7 @@ def restamp(path: Path, **changes: object) -> None:
 
     dataset = lance.dataset(str(path / "passages.lance"))
     found = Fingerprint.from_json(dataset.schema.metadata[KEY].decode())
-    stamp = {KEY.decode(): replace(found, **changes).to_json()}  # type: ignore[arg-type]
+    stamp: dict[str, str | None] = {KEY.decode(): replace(found, **changes).to_json()}  # type: ignore[arg-type]
     dataset.update_schema_metadata(stamp, replace=True)
 
 
@@ -137,7 +141,16 @@ def test_another_codec_than_what_was_written(made: Path, tmp_path: Path, codec: 
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"model": "x"}', '{"model": "x", "plans": {}, "colour": 1}', '{"model": 3, "plans": {}}', '{"model": "x", "plans": {"a": 1}}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"model": "x"}',
+        '{"model": "x", "plans": {}, "colour": 1}',
+        '{"model": 3, "plans": {}}',
+        '{"model": "x", "plans": {"a": 1}}',
+    ],
 )
 def test_damaged_settings(made: Path, tmp_path: Path, content: str) -> None:
     shutil.copytree(made / "s.plait", tmp_path / "s.plait")
@@ -157,5 +170,5 @@ def test_settings_that_ask_for_another_plan(made: Path, tmp_path: Path) -> None:
 def test_no_index_at_all(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("empty", "missing"):
-        with pytest.raises(PlaitError, match="an index is a folder with plait.json in it"):
+        with pytest.raises(PlaitError, match=r"an index is a folder with plait\.json in it"):
             Index.open(tmp_path / name)
