@@ -17,7 +17,7 @@ ROOMS = (
 ).split()
 MODEL_FREE = {"store", "data"}  # they carry bytes and texts and know no model
 TORCH_FREE = {"errors", "plan", "cost"}
-HEAVY = ("torch", "transformers", "lancedb")
+HEAVY = ("torch", "transformers", "lance", "pyarrow")
 FILES = sorted(path for path in SRC.rglob("*.py"))
 
 

@@ -121,6 +121,11 @@ def head_plans(
 
 
 def _for_head(head: str, plan: Plan) -> Plan:
+    if head == "span" and plan.mode != "joint":
+        raise PlaitError(
+            f"the span head reads its answer from the passage's tokens and needs mode=joint, but its plan has mode="
+            f"{plan.mode}; give every head a plan of its own, e.g. 'score: {plan}; span: join={plan.join}'"
+        )
     if head == "span" and plan.reader == plan.roles[0] and len(plan.roles) > 1:
         return replace(plan, reader=plan.roles[1])
     return plan

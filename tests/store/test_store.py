@@ -216,3 +216,13 @@ def test_threads_read_while_one_writes(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong and len(store) == 30
+
+
+def test_is_a_table_of_lancedb(tmp_path: Path) -> None:
+    """Every tool that reads LanceDB reads a store."""
+    import lancedb
+
+    store = make(tmp_path / "s.plait")
+    table = lancedb.connect(tmp_path / "s.plait").open_table("passages")
+    assert table.count_rows() == len(store)
+    assert sorted(table.to_arrow()["id"].to_pylist()) == sorted(store.ids())
