@@ -65,6 +65,11 @@ class Layout:
         return torch.cat([places, places.new_zeros(self.tokens - self.used)])
 
     @cached_property
+    def _real(self) -> Tensor:
+        """False for tokens of nobody, bool [T]."""
+        return torch.arange(self.tokens, device=self.device) < self.used
+
+    @cached_property
     def within(self) -> Tensor:
         """Number of each token within its group, counted from 0 (0 for tokens of nobody), int64 [T]."""
         return self._packed % self.longest
@@ -77,7 +82,7 @@ class Layout:
         if rows is not None:
             x = x.index_select(0, rows if self.uniform else rows[self.places.flatten()])
         elif not self.uniform:
-            x = _Move.apply(x, self.places.flatten(), self._packed, None)
+            x = _Move.apply(x, self.places.flatten(), self._packed, self._real)
         return x.reshape(len(self.lengths), self.longest, *x.shape[1:])  # [G, M, ...]
 
     def pack(self, x: Tensor) -> Tensor:
@@ -127,12 +132,12 @@ class Layout:
 
 
 class _Move(torch.autograd.Function):
-    """Rows `there` of x; the gradient moves back by `back`. A gather both ways: PyTorch's own backward is a slow
-    scatter.
+    """Rows `there` of x. The gradient comes back by `back`, to the rows of x that are `real`; the others, padding and
+    tokens of nobody, have none. A gather both ways: PyTorch's own backward is a slow scatter.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor, real: Tensor) -> Tensor:
         ctx.save_for_backward(back, real)
         return x.index_select(0, there)
 
@@ -140,6 +145,4 @@ class _Move(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         back, real = ctx.saved_tensors
         gradient = gradient.index_select(0, back)
-        if real is not None:
-            gradient.masked_fill_(~real.view(-1, *[1] * (gradient.dim() - 1)), 0)
-        return gradient, None, None, None
+        return gradient.masked_fill_(~real.view(-1, *[1] * (gradient.dim() - 1)), 0), None, None, None

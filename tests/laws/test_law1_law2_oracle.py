@@ -76,22 +76,39 @@ def test_any_plan_equals_the_oracle(model_type: str, data: st.DataObject) -> Non
         begin += length
 
 
-@pytest.mark.parametrize("mode", ["oneway", "frozen"])
-@pytest.mark.parametrize("kind", ["hidden", "kv"])
-def test_training_and_inference_kernels_agree_and_give_gradients(mode: Mode, kind: StatesKind) -> None:
+@pytest.mark.parametrize("multiple", [1, 8, 32])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(),
+        Plan(join=1),
+        Plan(join=1, reader="passage"),
+        Plan(join=1, mode="oneway"),
+        Plan(join=2, mode="oneway", states="kv"),
+        Plan(join=1, mode="frozen"),
+        Plan(join=1, mode="frozen", states="kv"),
+    ],
+    ids=str,
+)
+def test_gradients_equal_the_oracles(plan: Plan, multiple: int) -> None:
+    """Training sees the same model: shared segments, and tokens of nobody (from rounding), which must add nothing."""
     base = small_base("bert")
     encoder = Encoder(adapter(base))
-    plan = Plan(join=1, mode=mode, states=kind)
-    segments = {"query": random_segments([4, 6], 0, 2, 1), "passage": random_segments([9, 3], 1, 2, 1)}
-
-    def run() -> torch.Tensor:
-        states = {r: encoder.own(Tokens.pack(s), plan.needs(r, LAYERS)) for r, s in segments.items()}
-        return encoder.join(plan, states, torch.tensor([[0, 1], [1, 0], [1, 1]]), "first")[0]
-
-    trained = run()
-    with torch.no_grad():
-        torch.testing.assert_close(trained, run(), atol=1e-5, rtol=1e-4)
-    trained.square().sum().backward()
+    segments = {"query": random_segments([4, 6], 0, 2, 1), "passage": random_segments([9, 3, 12], 1, 2, 1)}
+    rows = [(0, 1), (1, 0), (1, 1), (0, 2)]
+    answer: Answer = "all" if plan.reader == "passage" else "first"
+    states = {r: encoder.own(Tokens.pack(s, multiple=multiple), plan.needs(r, LAYERS)) for r, s in segments.items()}
+    x, layout = encoder.join(plan, states, torch.tensor(rows), answer)
+    x[: layout.used].sin().sum().backward()
+    ours = {name: p.grad for name, p in base.named_parameters()}
+    base.zero_grad()
+    for query, passage in rows:
+        example = [segments["query"][query], segments["passage"][passage]]
+        last = of_role(oracle(base, plan, example), example, plan.roles.index(plan.reader))
+        (last[:1] if answer == "first" else last).sin().sum().backward()
     for name, parameter in base.named_parameters():
-        if "pooler" not in name and not name.endswith("key.bias"):  # softmax takes a key bias away again
-            assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
+        if parameter.grad is not None:
+            got = ours[name] if ours[name] is not None else torch.zeros_like(parameter)  # a key bias changes nothing
+            torch.testing.assert_close(
+                got, parameter.grad, atol=2e-4, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}"
+            )
