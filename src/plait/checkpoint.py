@@ -100,7 +100,7 @@ def load(
     largest = max(tokenizer.get_vocab().values())
     if largest >= config.vocab_size:
         raise PlaitError(
-            f"the tokenizer must have no more tokens than the model's table of {config.vocab_size}, but has one "
+            f"the tokenizer must number no token past the model's table of {config.vocab_size}, but one is "
             f"numbered {largest}; use the tokenizer that the model was trained with"
         )
     plans = {head: Plan.from_dict(fields) for head, fields in dict(saved.get("plans", {})).items()}
@@ -124,7 +124,10 @@ def locate(name: str) -> str:
         folder = Path(str(importlib.resources.files("plait"))) / "checkpoints" / rest
         if not folder.is_dir():
             there = sorted(p.name for p in folder.parent.glob("*")) if folder.parent.is_dir() else []
-            raise PlaitError(f"a bundled checkpoint must be one of {', '.join(there) or 'none'}, but is {rest!r}")
+            raise PlaitError(
+                f"a bundled checkpoint must be one that this copy of Plait holds ({', '.join(there) or 'none'}), but is "
+                f"{rest!r}; pass --model with a folder, or train it with configs/"
+            )
         return str(folder)
     if kind == "package":
         package, _, inside = rest.partition("/")

@@ -269,11 +269,12 @@ def train(
 def demo(
     passages: Annotated[int, typer.Option(help="Passages of the bundled corpus to use; 0 for all 2,067.")] = 0,
     store: Annotated[Path | None, typer.Option(help="Keep the store here (default: a temporary folder).")] = None,
+    model: Model = BUNDLED,
 ) -> None:
     """Index the bundled corpus, ask it questions, and ask the full pair model the same beside it."""
     from plait.demo import run
 
-    run(passages, store)
+    run(passages, store, name=model)
 
 
 def main() -> None:

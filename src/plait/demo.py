@@ -37,12 +37,13 @@ class Full:
     seconds: float
 
 
-def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS) -> None:
+def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS, name: str = MODEL) -> None:
     """Print the whole demonstration.
 
     Args:
         passages: how many of the bundled 2,067 to index; 0 for all.
         store: a folder to keep the store in; default: a temporary one.
+        name: checkpoint with a score and a span head, saved with its plans.
         questions: how many questions to ask, one an article, spread over the corpus.
     """
     from plait.data import bundled, read_documents, read_squad
@@ -51,16 +52,16 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
 
     out = Console(highlight=False, soft_wrap=True)
     documents = list(read_documents(bundled("squad-dev")))[: passages or None]
-    model = Plait.from_pretrained(MODEL, dtype=fast_dtype())
+    model = Plait.from_pretrained(name, dtype=fast_dtype())
     out.print(
-        f"[bold]Plait[/]: {len(documents):,} paragraphs of 48 Wikipedia articles (SQuAD 1.1 dev), {MODEL}, "
+        f"[bold]Plait[/]: {len(documents):,} paragraphs of 48 Wikipedia articles (SQuAD 1.1 dev), {name}, "
         f"{fast_dtype()}"
     )
     for head, plan in model.plans.items():
         out.print(f"  {head}: {plan}", style="dim")
     with tempfile.TemporaryDirectory() as folder:
         path = store or Path(folder) / "squad.plait"
-        index = Index.open(path, model) if (path / "plait.json").exists() else Index.create(path, model, name=MODEL)
+        index = Index.open(path, model) if (path / "plait.json").exists() else Index.create(path, model, name=name)
         begin = time.perf_counter()
         with Progress(
             TextColumn("  {task.description}"),
@@ -78,7 +79,7 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
             f"{stats.disk_bytes / 1e6:.0f} MB in all\n"
         )
         chosen = _spread(read_squad(bundled("squad-dev")), {d.id for d in documents}, questions)
-        full = Plait.from_pretrained(MODEL, plan="join=0", dtype=fast_dtype())
+        full = Plait.from_pretrained(name, plan="join=0", dtype=fast_dtype())
         texts = {d.id: d.text for d in documents}
         index.ask(chosen[0].question)
         index.ask(chosen[-1].question)
