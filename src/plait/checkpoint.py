@@ -100,7 +100,7 @@ def load(
     largest = max(tokenizer.get_vocab().values())
     if largest >= config.vocab_size:
         raise PlaitError(
-            f"the tokenizer must number no token past the model's table of {config.vocab_size}, but one is "
+            f"the tokenizer must have no more tokens than the model's table of {config.vocab_size}, but one is "
             f"numbered {largest}; use the tokenizer that the model was trained with"
         )
     plans = {head: Plan.from_dict(fields) for head, fields in dict(saved.get("plans", {})).items()}
@@ -125,8 +125,8 @@ def locate(name: str) -> str:
         if not folder.is_dir():
             there = sorted(p.name for p in folder.parent.glob("*")) if folder.parent.is_dir() else []
             raise PlaitError(
-                f"a bundled checkpoint must be one that this copy of Plait holds ({', '.join(there) or 'none'}), but is "
-                f"{rest!r}; pass --model with a folder, or train it with configs/"
+                f"a bundled checkpoint must be one of {', '.join(there) or 'none (none is shipped yet)'}, but is "
+                f"{rest!r}; pass --model with a folder, or train one with configs/"
             )
         return str(folder)
     if kind == "package":
