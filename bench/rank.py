@@ -82,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bundled:minilm-squad", help="checkpoint with a score head of one label")
     parser.add_argument("--queries", type=int, default=40)
+    parser.add_argument("--plans", type=int, default=len(PLANS), help="the first so many of our plans")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one plan, 10 queries, a part of the corpus")
     parser.add_argument("--json", action="store_true", help="print only JSON")
@@ -108,11 +109,12 @@ def run(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any
     chosen = random.Random(arguments.seed).sample(questions, 10 if arguments.quick else arguments.queries)
     stores = [
         _store(folder / str(i), arguments.model, *plan, documents)
-        for i, plan in enumerate(QUICK if arguments.quick else PLANS)
+        for i, plan in enumerate(QUICK if arguments.quick else PLANS[: arguments.plans])
     ]
     work = [(q, [hit.id for hit in stores[0].index.store.search_text(q, CANDIDATES)]) for q in chosen]
     work = [(q, ids) for q, ids in work if len(ids) == CANDIDATES]
-    texts = {d.id: d.text for d in documents}
+    everything = stores[0].index.store.ids()
+    texts = dict(zip(everything, stores[0].index.store.texts(everything), strict=True))
     others, missing = _peers(arguments.model, texts, work)
     systems = [*others, _full(arguments.model, texts), *(s.system for s in stores)]
     for system in systems:
