@@ -1,7 +1,7 @@
 """The bytes of passages' states, straight from the data files.
 
 The table keeps each matrix uncompressed at a known position of a data file. One positioned read per matrix into one
-buffer costs a third of the table library's own random read (docs/how-it-works.md has the figures). The library's
+buffer is cheaper than the table library's own random read. The library's
 answer stays the reference: the first matrix read from each file is compared with it, and a file where the two differ,
 as a later version of the library may lay files out otherwise, is read through the library.
 """
