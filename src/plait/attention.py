@@ -28,6 +28,12 @@ class KeyValue:
     value: Tensor
     rows: Tensor | None = None
 
+    def gathered(self) -> KeyValue:
+        """The same without `rows`."""
+        if self.rows is None:
+            return self
+        return KeyValue(self.layout, self.key.index_select(0, self.rows), self.value.index_select(0, self.rows))
+
     def part(self, groups: slice) -> KeyValue:
         """Some neighbouring groups."""
         tokens, layout = self.layout.part(groups)
@@ -55,11 +61,22 @@ class Hidden:
     value_bias: Tensor
     rows: Tensor | None = None
 
-    def part(self, groups: slice) -> Hidden:
-        """Some neighbouring groups."""
-        tokens, layout = self.layout.part(groups)
-        rows = torch.arange(tokens.start, tokens.stop, device=layout.device) if self.rows is None else self.rows[tokens]
-        return replace(self, layout=layout, rows=rows)
+    def formed(self) -> KeyValue:
+        """Keys and values of all rows."""
+        key, value = self.key_weight, self.value_weight
+        size = (-1, *key.shape[:2])
+        keys = F.linear(self.states, key.flatten(0, 1)).view(size)
+        return KeyValue(
+            self.layout,
+            keys,
+            F.linear(self.states, value.flatten(0, 1), self.value_bias.flatten()).view(size),
+            self.rows,
+        )
+
+    def whole(self) -> KeyValue:
+        """The states themselves, as keys and as values of one head as wide as they are."""
+        states = self.states[:, None]
+        return KeyValue(self.layout, states, states, self.rows)
 
 
 Sources = Sequence[KeyValue | Hidden]
@@ -78,17 +95,32 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         Context vectors [T, A, D], packed by `layout`, or by as many copies of its one group as the sources have groups.
     """
     with torch.autocast(query.device.type, enabled=False):  # autocast would carry the scores to float32 and back
-        if torch.is_grad_enabled():  # few shapes: training rounds its layouts instead
-            return _kernel(query, layout, sources, scale)
-        lengths = [sum(group) for group in zip(*(source.layout.lengths for source in sources), strict=True)]
-        runs = runs_of(lengths, CHUNK_TOKENS)
-        if len(runs) == 1:
-            return _kernel(query, layout, sources, scale)
-        shared = len(layout.lengths) < len(lengths)
-        parts = []
-        for groups in runs:
-            queries, of = (slice(None), layout) if shared else layout.part(groups)
-            parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))
+        hidden = [source for source in sources if isinstance(source, Hidden)]
+        if not hidden:
+            return _chunked(query, layout, [s for s in sources if isinstance(s, KeyValue)], scale)
+        heads = query.shape[1]
+        if not reads_states(hidden[0].states.shape[-1], heads, layout.longest):
+            return _chunked(query, layout, [source.formed() for source in hidden], scale)
+        # To a kernel this is one head as wide as the states, with A queries for each.
+        carried = torch.einsum("tad,adh->tah", query, hidden[0].key_weight).flatten(0, 1)[:, None]  # [T * A, 1, H]
+        mean = _chunked(carried, layout.times(heads), [source.whole() for source in hidden], scale)
+        mean = mean.view(-1, heads, mean.shape[-1])  # [T, A, H]
+        return torch.einsum("tah,adh->tad", mean, hidden[0].value_weight) + hidden[0].value_bias
+
+
+def _chunked(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float) -> Tensor:
+    """Without gradients, runs of groups of like length, one after the other."""
+    if torch.is_grad_enabled():  # few shapes: training rounds its layouts instead
+        return _kernel(query, layout, sources, scale)
+    lengths = [sum(group) for group in zip(*(source.layout.lengths for source in sources), strict=True)]
+    runs = runs_of(lengths, CHUNK_TOKENS)
+    if len(runs) == 1:
+        return _kernel(query, layout, sources, scale)
+    shared = len(layout.lengths) < len(lengths)
+    parts = []
+    for groups in runs:
+        queries, of = (slice(None), layout) if shared else layout.part(groups)
+        parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))
     context = torch.cat(parts)
     nobody = layout.tokens - context.shape[0]  # runs leave out the tokens of nobody
     return context if nobody <= 0 else F.pad(context, (0, 0, 0, 0, 0, nobody))  # [T, A, D]
@@ -105,19 +137,16 @@ def runs_of(lengths: Sequence[int], tokens: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(bounds, [*bounds[1:], len(lengths)], strict=True)]
 
 
-def _kernel(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Tensor:
+def _kernel(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float) -> Tensor:
+    if torch.is_grad_enabled():
+        sources = [source.gathered() for source in sources]
     padded = layout.pad(query)  # [G, M, A, D]
     layouts = [source.layout for source in sources]
-    first = sources[0]
-    if isinstance(first, Hidden):
-        states, mask = _together(layouts, [(s.states, s.rows) for s in sources if isinstance(s, Hidden)])
-        context = _states(padded, states, mask, first, scale)
-    else:
-        readable = [s for s in sources if isinstance(s, KeyValue)]
-        key, mask = _together(layouts, [(s.key, s.rows) for s in readable])  # [G, keys, A, D]
-        value, _ = _together(layouts, [(s.value, s.rows) for s in readable])
-        kernel = _explicit if torch.is_grad_enabled() else _fused
-        context = kernel(padded, key, value, mask, scale)
+    key, mask = _together(layouts, [(s.key, s.rows) for s in sources])  # [G, keys, A, D]
+    same = all(s.value is s.key for s in sources)
+    value = key if same else _together(layouts, [(s.value, s.rows) for s in sources])[0]
+    kernel = _explicit if torch.is_grad_enabled() else _fused
+    context = kernel(padded, key, value, mask, scale)
     if len(layout.lengths) < context.shape[0]:
         return context[:, : layout.used].flatten(0, 1)
     return layout.pack(context)  # [T, A, D]
@@ -168,18 +197,3 @@ def _explicit(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sc
     if mask is not None:
         scores = scores.masked_fill_(~mask[:, None, None], float("-inf"))
     return (scores.softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)
-
-
-def _states(query: Tensor, states: Tensor, mask: Tensor | None, weights: Hidden, scale: float) -> Tensor:
-    """Attention over states, see Hidden. query [G or 1, M, A, D], states [G, keys, H] -> [G, M, A, D]."""
-    kernel = _explicit if torch.is_grad_enabled() else _fused
-    longest, heads, size = query.shape[1:]
-    if not reads_states(states.shape[-1], heads, longest):
-        key = F.linear(states, weights.key_weight.flatten(0, 1)).unflatten(-1, (heads, size))
-        value = F.linear(states, weights.value_weight.flatten(0, 1), weights.value_bias.flatten())
-        return kernel(query, key, value.unflatten(-1, (heads, size)), mask, scale)
-    # To a kernel this is one head as wide as the states, with A * M queries a group.
-    carried = torch.einsum("gmad,adh->gamh", query, weights.key_weight).flatten(1, 2)  # [G, A * M, H]
-    carried, read = carried.expand(states.shape[0], -1, -1)[:, :, None], states[:, :, None]
-    mean = kernel(carried, read, read, mask, scale).reshape(-1, heads, longest, states.shape[-1])  # [G, A, M, H]
-    return torch.einsum("gamh,adh->gmad", mean, weights.value_weight) + weights.value_bias  # [G, M, A, D]

@@ -143,5 +143,5 @@ def _reading(plan: Plan, shape: Shape, queries: int, reader: int, total: int, pa
     if reads_states(h, shape.heads, queries):
         carried = shape.heads * _attention(shape, queries, total)
         return live * 2 * project + passages * (carried + project + after)
-    formed = _linear(total, h, 2 * h) + _attention(shape, queries, total)
-    return live * project + passages * (formed + after)
+    formed = live * _linear(reader, h, 2 * h) + passages * _linear(total - reader, h, 2 * h)
+    return live * project + formed + passages * (_attention(shape, queries, total) + after)

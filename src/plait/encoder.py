@@ -100,10 +100,10 @@ class Encoder:
         parts, layouts = [], []
         for column, role in enumerate(plan.roles):
             layout, tokens = states[role].layout.select(examples[:, column])
-            parts.append(states[role].tensors[name][tokens])
+            parts.append(states[role].tensors[name].index_select(0, tokens))
             layouts.append(layout)
         whole, source = Layout.concat(layouts)
-        x = torch.cat(parts)[source]  # [T, H]
+        x = torch.cat(parts).index_select(0, source)  # [T, H]
         for layer in range(plan.join, self.layers if answer == "whole" else self.layers - 1):
             x = self._layer(layer, x, whole, self.family.key_value(layer, x, whole))
         if answer == "whole":
@@ -117,7 +117,7 @@ class Encoder:
             tokens = begin.repeat_interleave(reader.lengths_tensor) + reader.within[: reader.used]
             tokens = torch.cat([tokens, tokens.new_zeros(reader.tokens - reader.used)])
         readable = self.family.key_value(self.layers - 1, x, whole)
-        return self._layer(self.layers - 1, x[tokens], reader, readable), reader
+        return self._layer(self.layers - 1, x.index_select(0, tokens), reader, readable), reader
 
     def _reading(
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer
@@ -129,7 +129,7 @@ class Encoder:
         # One query for all: its first upper layer is the same for all up to attention.
         shared = len(now.lengths) == 1 and now.multiple == 1
         if not shared:
-            x, now = x[tokens], layout
+            x, now = x.index_select(0, tokens), layout
         others = [(states[r], *states[r].layout.select(examples[:, plan.roles.index(r)])) for r in plan.others()]
         for layer in range(plan.join, self.layers):
             answered = layer == self.layers - 1 and answer == "first"
@@ -148,16 +148,16 @@ class Encoder:
     def _own(self, plan: Plan, layer: int, x: Tensor, layout: Layout, rows: Tensor | None) -> KeyValue | Hidden:
         """What an upper layer reads of the reader itself, in the form in which it reads the others."""
         form = self.family.hidden if plan.states == "hidden" else self.family.key_value
-        return _gathered(form(layer, x, layout), rows)
+        return replace(form(layer, x, layout), rows=rows)
 
     def _stored(self, plan: Plan, layer: int, states: States, layout: Layout, rows: Tensor) -> KeyValue | Hidden:
         """What an upper layer reads of a role that does not read the reader."""
         source = plan.source(layer)
         if plan.states == "hidden":
-            return _gathered(self.family.hidden(layer, states.tensors[f"states.{source}"], layout), rows)
+            return replace(self.family.hidden(layer, states.tensors[f"states.{source}"], layout), rows=rows)
         size = (-1, self.family.shape.heads, self.family.shape.head_size)
         key, value = (states.tensors[f"{kind}.{layer}@{source}"].view(size) for kind in ("key", "value"))
-        return _gathered(KeyValue(layout, key, value), rows)
+        return KeyValue(layout, key, value, rows)
 
     def _layer(self, layer: int, x: Tensor, layout: Layout, source: KeyValue) -> Tensor:
         context = attend(self.family.query(layer, x), layout, [source], self._scale)
@@ -177,12 +177,3 @@ def _parse(name: str) -> tuple[str, int, int]:
 
 def _answer(x: Tensor, layout: Layout, answer: Answer) -> tuple[Tensor, Layout]:
     return (x[layout.starts], layout.only_first()) if answer == "first" else (x, layout)
-
-
-def _gathered(source: KeyValue | Hidden, rows: Tensor | None) -> KeyValue | Hidden:
-    """Token t is row rows[t]. With gradients the rows are taken now, for padding them is undone by a gather."""
-    if rows is None or not torch.is_grad_enabled():
-        return replace(source, rows=rows)
-    if isinstance(source, KeyValue):
-        return replace(source, key=source.key[rows], value=source.value[rows])
-    return replace(source, states=source.states[rows])

@@ -126,6 +126,10 @@ class Layout:
             base += part.tokens
         return whole, source
 
+    def times(self, count: int) -> Layout:
+        """The layout when each token is `count` neighbouring tokens."""
+        return Layout([n * count for n in self.lengths], multiple=self.multiple * count, device=self.device)
+
     def only_first(self) -> Layout:
         """The layout of one token a group: what is left when only a group's first token is computed."""
         return Layout([1] * len(self.lengths), device=self.device)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plait.errors import PlaitError
+from plait.store.memory import Memory
 from plait.store.number import NUMBERS, READABLE
 
 
@@ -103,21 +104,22 @@ class Codec:
         states = {}
         for name in self.select(names):
             pieces = (np.frombuffer(bytearray(matrix[name]), dtype=np.uint8) for matrix in matrices)
-            states[name] = self.unpack(name, pieces, sum(lengths), dtype)
+            states[name] = self.unpack(name, pieces, sum(lengths), dtype, Memory())
         return states
 
-    def unpack(self, name: str, pieces: Iterable[NDArray[np.uint8]], tokens: int, dtype: torch.dtype) -> Tensor:
+    def unpack(
+        self, name: str, pieces: Iterable[NDArray[np.uint8]], tokens: int, dtype: torch.dtype, memory: Memory
+    ) -> Tensor:
         """dtype [tokens, width] from the matrices of one tensor, in pieces of uint8 [whole rows] joined in their order.
 
         A piece is done with when the next is asked for, so that all may lie in the same memory, small enough to stay
-        in the processor's cache. PlaitError for a dtype that is neither bfloat16 nor float32.
+        in the processor's cache. `memory` gives that of the result. PlaitError for a dtype that is neither bfloat16
+        nor float32.
         """
         if dtype not in READABLE:
             raise PlaitError(f"states can be read as bfloat16 or float32, but {dtype} was asked; convert afterwards")
         width, start = self.widths[name], 0
-        # NumPy asks the kernel for huge pages, torch does not: a fresh 12 MB costs 6 page faults and not 3,000.
-        memory = np.empty((tokens, width), dtype=np.float32 if dtype == torch.float32 else np.int16)
-        out = torch.from_numpy(memory).view(dtype)
+        out = torch.from_numpy(memory.take(tokens * width * dtype.itemsize)).view(dtype).view(tokens, width)
         for piece in pieces:
             rows = torch.from_numpy(piece).view(-1, self.row_bytes[name])
             self._number.unpack(rows, out[start : start + len(rows)])

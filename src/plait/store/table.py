@@ -30,6 +30,7 @@ from plait.store.catalog import Catalog
 from plait.store.failure import told
 from plait.store.fingerprint import FORMAT, Fingerprint
 from plait.store.lock import WriterLock
+from plait.store.memory import Memory
 from plait.store.passages import read_passages
 from plait.store.reader import Reader
 from plait.store.row import Batch, Damage, Hit, Passage, Row
@@ -69,6 +70,7 @@ class Store:
         self.codec = self.fingerprint.make_codec()
         self._columns = state_columns(self.fingerprint)
         self._cache = Cache(cache_bytes)
+        self._memory = Memory()
         self._reader = Reader(path / TABLE / "data", self._cache)
         self._lock = WriterLock(path / "writer.lock")
         self._pinned = pinned
@@ -214,7 +216,7 @@ class Store:
         with told(self.path, "read states from"):
             for name in chosen:
                 pieces = self._reader.gather(now.dataset, places, order.index(name), self.codec.row_bytes[name])
-                states[name] = self.codec.unpack(name, pieces, sum(lengths), dtype)
+                states[name] = self.codec.unpack(name, pieces, sum(lengths), dtype, self._memory)
         return Batch(tuple(ids), lengths, states)
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
