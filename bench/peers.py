@@ -42,17 +42,17 @@ class Peer:
         """Logits of (query, passage) in the order of `passages`, float32 [len(passages)]."""
         return self.run(query, passages, self.batch_size)
 
-    def tune(self, queries: Sequence[tuple[str, Sequence[str]]]) -> dict[int, float]:
-        """Keep the batch size with the lowest median over (query, passages) and return seconds of each.
+    def tune(self, queries: Sequence[tuple[str, Sequence[str]]], sizes: Sequence[int] = BATCH_SIZES) -> float:
+        """Keep the batch size with the lowest median over (query, passages); returns that median in seconds.
 
         The first of `queries` also warms up every size, unmeasured.
         """
         seconds = {}
-        for self.batch_size in BATCH_SIZES:
+        for self.batch_size in sizes:
             self.score(*queries[0])
             seconds[self.batch_size] = statistics.median(_seconds(self, query, texts) for query, texts in queries)
         self.batch_size = min(seconds, key=seconds.__getitem__)
-        return seconds
+        return seconds[self.batch_size]
 
 
 def load(directory: str | Path) -> tuple[list[Peer], dict[str, str]]:

@@ -20,7 +20,8 @@ from bench import machine
 from plait.data import bundled, read_documents, read_squad
 from plait.evaluate import rank_quality, span_quality
 from plait.index import Index
-from plait.model import Plait, fast_dtype
+from plait.machine import fast_dtype
+from plait.model import Plait
 
 RESULTS = Path(__file__).parent / "results" / "quality.jsonl"
 

@@ -294,7 +294,8 @@ def main() -> None:
 
 
 def _load(model: str, plan: str | None, dtype: str) -> Plait:
-    from plait.model import Plait, fast_dtype
+    from plait.machine import fast_dtype
+    from plait.model import Plait
 
     return Plait.from_pretrained(model, plan=plan, dtype=fast_dtype() if dtype == "auto" else dtype)
 

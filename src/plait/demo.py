@@ -48,7 +48,8 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
     """
     from plait.data import bundled, read_documents, read_squad
     from plait.index import Index
-    from plait.model import Plait, fast_dtype
+    from plait.machine import fast_dtype
+    from plait.model import Plait
 
     out = Console(highlight=False, soft_wrap=True)
     documents = list(read_documents(bundled("squad-dev")))[: passages or None]

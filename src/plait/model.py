@@ -24,6 +24,7 @@ from plait.families import adapter
 from plait.heads import SpanFound, best_spans, head_plans
 from plait.known import Known
 from plait.layout import Layout
+from plait.machine import keep_memory
 from plait.plan import Plan
 from plait.scoring import require_one_label
 from plait.text import Segment, Text, Tokens, fit
@@ -53,6 +54,7 @@ class Plait(nn.Module):
 
     def __init__(self, parts: Checkpoint) -> None:
         super().__init__()
+        keep_memory()
         self.base: nn.Module = parts.base
         self.heads = nn.ModuleDict(parts.heads)
         self.plans: dict[str, Plan] = parts.plans
@@ -372,12 +374,6 @@ def _warn(what: str, room: int, cut: Sequence[int]) -> None:
             TruncationWarning,
             stacklevel=4,
         )
-
-
-def fast_dtype() -> str:
-    """`bfloat16` where this machine's processor computes it faster than float32, else `float32`."""
-    fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if fast else "float32"
 
 
 def to_dtype(dtype: torch.dtype | str) -> torch.dtype:

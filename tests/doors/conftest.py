@@ -1,0 +1,29 @@
+"""A store made by the command itself, for the tests of the command."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import done
+from tests.corpus import SMALL, corpus
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, checkpoint_path: Path) -> Path:
+    """A store of TEXTS, built by the command. Not to be changed."""
+    root = tmp_path_factory.mktemp("made")
+    said = done("index", corpus(root), "--store", root / "s.plait", "--model", checkpoint_path, *SMALL)
+    assert said.startswith("4 documents stored as ")
+    return root / "s.plait"
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of it. Whatever a test does, what it leaves is whole."""
+    shutil.copytree(made, tmp_path / "s.plait")
+    yield tmp_path / "s.plait"
+    assert "passages are whole" in done("verify", tmp_path / "s.plait")
