@@ -55,8 +55,8 @@ class Peer:
         return seconds[self.batch_size]
 
 
-def load(directory: str | Path) -> tuple[list[Peer], dict[str, str]]:
-    """All peers that run here, torch float32 (the reference) first, and for the others {name: why not}."""
+def load(directory: str | Path, dtypes: Sequence[str] = ("float32", "bfloat16")) -> tuple[list[Peer], dict[str, str]]:
+    """All peers of these dtypes that run here, torch float32 (the reference) first; of the others {name: why not}."""
     makers: dict[str, tuple[Callable[[Path, str], Peer], tuple[str, ...]]] = {
         "sentence-transformers torch float32": (sentence_transformers, ("sentence_transformers",)),
         "sentence-transformers torch bfloat16": (sentence_transformers, ("sentence_transformers",)),
@@ -66,6 +66,9 @@ def load(directory: str | Path) -> tuple[list[Peer], dict[str, str]]:
     }
     peers, missing = [], {}
     for name, (make, needs) in makers.items():
+        if name.rpartition(" ")[2] not in dtypes:
+            missing[name] = f"only {', '.join(dtypes)} asked for"
+            continue
         if absent := [module for module in needs if importlib.util.find_spec(module) is None]:
             missing[name] = f"not installed: {', '.join(absent)}"
             continue

@@ -1,14 +1,14 @@
 """Rerank 100 stored passages for a query: Plait's plans against what a user would run today, side by side.
 
 Command:   python -m bench.rank            (all peers, 40 queries; about 8 minutes on 2 cores)
-           python -m bench.rank --quick --json   (two minutes; the last line is one JSON object; peers that take twice
-           the fastest one's time for the first query are left out, and named)
+           python -m bench.rank --quick --json   (two minutes; the last line is one JSON object; of the
+           peers, those of the number type that is fast on this processor)
 Workload:  questions of SQuAD 1.1 dev, each with BM25's 100 best of its 2,067 passages; same weights everywhere.
 Counted:   everything from the query's text to the scores: tokenizing, query layers, reading the store, join, head. The
            first stage is the same for all and left out.
-Method:    every system answers query 1, then every system query 2, and so on; peers first choose their fastest batch
-           size. Medians and 95th percentiles over queries. `cold` reads the store after the page cache was told to
-           forget it, in a newly opened store.
+Method:    every system answers the first five queries, then every system the next five, and so on, each beginning with
+           another query that is not counted; peers first choose their fastest batch size. Medians and 95th percentiles
+           over queries. `cold` reads the store after the page cache was told to forget it, in a newly opened store.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from plait.scoring import Timing, encode_query, score
 
 RESULTS = Path(__file__).parent / "results" / "rank.jsonl"
 CANDIDATES = 100
+BLOCK = 5
 PLANS = (
     ("oneway, states", "join=4,mode=oneway", "int8"),
     ("oneway, states", "join=4,mode=oneway", "bfloat16"),
@@ -119,14 +120,11 @@ def run(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any
     texts = dict(zip(everything, stores[0].index.store.texts(everything), strict=True))
     others, left_out = _peers(arguments.model, texts, work, arguments.quick)
     systems = [*others, _full(arguments.model, texts), *(s.system for s in stores)]
-    for system in systems:
-        for query, ids in work[:2]:
-            system.measure(query, ids)
-        system.seconds.clear()
-        system.stages.clear()
-    for query, ids in work:
+    for begin in range(0, len(work), BLOCK):
         for system in systems:
-            system.measure(query, ids)
+            system.run(*work[begin - 1])  # not counted: the processor's caches hold what the others left in them
+            for query, ids in work[begin : begin + BLOCK]:
+                system.measure(query, ids)
     run_facts = {
         **machine.facts(),
         "seed": arguments.seed,
@@ -252,12 +250,8 @@ def _peers(
 ) -> tuple[list[System], dict[str, str]]:
     """Peers with their fastest batch size, and why others are left out."""
     with contextlib.redirect_stdout(None):
-        found, left_out = peers.load(locate(model_name))
+        found, left_out = peers.load(locate(model_name), (fast_dtype(),) if quick else ("float32", "bfloat16"))
     pairs = [(query, [texts[i] for i in ids]) for query, ids in work[:3]]
-    if quick:
-        first = {peer.name: peer.tune(pairs[:1], peers.BATCH_SIZES[:1]) for peer in found}
-        slow = {name: f"{1000 * s:.0f} ms for a query" for name, s in first.items() if s > 2 * min(first.values())}
-        found, left_out = [peer for peer in found if peer.name not in slow], left_out | slow
     systems = []
     for peer in found:
         peer.tune(pairs[:1] if quick else pairs)

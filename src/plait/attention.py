@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -101,40 +101,29 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         heads, width = query.shape[1], hidden[0].states.shape[-1]
         if not reads_states(width, heads, layout.longest):
             return _chunked(query, layout, [source.formed() for source in hidden], scale)
-
-        def value(mean: Tensor) -> Tensor:
-            return torch.einsum("tah,adh->tad", mean.view(-1, heads, width), hidden[0].value_weight)
-
         # To a kernel this is one head as wide as the states, with A queries for each.
         carried = torch.einsum("tad,adh->tah", query, hidden[0].key_weight).flatten(0, 1)[:, None]  # [T * A, 1, H]
-        whole = [source.whole() for source in hidden]
-        return _chunked(carried, layout.times(heads), whole, scale, value) + hidden[0].value_bias
+        mean = _chunked(carried, layout.times(heads), [source.whole() for source in hidden], scale)
+        mean = mean.view(-1, heads, width)  # [T, A, H]
+        # Not within the chunks, whose lengths are always new: each new shape of a product costs a compilation.
+        return torch.einsum("tah,adh->tad", mean, hidden[0].value_weight) + hidden[0].value_bias
 
 
-def _chunked(
-    query: Tensor,
-    layout: Layout,
-    sources: Sequence[KeyValue],
-    scale: float,
-    after: Callable[[Tensor], Tensor] = lambda context: context,
-) -> Tensor:
-    """Without gradients, runs of groups of like length, one after the other; `after` is applied to the context of each
-    while it is in the cache.
-    """
+def _chunked(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float) -> Tensor:
+    """Without gradients, runs of groups of like length, one after the other."""
     if torch.is_grad_enabled():  # few shapes: training rounds its layouts instead
-        return after(_kernel(query, layout, sources, scale))
+        return _kernel(query, layout, sources, scale)
     lengths = [sum(group) for group in zip(*(source.layout.lengths for source in sources), strict=True)]
     runs = runs_of(lengths, CHUNK_TOKENS)
     if len(runs) == 1:
-        return after(_kernel(query, layout, sources, scale))
+        return _kernel(query, layout, sources, scale)
     shared = len(layout.lengths) < len(lengths)
-    parts, used = [], 0
+    parts = []
     for groups in runs:
         queries, of = (slice(None), layout) if shared else layout.part(groups)
-        parts.append(after(_kernel(query[queries], of, [source.part(groups) for source in sources], scale)))
-        used += of.used * (groups.stop - groups.start if shared else 1)
+        parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))
     context = torch.cat(parts)
-    nobody = (layout.tokens - used) * context.shape[0] // used  # runs leave out the tokens of nobody
+    nobody = layout.tokens - context.shape[0]  # runs leave out the tokens of nobody
     return context if nobody <= 0 else F.pad(context, (0, 0, 0, 0, 0, nobody))  # [T, A, D]
 
 

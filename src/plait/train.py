@@ -42,7 +42,8 @@ class TrainConfig:
         passages: passages a batch; every one comes with up to four of its questions.
         questions: use only the first so many questions of the data (after shuffling articles by seed); 0 for all.
         negatives: wrong passages scored for each question under the full plan, on average.
-        temperature, distillation: of the KL to the teacher's spans, and its weight; labels weigh 1.
+        ranking: weight of the score head's loss; labels of spans weigh 1.
+        temperature, distillation: of the KL to the teacher's spans, and its weight.
         dropout: of hidden states.
         bfloat16: run matrix products in bfloat16 (weights stay float32).
         freeze_embeddings: leave the token table as it is, so that models made from one encoder can share it.
@@ -65,6 +66,7 @@ class TrainConfig:
     passages: int = 8
     questions: int = 0
     negatives: float = 0.4
+    ranking: float = 1.0
     temperature: float = 2.0
     distillation: float = 1.0
     dropout: float = 0.0
@@ -139,7 +141,7 @@ class Course(nn.Module):
             lists = torch.tensor([c[:width] for c in lesson.candidates], device=device)
             rows = torch.stack([pairs[:, :1].expand_as(lists), lists], 2).flatten(0, 1)
             scores, _ = model.logits("score", states, rows)
-            losses.append(listwise_loss(scores.view(lists.shape)))
+            losses.append(config.ranking * listwise_loss(scores.view(lists.shape)))
         if full:
             chosen, wrong = _wrong(lesson, config.negatives, generator)
             examples = torch.cat([pairs, torch.stack([chosen, wrong], 1).to(device)])
@@ -147,7 +149,7 @@ class Course(nn.Module):
             learn_spans(out.span, out.layout)
             if len(chosen):
                 lists = torch.stack([out.score[chosen.to(device)], out.score[len(pairs) :]], 1)
-                losses.append(listwise_loss(lists.squeeze(-1)))
+                losses.append(config.ranking * listwise_loss(lists.squeeze(-1)))
         return torch.stack(losses).sum()
 
 
@@ -177,7 +179,8 @@ def _full(model: Plait, states: dict[str, States], examples: Tensor, spans: int 
     queries = states["query"].layout.lengths_tensor[examples[:spans, 0]]
     tokens = (whole.starts[:spans] + queries).repeat_interleave(passages.lengths_tensor)
     tokens = torch.cat([tokens + passages.within[: passages.used], tokens.new_zeros(passages.tokens - passages.used)])
-    return _Full(model.heads["score"](x[whole.starts]).float(), model.heads["span"](x[tokens]).float(), passages)
+    score = model.heads["score"](x.index_select(0, whole.starts)).float()
+    return _Full(score, model.heads["span"](x.index_select(0, tokens)).float(), passages)
 
 
 def _allowed(lesson: Lesson, right: Tensor, layout: Layout) -> Tensor:
