@@ -149,4 +149,4 @@ class _Move(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         back, real = ctx.saved_tensors
         gradient = gradient.index_select(0, back)
-        return gradient.masked_fill_(~real.view(-1, *[1] * (gradient.dim() - 1)), 0), None, None, None
+        return gradient.mul_(real.to(gradient.dtype).view(-1, *[1] * (gradient.dim() - 1))), None, None, None

@@ -20,6 +20,7 @@ from plait.encoder import States
 from plait.errors import PlaitError
 from plait.layout import Layout
 from plait.lessons import Lesson, lessons
+from plait.machine import keep_all_memory
 from plait.model import Plait, to_dtype
 from plait.plan import Plan
 
@@ -245,6 +246,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     Raises:
         PlaitError: the data or a checkpoint cannot be read, or a plan does not fit.
     """
+    keep_all_memory()
     torch.manual_seed(config.seed)
     plans = {"score": config.score, "span": config.span}
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=("score", "span"))
