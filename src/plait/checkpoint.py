@@ -65,7 +65,11 @@ def load(
     with _quiet():
         config = _config(name, where)
         tokenizer = _try(name, lambda: AutoTokenizer.from_pretrained(name, **where))
-        saved = dict(getattr(config, "plait", None) or {})
+        saved = getattr(config, "plait", None) or {}
+        if not isinstance(saved, dict) or not isinstance(saved.get("plans", {}), dict):
+            raise PlaitError(
+                f"the key plait in a config.json must hold plans by head, but in {name!r} it is {saved!r}; take it out"
+            )
         labels = {} if "score" not in new_heads else {"num_labels": 1}
         scorer, info = _try(
             name,
@@ -103,7 +107,7 @@ def load(
             f"the tokenizer must have no more tokens than the model's table of {config.vocab_size}, but one is "
             f"numbered {largest}; use the tokenizer that the model was trained with"
         )
-    plans = {head: Plan.from_dict(fields) for head, fields in dict(saved.get("plans", {})).items()}
+    plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items()}
     return Checkpoint(base, tokenizer, scorer.config, heads, plans)
 
 
@@ -132,6 +136,8 @@ def locate(name: str) -> str:
     if kind == "package":
         package, _, inside = rest.partition("/")
         try:
+            if not package:
+                raise ModuleNotFoundError
             return str(importlib.resources.files(package) / inside)
         except ModuleNotFoundError:
             raise PlaitError(
@@ -145,11 +151,13 @@ def locate(name: str) -> str:
 
 
 def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-    """Write a folder that `transformers` loads; nothing is left half-written under its name."""
+    """Write a folder that `transformers` loads. Each file is written beside and renamed, the weights first; other files
+    that are there stay.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     prefix = checkpoint.base.base_model_prefix
     state = {f"{prefix}.{k}": v for k, v in checkpoint.base.state_dict().items()}
     if "score" in checkpoint.heads:
@@ -161,22 +169,26 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     config.architectures = [_architecture(checkpoint)]
     config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
     config.dtype = next(iter(state.values())).dtype
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    temporary = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         save_file(
             {k: v.contiguous() for k, v in state.items()}, temporary / "model.safetensors", metadata={"format": "pt"}
         )
         config.save_pretrained(temporary)
         checkpoint.tokenizer.save_pretrained(temporary)
         target.mkdir(exist_ok=True)
-        for file in sorted(temporary.iterdir()):
+        for file in sorted(temporary.iterdir(), key=lambda file: (file.suffix != ".safetensors", file.name)):
             os.replace(file, target / file.name)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter is what safetensors makes of a full disk
         raise PlaitError(
-            f"the checkpoint must be written whole, but {target} could not be: {error.strerror}; free some space"
+            f"the checkpoint must be written whole, but {target} could not be ({error}); free some space there, or "
+            "choose another folder"
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def fingerprint(base: nn.Module) -> str:

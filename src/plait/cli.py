@@ -34,6 +34,9 @@ out = Console(soft_wrap=True, highlight=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 BUNDLED = "bundled:minilm-squad"
+OtherModel = Annotated[
+    str | None, typer.Option("--model", help="Checkpoint: a folder or a hub id; default: the one that is bundled.")
+]
 Model = Annotated[str, typer.Option("--model", help="Checkpoint: a folder, a hub id, or the one that is bundled.")]
 PlanOption = Annotated[
     str | None,
@@ -41,7 +44,9 @@ PlanOption = Annotated[
 ]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where the processor computes it fast.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Candidates = Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")]
+Candidates = Annotated[
+    int | None, typer.Option(help="Passages that the first stage hands to the model; default 100, or --top-k if more.")
+]
 First = Annotated[str, typer.Option("--first-stage", help="bm25, vector, or all passages.")]
 StorePath = Annotated[Path, typer.Argument(help="The folder that `plait index` made.")]
 
@@ -68,7 +73,7 @@ def index(
         str, typer.Argument(help=".jsonl, .csv, .parquet, .txt, a SQuAD .json, a folder, or bundled:squad-dev.")
     ],
     store: Annotated[Path, typer.Option(help="Folder to make, or to go on with.")],
-    model: Model = BUNDLED,
+    model: OtherModel = None,
     plan: PlanOption = None,
     codec: Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or int8 (default).")] = None,
     passage_tokens: Annotated[int | None, typer.Option(help="Longest passage; default 384.")] = None,
@@ -86,14 +91,15 @@ def index(
     from plait.settings import FILE
 
     texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
-    if Path(model).is_dir():
+    if model is not None and Path(model).is_dir():
         model = str(Path(model).resolve())  # so that the store can be opened from anywhere
     asked = {"codec": codec, "passage_tokens": passage_tokens, "overlap": overlap, "vectors": vectors}
     given = {key: value for key, value in asked.items() if value is not None}
     if (store / FILE).exists():
         target = Index.open(store)
-        _same(target, store, model, plan, given)
+        _same(target, store, model, plan, given | ({} if dtype == "auto" else {"dtype": dtype}))
     else:
+        model = model or BUNDLED
         target = Index.create(store, _load(model, plan, dtype), name=model, **given)  # type: ignore[arg-type]
     _add(target, texts)
 
@@ -126,7 +132,7 @@ def rank(
     store: StorePath,
     query: Annotated[str, typer.Argument()],
     top_k: Annotated[int, typer.Option(help="Passages to print.")] = 10,
-    candidates: Candidates = 100,
+    candidates: Candidates = None,
     first_stage: First = "bm25",
     json_: Json = False,
 ) -> None:
@@ -146,9 +152,9 @@ def ask(
     text: Annotated[Path | None, typer.Option(help="Ask this one text instead of a store, at a prompt.")] = None,
     top_k: Annotated[int, typer.Option(help="Answers to print.")] = 1,
     read: Annotated[int, typer.Option(help="Passages that the span head reads.")] = 3,
-    candidates: Candidates = 100,
+    candidates: Candidates = None,
     first_stage: First = "bm25",
-    model: Model = BUNDLED,
+    model: OtherModel = None,
     plan: PlanOption = None,
     dtype: Dtype = "auto",
     json_: Json = False,
@@ -157,9 +163,15 @@ def ask(
     if text is not None:
         if store is not None and question is None:
             question = store
-        return _ask_text(text, question, _load(model, plan, dtype), json_)
+        if (top_k, candidates, first_stage) != (1, None, "bm25"):
+            raise PlaitError(
+                "--top-k, --candidates and --first-stage are for stores, but --text is given; leave them out"
+            )
+        return _ask_text(text, question, _load(model or BUNDLED, plan, dtype), read, json_)
     if store is None or question is None:
         raise PlaitError('ask needs a store and a question, or --text FILE; e.g. plait ask my.plait "who wrote it?"')
+    if (model, plan, dtype) != (None, None, "auto"):
+        raise PlaitError(f"--model, --plan and --dtype are for --text, but {store} has its own; leave them out")
     from plait.index import Index
 
     found = Index.open(store).ask(question, top_k, read=read, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
@@ -216,7 +228,7 @@ def stats(store: StorePath, json_: Json = False) -> None:
         out.print(
             f"{key.replace('_', ' '):>20}  {value:,}"
             if isinstance(value, int)
-            else f"{key.replace('_', ' '):>20}  {value}"
+            else f"{key.replace('_', ' '):>20}  {escape(str(value))}"
         )
 
 
@@ -262,7 +274,8 @@ def train(
 
     settings = TrainConfig.read(config)
     given = {name: str(path) for name, path in (("data", data), ("output", output)) if path is not None}
-    out.print(f"saved to {run(dataclasses.replace(settings, **given), resume=resume)}")  # type: ignore[arg-type]
+    saved = run(dataclasses.replace(settings, **given), resume=resume)  # type: ignore[arg-type]
+    out.print(f"saved to {escape(str(saved))}")
 
 
 @app.command()
@@ -286,11 +299,6 @@ def main() -> None:
     except PlaitError as error:
         err.print(f"plait: {escape(' '.join(str(error).split()))}", style="red")  # one line, whatever it quotes
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
 
 
 def _load(model: str, plan: str | None, dtype: str) -> Plait:
@@ -300,15 +308,15 @@ def _load(model: str, plan: str | None, dtype: str) -> Plait:
     return Plait.from_pretrained(model, plan=plan, dtype=fast_dtype() if dtype == "auto" else dtype)
 
 
-def _same(index: Index, store: Path, model: str, plan: str | None, given: Mapping[str, object]) -> None:
+def _same(index: Index, store: Path, model: str | None, plan: str | None, given: Mapping[str, object]) -> None:
     """Refuse to go on with a store otherwise than it was begun."""
     from plait.heads import head_plans
 
     settings = index.settings
     had: dict[str, object] = {"model": settings.model, "plan": settings.plans, "codec": index.store.codec.name}
-    had |= {key: getattr(settings, key) for key in ("passage_tokens", "overlap", "vectors")}
+    had |= {key: getattr(settings, key) for key in ("dtype", "passage_tokens", "overlap", "vectors")}
     asked = dict(given)
-    if model != BUNDLED:
+    if model is not None:
         asked["model"] = model
     if plan is not None:
         asked["plan"] = {head: str(p) for head, p in head_plans(list(settings.plans), plan, {}).items()}
@@ -337,7 +345,7 @@ def _add(index: Index, documents: Sequence[Document]) -> None:
     )
 
 
-def _ask_text(path: Path, question: str | None, model: Plait, json_: bool) -> None:
+def _ask_text(path: Path, question: str | None, model: Plait, read: int, json_: bool) -> None:
     from plait.data import read_documents
 
     known = model.read("\n\n".join(document.text for document in read_documents(path)))
@@ -348,7 +356,7 @@ def _ask_text(path: Path, question: str | None, model: Plait, json_: bool) -> No
         asked = question if question is not None else _prompt()
         if not asked and question is None:
             return
-        answer = known.ask(asked)
+        answer = known.ask(asked, read=read)
         if json_:
             show.json_line({**vars(answer), "timing": answer.timing.stages})
         else:
@@ -363,6 +371,8 @@ def _prompt() -> str:
         return (out.input("[bold]? [/]") if sys.stdin.isatty() else input()).strip()
     except EOFError:
         return ""
+    except UnicodeDecodeError as error:
+        raise PlaitError(f"a question must be UTF-8 text, but is not ({error.reason}); check the terminal") from None
 
 
 def _about(found: Ranking) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from plait import show
+from plait.errors import PlaitError
 
 if TYPE_CHECKING:
     from plait.data import Question
@@ -45,6 +46,9 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
         store: a folder to keep the store in; default: a temporary one.
         name: checkpoint with a score and a span head, saved with its plans.
         questions: how many questions to ask, one an article, spread over the corpus.
+
+    Raises:
+        PlaitError: passages is negative, or the store holds another number of them.
     """
     from plait.data import bundled, read_documents, read_squad
     from plait.index import Index
@@ -52,6 +56,8 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
     from plait.model import Plait
 
     out = Console(highlight=False, soft_wrap=True)
+    if passages < 0:
+        raise PlaitError(f"passages must be 0 (all) or more, but is {passages}; leave it out")
     documents = list(read_documents(bundled("squad-dev")))[: passages or None]
     model = Plait.from_pretrained(name, dtype=fast_dtype())
     out.print(
@@ -63,6 +69,11 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
     with tempfile.TemporaryDirectory() as folder:
         path = store or Path(folder) / "squad.plait"
         index = Index.open(path, model) if (path / "plait.json").exists() else Index.create(path, model, name=name)
+        if index.store.contents().keys() - {document.id for document in documents}:
+            raise PlaitError(
+                f"the demo's store must hold the {len(documents)} paragraphs asked for and no others, but {path} holds "
+                f"{len(index.store.contents())} documents; choose another --store"
+            )
         begin = time.perf_counter()
         with Progress(
             TextColumn("  {task.description}"),
@@ -87,10 +98,11 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
         _ask_full(full, index, texts, chosen[0].question)
         seconds, others, same_passage, same_answer = [], [], 0, 0
         for question in chosen:
+            begin = time.perf_counter()
             ours = index.ask(question.question)
+            seconds.append(time.perf_counter() - begin)
             theirs = _ask_full(full, index, texts, question.question)
             _show(out, question.question, ours, theirs)
-            seconds.append(ours.ranking.timing.total)
             others.append(theirs.seconds)
             same_passage += bool(ours.answers) and ours.ranking.hits[0].document == theirs.document
             same_answer += bool(ours.answers) and ours.answers[0].answer == theirs.answer
@@ -106,7 +118,8 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
 def _ask_full(full: Plait, index: Index, texts: dict[str, str], question: str) -> Full:
     """The full pair model over the same candidates: every pair through every layer, then a span in the best passage."""
     begin = time.perf_counter()
-    documents = list(dict.fromkeys(hit.id.partition("#")[0] for hit in index.store.search_text(question, 100)))
+    passages = index.store.passages([hit.id for hit in index.store.search_text(question, 100)])
+    documents = list(dict.fromkeys(passage.document for passage in passages))
     documents.sort(key=lambda d: len(texts[d]))
     scores = full.predict([(question, texts[d]) for d in documents], batch_size=25)
     best = documents[int(scores.argmax())]

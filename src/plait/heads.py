@@ -98,6 +98,20 @@ def span_head(model: Any) -> Span:
     return Span(model.qa_outputs)
 
 
+def default_activation(config: Any) -> nn.Module:
+    """What sentence-transformers' CrossEncoder applies to a score head's logits where nothing else is asked for."""
+    named = (getattr(config, "sentence_transformers", None) or {}).get("activation_fn")
+    named = named or getattr(config, "sbert_ce_default_activation_function", None)
+    if named is None:
+        return nn.Sigmoid() if config.num_labels == 1 else nn.Identity()
+    kind = getattr(nn, str(named).rpartition(".")[2], None)
+    if not str(named).startswith("torch.nn.") or kind is None:
+        raise PlaitError(
+            f"a checkpoint's activation_fn must be one of torch.nn, but is {named!r}; pass predict an activation_fn"
+        )
+    return kind()  # type: ignore[no-any-return]
+
+
 def head_plans(
     heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan]
 ) -> dict[str, Plan]:
@@ -107,8 +121,7 @@ def head_plans(
     """
     given: dict[str, Plan] = {}
     if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
-        plan = dict(part.split(":", 1) for part in plan.split(";") if ":" in part)
-        plan = {key.strip(): value for key, value in plan.items()}
+        plan = _each(plan)
     if isinstance(plan, (str, Plan)):
         one = Plan.parse(plan) if isinstance(plan, str) else plan
         given = {head: _for_head(head, one) for head in heads}
@@ -120,12 +133,26 @@ def head_plans(
     return {head: given.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
 
 
+def _each(text: str) -> dict[str, str]:
+    """`score: join=4; span: join=3` by head."""
+    plans: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        head, colon, plan = (p.strip() for p in part.partition(":"))
+        if not colon or head in plans:
+            raise PlaitError(
+                f"plans are written 'score: join=4,mode=oneway; span: join=3', each head once, but {part!r} "
+                f"{'names its head again' if colon else 'names no head'} in {text!r}"
+            )
+        plans[head] = plan
+    return plans
+
+
 def _for_head(head: str, plan: Plan) -> Plan:
     if head == "span" and plan.mode != "joint":
         raise PlaitError(
             f"the span head reads its answer from the passage's tokens and needs mode=joint, but its plan has mode="
             f"{plan.mode}; give every head a plan of its own, e.g. 'score: {plan}; span: join={plan.join}'"
         )
-    if head == "span" and plan.reader == plan.roles[0] and len(plan.roles) > 1:
-        return replace(plan, reader=plan.roles[1])
+    if head == "span" and plan.reader not in plan.known and len(plan.roles) > 1:
+        return replace(plan, reader=plan.known[0] if plan.known else plan.roles[1])
     return plan

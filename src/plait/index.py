@@ -4,10 +4,9 @@ out.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -17,17 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plait import passages
+from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
 from plait.data import Document
 from plait.errors import PlaitError
 from plait.model import Plait, require_top_k
 from plait.results import Added, Answers, Found, Hit, Ranking
-from plait.scoring import Query, Timing, encode_query, require_one_label, score, spans, two_roles
+from plait.scoring import Query, Timing, encode_query, require_one_label, require_read, score, spans, two_roles
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
 from plait.store import Damage, Fingerprint, Row, Stats, Store, check
 
 FirstStage = Literal["bm25", "vector", "all"]
-COMMIT_PASSAGES = 256
-"""Passages written in one commit; a killed build loses at most this much work."""
+CANDIDATES = 100
 
 
 class Index:
@@ -109,6 +108,9 @@ class Index:
             documents: ids must be different.
             vectors: texts -> float32 [texts, width], for an index of given vectors.
             progress: called with documents and passages done, after each commit.
+
+        Raises:
+            PlaitError: a document that cannot be stored; those before it, up to the last commit, are.
         """
         if (self.settings.vectors == "given") != (vectors is not None):
             raise PlaitError(
@@ -118,18 +120,22 @@ class Index:
         written = unchanged = rows_written = tokens = 0
         with self.store.writing():
             there = self.store.contents()
-            for batch in _commits(self._pending(documents, there)):
-                unchanged += batch.unchanged
-                rows = self._rows(batch.documents, vectors)
-                if rows:
-                    self.store.replace(rows)
-                written += len(batch.documents)
-                rows_written += len(rows)
-                tokens += sum(row.n_tokens for row in rows)
-                if progress:
-                    progress(written + unchanged, rows_written)
-            if rows_written:
-                self.store.optimize()
+            try:
+                for batch in commits(self._pending(documents, there)):
+                    unchanged += batch.unchanged
+                    rows = self._rows(batch.documents, vectors)
+                    if rows:
+                        self.store.replace(rows)
+                    written += len(batch.documents)
+                    rows_written += len(rows)
+                    tokens += sum(row.n_tokens for row in rows)
+                    if progress:
+                        progress(written + unchanged, rows_written)
+            except PlaitError:
+                with contextlib.suppress(PlaitError):  # a full disk, say; the next build does it
+                    self.store.optimize()
+                raise
+            self.store.optimize()
         return Added(written, unchanged, rows_written, tokens)
 
     def delete(self, documents: Sequence[str]) -> int:
@@ -155,7 +161,7 @@ class Index:
         query: str,
         top_k: int = 10,
         *,
-        candidates: int = 100,
+        candidates: int | None = None,
         first_stage: FirstStage = "bm25",
         vector: NDArray[np.float32] | None = None,
     ) -> Ranking:
@@ -164,35 +170,47 @@ class Index:
         Args:
             query: a text that is not blank.
             top_k: hits to return.
-            candidates: passages that the first stage hands to the model.
+            candidates: passages that the first stage hands to the model; default 100, or `top_k` if that is more.
             first_stage: `bm25`, `vector` (cosine), or `all` passages of the index.
             vector: the query's, for an index of given vectors.
         """
         require_top_k(top_k)
+        require_one_label(self.model)
         timing = Timing()
         with torch.inference_mode():
-            return self._rank(self._query(query, timing), top_k, candidates, first_stage, vector, timing)
+            still = self._still()
+            return still._rank(self._query(query, timing), top_k, candidates, first_stage, vector, timing)
 
     def ask(
-        self, question: str, top_k: int = 1, *, read: int = 3, candidates: int = 100, first_stage: FirstStage = "bm25"
+        self,
+        question: str,
+        top_k: int = 1,
+        *,
+        read: int = 3,
+        candidates: int | None = None,
+        first_stage: FirstStage = "bm25",
     ) -> Answers:
-        """Answer a question with spans of the `read` best passages, one a passage.
+        """Answer a question with spans of the `read` best passages, one a passage. Without a score head, the best are
+        those of the first stage.
 
         Args:
             question: a text that is not blank.
-            top_k: answers to return, at most `read`.
-            read: passages that the span head reads.
+            top_k: answers to return.
+            read: passages that the span head reads, at least `top_k`.
             candidates, first_stage: as in `rank`.
         """
         require_top_k(top_k)
+        require_read(read)
+        self.model.plan("span")
         timing = Timing()
         with torch.inference_mode():
+            still = self._still()
             query = self._query(question, timing)
-            ranking = self._rank(query, max(read, top_k), candidates, first_stage, None, timing)
+            ranking = still._rank(query, max(read, top_k), candidates, first_stage, None, timing)
             ids = [hit.id for hit in ranking.hits]
             with timing.stage("read"):
-                texts = [(p.text, p.offsets) for p in self.store.passages(ids)] if ids else []
-            found = spans(self.model, query, texts, lambda batch, names: self._fetch(ids, batch, names), timing)
+                texts = [(p.text, p.offsets) for p in still.store.passages(ids)] if ids else []
+            found = spans(self.model, query, texts, lambda batch, names: still._fetch(ids, batch, names), timing)
         answers = [
             Found(s.text, s.start, s.end, s.score + h.score, h) for s, h in zip(found, ranking.hits, strict=True)
         ]
@@ -201,17 +219,23 @@ class Index:
 
     def answer_in(self, question: str, document: str) -> Found:
         """The best span for a question within one stored document, by the span head alone."""
-        timing = Timing()
-        ids = self.store.passage_ids(document)
+        timing, still = Timing(), self._still()
+        ids = still.store.passage_ids(document)
         with torch.inference_mode():
             query = self._query(question, timing)
-            kept = self.store.passages(ids)
+            kept = still.store.passages(ids)
             texts = [(p.text, p.offsets) for p in kept]
-            found = spans(self.model, query, texts, lambda batch, names: self._fetch(ids, batch, names), timing)
+            found = spans(self.model, query, texts, lambda batch, names: still._fetch(ids, batch, names), timing)
         best = max(range(len(found)), key=lambda i: found[i].score)
         span, p = found[best], kept[best]
         hit = Hit(p.id, p.document, p.text, p.start, 0.0, p.metadata)
         return Found(span.text, span.start, span.end, span.score, hit)
+
+    def _still(self) -> Self:
+        """The index as it is now: what other threads write meanwhile does not reach a query halfway."""
+        still = copy.copy(self)
+        still.store = self.store.still()
+        return still
 
     def _query(self, text: str, timing: Timing) -> Query:
         with timing.stage("query"):
@@ -221,18 +245,25 @@ class Index:
         self,
         query: Query,
         top_k: int,
-        candidates: int,
+        candidates: int | None,
         first_stage: FirstStage,
         vector: NDArray[np.float32] | None,
         timing: Timing,
     ) -> Ranking:
-        require_one_label(self.model)
+        ranks = "score" in self.model.plans
+        if ranks:
+            require_one_label(self.model)
         with timing.stage("first stage"):
-            ids = self._candidates(query, candidates, first_stage, vector)
+            count = max(CANDIDATES, top_k) if candidates is None else candidates
+            ids = self._candidates(query, count, first_stage, vector)
         if not ids:
             return Ranking([], timing, query.cut)
         lengths = self.store.lengths(ids)
-        logits = score(self.model, query, lengths, lambda batch, names: self._fetch(ids, batch, names), timing)[:, 0]
+        logits = np.zeros(len(ids), np.float32)  # without a score head the first stage's order stays
+        if ranks:
+            logits = score(self.model, query, lengths, lambda batch, names: self._fetch(ids, batch, names), timing)[
+                :, 0
+            ]
         with timing.stage("read"):
             best = np.argsort(-logits, kind="stable")[:top_k]
             found = self.store.passages([ids[i] for i in best])
@@ -257,7 +288,7 @@ class Index:
                     f"first_stage=vector needs an index with vectors=pooled, or the query's vector, but this index has "
                     f"vectors={self.settings.vectors}; build it with vectors=pooled or use first_stage=bm25"
                 )
-            role = self.model.text.roles[0]
+            role, _ = two_roles(self.model)
             deepest = self.model.own(self.model.segments(role, [query.text]), [_deepest(self.model)])
             vector = _pool(deepest.tensors[_deepest(self.model)])
         return [hit.id for hit in self.store.search_vector(vector, candidates)]
@@ -267,15 +298,16 @@ class Index:
         readable = dtype if dtype == torch.bfloat16 else torch.float32
         return self.store.read([ids[i] for i in batch], names, readable).states
 
-    def _pending(self, documents: Iterable[Document], there: Mapping[str, str]) -> Iterator[_Pending]:
+    def _pending(self, documents: Iterable[Document], there: Mapping[str, str]) -> Iterator[Pending]:
         seen: set[str] = set()
         for document in documents:
+            document.check()
             if document.id in seen:
                 raise PlaitError(f"documents must have different ids, but {document.id!r} comes twice; rename one")
             seen.add(document.id)
-            content = _content(document)
+            content = content_of(document)
             if there.get(document.id) == content:
-                yield _Pending(document, content, [], True)
+                yield Pending(document, content, [], True)
                 continue
             try:
                 cut = list(passages.split(document.text, self.model.tokenizer, self._tokens, self._overlap))
@@ -285,20 +317,20 @@ class Index:
                 raise PlaitError(
                     f"a document must have a character that makes a token, but {document.id!r} has none; leave it out"
                 )
-            yield _Pending(document, content, cut, False)
+            yield Pending(document, content, cut, False)
 
     def _rows(
-        self, documents: Sequence[_Pending], vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None
+        self, documents: Sequence[Pending], vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None
     ) -> list[Row]:
         parts = [(pending, number, part) for pending in documents for number, part in enumerate(pending.passages)]
         rows: list[Row] = []
-        for begin in range(0, len(parts), COMMIT_PASSAGES):  # a long document's states are not held all at once
+        for begin in range(0, len(parts), COMMIT_PASSAGES):  # of a long document, what is stored is held, no more
             rows += self._encoded(parts[begin : begin + COMMIT_PASSAGES], vectors)
         return rows
 
     def _encoded(
         self,
-        parts: Sequence[tuple[_Pending, int, passages.Passage]],
+        parts: Sequence[tuple[Pending, int, passages.Passage]],
         vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None,
     ) -> list[Row]:
         texts = [part.text for _, _, part in parts]
@@ -328,37 +360,10 @@ class Index:
         return rows
 
 
-@dataclass(frozen=True)
-class _Pending:
-    document: Document
-    content: str
-    passages: list[passages.Passage]
-    unchanged: bool
-
-
-@dataclass(frozen=True)
-class _Commit:
-    documents: list[_Pending]
-    unchanged: int
-
-
-def _commits(pending: Iterable[_Pending]) -> Iterator[_Commit]:
-    documents: list[_Pending] = []
-    unchanged = count = 0
-    for one in pending:
-        unchanged += one.unchanged
-        if not one.unchanged:
-            documents.append(one)
-            count += len(one.passages)
-        if count >= COMMIT_PASSAGES:
-            yield _Commit(documents, unchanged)
-            documents, unchanged, count = [], 0, 0
-    yield _Commit(documents, unchanged)
-
-
 def fingerprint(model: Plait, codec: str) -> Fingerprint:
     """What a store of this model's known states is bound to."""
-    names = model.needs(model.text.roles[1])
+    _, known = two_roles(model)
+    names = model.needs(known)
     width = model.encoder.family.shape.hidden
     return Fingerprint(
         model=model.fingerprint["model"],
@@ -367,11 +372,6 @@ def fingerprint(model: Plait, codec: str) -> Fingerprint:
         codec=codec,
         tensors=tuple((name, width) for name in names),
     )
-
-
-def _content(document: Document) -> str:
-    body = json.dumps([document.text, document.metadata], sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.blake2b(body.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _deepest(model: Plait) -> str:

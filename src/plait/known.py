@@ -12,7 +12,7 @@ from torch import Tensor
 from plait import passages
 from plait.errors import PlaitError
 from plait.heads import SpanFound
-from plait.scoring import Timing, encode_query, require_one_label, score, spans, two_roles
+from plait.scoring import Timing, encode_query, require_read, score, spans, two_roles
 
 if TYPE_CHECKING:
     from plait.model import Plait
@@ -25,7 +25,7 @@ class KnownAnswer:
     Attributes:
         answer: its words, characters [start, end) of the text.
         sentence: the sentence around it, characters [sentence_start, sentence_start + len(sentence)).
-        score: of the span, and of its passage where the model has a score head too.
+        score: of the span, and of its passage where the text has several and the model ranks.
         timing: where the time went.
     """
 
@@ -62,17 +62,15 @@ class Known:
 
         Args:
             question: a text that is not blank.
-            read: passages that the span head reads, the best by the score head; all if the model has none.
+            read: passages that the span head reads, the best by the score head; all if the model does not rank.
         """
-        if read < 1:
-            raise PlaitError(f"read must be 1 or more passages, but is {read}; 3 is the default")
+        require_read(read)
         timing = Timing()
         chosen, bonus = list(range(len(self.passages))), [0.0] * len(self.passages)
         with torch.inference_mode():
             with timing.stage("query"):
                 query = encode_query(self.model, question)
-            if len(chosen) > read and "score" in self.model.plans:
-                require_one_label(self.model)
+            if len(chosen) > 1 and "score" in self.model.plans and self.model.config.num_labels == 1:
                 lengths = [len(e.offsets) for e in self._encoded]
                 logits = score(self.model, query, lengths, self._fetch, timing)[:, 0]
                 chosen = logits.argsort()[::-1][:read].tolist()

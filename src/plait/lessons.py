@@ -1,5 +1,5 @@
-"""What a model learns from: batches of questions and passages of like length, with wrong passages of the same
-article.
+"""What a model learns from: batches of questions and passages of like length, with wrong passages of the same article
+where it has enough.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def lessons(
     rng = random.Random(seed)
     query_role, passage_role = text.roles
     texts = list(dict.fromkeys(q.passage for q in questions))
-    segments = dict(zip(texts, text.segments(passage_role, texts, room=longest), strict=True))
+    room = min(longest, text.room(passage_role))
+    segments = dict(zip(texts, text.segments(passage_role, texts, room=room), strict=True))
     asked = text.segments(query_role, [q.question for q in questions])
     by_article: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     answers: dict[int, tuple[int, int]] = {}

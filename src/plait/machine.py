@@ -7,14 +7,26 @@ import ctypes
 
 import torch
 
+from plait.errors import PlaitError
+
 MALLOC_KEEPS = 31 << 20
 """Bytes; glibc raises its thresholds for a freed block of up to 32 MiB."""
 
 
 def fast_dtype() -> str:
     """`bfloat16` where this machine's processor computes it faster than float32, else `float32`."""
-    fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if fast else "float32"
+
+
+def to_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """A dtype by its name; PlaitError for one that models do not run in."""
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in named:
+        raise PlaitError(f"dtype must be one of {', '.join(named)}, but is {dtype!r}")
+    return named[dtype]
 
 
 def keep_memory() -> None:

@@ -21,13 +21,13 @@ from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder, States
 from plait.errors import PlaitError, TruncationWarning
 from plait.families import adapter
-from plait.heads import SpanFound, best_spans, head_plans
+from plait.heads import SpanFound, best_spans, default_activation, head_plans
 from plait.known import Known
 from plait.layout import Layout
-from plait.machine import keep_memory
+from plait.machine import keep_memory, to_dtype
 from plait.plan import Plan
-from plait.scoring import require_one_label
-from plait.text import Segment, Text, Tokens, fit
+from plait.scoring import require_meeting, require_one_label
+from plait.text import Segment, Text, Tokens, fit, require_texts
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,7 @@ class Plait(nn.Module):
                     f"{', '.join(plan.roles)}; give both a plan with the same roles"
                 )
         self.text = Text(parts.tokenizer, roles, positions=shape.positions, types=shape.types)
-        self.fingerprint = {
-            "model": checkpoint.fingerprint(parts.base),
-            "tokenizer": checkpoint.fingerprint_tokenizer(parts.tokenizer),
-        }
+        self._hashed = self._versions(), checkpoint.fingerprint(parts.base)
 
     @classmethod
     def from_pretrained(
@@ -118,6 +115,17 @@ class Plait(nn.Module):
         checkpoint.save(Checkpoint(self.base, self.tokenizer, self.config, heads, self.plans), Path(save_directory))
 
     @property
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of `model` (the encoder's weights, in the dtype of their files) and `tokenizer`."""
+        if self._hashed[0] != self._versions():  # the weights were trained, or others loaded into them
+            self._hashed = self._versions(), checkpoint.fingerprint(self.base)
+        return {"model": self._hashed[1], "tokenizer": checkpoint.fingerprint_tokenizer(self.tokenizer)}
+
+    def _versions(self) -> list[int]:
+        """PyTorch counts the changes of every tensor."""
+        return [parameter._version for parameter in self.base.parameters()]
+
+    @property
     def layers(self) -> int:
         """Layers of the encoder."""
         return self.encoder.layers
@@ -155,6 +163,7 @@ class Plait(nn.Module):
 
     def logits(self, head: str, states: Mapping[str, States], examples: Tensor) -> tuple[Tensor, Layout]:
         """A head's logits: float32 [B, labels] of a `score`, [T, 2] of a `span`, with their layout."""
+        require_meeting(head, self.plan(head), self.layers)
         answer: Answer = "first" if head == "score" else "all"
         x, layout = self.encoder.join(self.plan(head), states, examples, answer)
         return self.heads[head](x).float(), layout
@@ -175,12 +184,14 @@ class Plait(nn.Module):
             inputs: examples, each one text a role in the plan's order; or a single example.
             batch_size: examples joined at once.
             show_progress_bar: show one on standard error; default: for more than 1,000 examples.
-            activation_fn: applied to the logits; default: sigmoid for one label, nothing for several.
+            activation_fn: applied to the logits; default: the config's, as sentence-transformers reads it; else a
+                sigmoid for one label and nothing for several.
             apply_softmax: softmax over several labels.
 
         Returns:
             float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
         """
+        self.eval()
         single = bool(inputs) and isinstance(inputs[0], str)
         rows = [tuple(row) for row in ([cast(Sequence[str], inputs)] if single else inputs)]
         plan = self.plan("score")
@@ -194,7 +205,7 @@ class Plait(nn.Module):
             raise PlaitError(f"batch_size must be 1 or more, but is {batch_size}; 32 is the default")
         logits = torch.cat([torch.zeros(0, self._labels()), *self._score(rows, batch_size, show_progress_bar)])
         if activation_fn is None:
-            activation_fn = torch.nn.Sigmoid() if logits.shape[1] == 1 else torch.nn.Identity()
+            activation_fn = default_activation(self.config)
         scores = activation_fn(logits)
         if apply_softmax and logits.shape[1] > 1:
             scores = scores.softmax(-1)
@@ -237,6 +248,7 @@ class Plait(nn.Module):
             names: which tensors; default: all that the heads of this model read.
             batch_tokens: tokens computed at once.
         """
+        self.eval()
         segments = self.segments(role, texts)
         names = self.needs(role) if names is None else names
         possible = {f"states.{layer}" for layer in range(self.layers + 1)}
@@ -275,11 +287,7 @@ class Plait(nn.Module):
     def _tokenized(self, role: str, texts: Sequence[str]) -> list[Segment]:
         if role not in self.text.roles:
             raise PlaitError(f"role must be one of {', '.join(self.text.roles)}, but is {role!r}")
-        for number, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                raise PlaitError(
-                    f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}"
-                )
+        require_texts(role, texts)
         return self.text.segments(role, texts)
 
     def spans(
@@ -374,13 +382,3 @@ def _warn(what: str, room: int, cut: Sequence[int]) -> None:
             TruncationWarning,
             stacklevel=4,
         )
-
-
-def to_dtype(dtype: torch.dtype | str) -> torch.dtype:
-    """A dtype by its name; PlaitError for one that models do not run in."""
-    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype not in named:
-        raise PlaitError(f"dtype must be one of {', '.join(named)}, but is {dtype!r}")
-    return named[dtype]

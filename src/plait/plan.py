@@ -50,6 +50,10 @@ class Plan:
             raise PlaitError(
                 f"join must be a layer number of 0 or more, but is {self.join!r}; pass join=0 for the full model"
             )
+        for name in ("roles", "known"):
+            names = getattr(self, name)
+            if not isinstance(names, tuple) or not all(isinstance(role, str) and role for role in names):
+                raise PlaitError(f"{name} must be a list of names, but is {names!r}; e.g. query+passage")
         _one_of("mode", self.mode, get_args(Mode))
         _one_of("positions", self.positions, get_args(Positions))
         _one_of("states", self.states, get_args(StatesKind))
@@ -133,6 +137,8 @@ class Plan:
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> Plan:
         """The inverse of `to_dict`; unknown keys are refused."""
+        if not isinstance(fields, Mapping):
+            raise PlaitError(f"a plan must be fields with values, but is {fields!r}; e.g. join=4,mode=oneway")
         known = {field.name: field for field in dataclasses.fields(cls)}
         for key in fields:
             if key not in known:
@@ -182,7 +188,7 @@ def _value(key: str, value: str) -> object:
     return value
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise PlaitError(f"{name} must be one of {', '.join(allowed)}, but is {value!r}")
 

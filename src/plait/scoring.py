@@ -63,6 +63,7 @@ def encode_query(model: Plait, text: str) -> Query:
     Raises:
         PlaitError: the text is empty or blank.
     """
+    model.eval()
     role, _ = two_roles(model)
     segments = model.segments(role, [text])
     return Query(text, model.own(segments, model.needs(role)), segments[0].cut)
@@ -78,7 +79,7 @@ def score(model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timi
         with timing.stage("read"):
             states = {live: query.states, known: _states(model, lengths, batch, fetch(batch, names))}
         with timing.stage("join"):
-            x, _ = model.encoder.join(plan, states, _examples(model, len(batch)))
+            x, _ = model.encoder.join(plan, states, _examples(model, live, known, len(batch)))
         with timing.stage("heads"):
             logits = model.heads["score"](x).float().cpu()
         for i, row in zip(batch, logits, strict=True):
@@ -103,7 +104,7 @@ def spans(
         with timing.stage("read"):
             states = {live: query.states, known: _states(model, lengths, batch, fetch(batch, names))}
         with timing.stage("spans"):
-            found = model.spans(states, _examples(model, len(batch)), [known_texts[i] for i in batch])
+            found = model.spans(states, _examples(model, live, known, len(batch)), [known_texts[i] for i in batch])
         for i, span in zip(batch, found, strict=True):
             results[i] = span
     return [r for r in results if r is not None]
@@ -131,8 +132,24 @@ def _states(model: Plait, lengths: Sequence[int], batch: Sequence[int], tensors:
     return States(layout, {name: x.to(like.device, like.dtype) for name, x in tensors.items()})
 
 
-def _examples(model: Plait, count: int) -> Tensor:
-    return torch.stack([torch.zeros(count, dtype=torch.int64), torch.arange(count)], 1).to(model.device)
+def _examples(model: Plait, live: str, known: str, count: int) -> Tensor:
+    columns = {live: torch.zeros(count, dtype=torch.int64), known: torch.arange(count)}
+    return torch.stack([columns[role] for role in model.text.roles], 1).to(model.device)
+
+
+def require_meeting(head: str, plan: Plan, layers: int) -> None:
+    """Refuse to answer by a head that reads its reader alone."""
+    if plan.join == layers and len(plan.roles) > 1:
+        raise PlaitError(
+            f"the {head} head must read all texts, so that join must be below {layers} (the layers of this model), but "
+            f"is {plan.join}; pass join={layers - 1} or less, or use encode for the states alone"
+        )
+
+
+def require_read(read: int) -> None:
+    """Refuse to read no passage."""
+    if read < 1:
+        raise PlaitError(f"read must be 1 or more passages, but is {read}; 3 is the default")
 
 
 def require_one_label(model: Plait) -> None:
@@ -149,17 +166,27 @@ def two_roles(model: Plait) -> tuple[str, str]:
     """The live and the known role of a model that scores one query against known passages.
 
     Raises:
-        PlaitError: the plans have another number of roles, or positions with which no known state holds.
+        PlaitError: the model has no head; its plans do not have two roles, the same one of them known; or positions
+            with which no known state holds.
     """
     roles = model.text.roles
-    if len(roles) != 2:
+    if not model.plans:
         raise PlaitError(
-            f"known texts need a plan of two roles, a live and a known one, but this has {', '.join(roles)}"
+            "known texts need a checkpoint with a sequence-classification or a question-answering head, but this has "
+            "neither; load one that has, or train one"
+        )
+    known = {plan.known for plan in model.plans.values()}
+    if len(roles) != 2 or len(known) != 1 or len(next(iter(known))) != 1:
+        raise PlaitError(
+            f"known texts need plans of two roles, the same one of them known, but these have the roles "
+            f"{', '.join(roles)} and known are {' and '.join('+'.join(k) or 'none' for k in sorted(known))}"
         )
     for head, plan in model.plans.items():
+        require_meeting(head, plan, model.layers)
         if plan.positions == "continue":
             raise PlaitError(
                 f"what is known of a text must hold for queries of any length, but the plan of the {head} head has "
                 "positions=continue, as full pair models have; pass a plan such as join=1 or join=0"
             )
-    return roles[0], roles[1]
+    [[role]] = known
+    return next(r for r in roles if r != role), role

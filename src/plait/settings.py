@@ -46,8 +46,10 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     file = Path(path) / FILE
     try:
         settings = Settings(**json.loads(file.read_text()))
-        if not all(isinstance(text, str) for text in (settings.model, *dict(settings.plans).values())):
-            raise TypeError("model and plans must be texts")
+        if not all(isinstance(text, str) for text in (settings.model, settings.dtype, *dict(settings.plans).values())):
+            raise TypeError("model, plans and dtype must be texts")
+        if not all(isinstance(number, int) for number in (settings.passage_tokens, settings.overlap)):
+            raise TypeError("passage_tokens and overlap must be whole numbers")
         return settings
     except FileNotFoundError:
         raise PlaitError(

@@ -64,7 +64,7 @@ def milliseconds(timing: Timing) -> str:
 
 def plan(out: Console, facts: dict[str, Any]) -> None:
     """Print what `explain` found."""
-    out.print(f"[bold]{facts['plan']}[/] on {facts['model']} ({facts['layers']} layers of {facts['hidden']})")
+    out.print(f"[bold]{facts['plan']}[/] on {escape(facts['model'])} ({facts['layers']} layers of {facts['hidden']})")
     table = Table("layers", *facts["roles"], box=None, header_style="dim")
     for row in facts["reads"]:
         table.add_row(row["layers"], *row["cells"])

@@ -148,3 +148,19 @@ def _frame(sequence_ids: list[int | None], sequence: int) -> tuple[int, int]:
     """How many special tokens stand before and after the tokens of one sequence."""
     inside = [i for i, s in enumerate(sequence_ids) if s == sequence]
     return inside[0], len(sequence_ids) - 1 - inside[-1]
+
+
+def require_texts(role: str, texts: Sequence[str]) -> None:
+    """Refuse what no tokenizer can read: no text, a blank one, half of a surrogate pair."""
+    for number, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise PlaitError(
+                f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise PlaitError(
+                f"a {role} must be Unicode text, but character {error.start} of number {number} is half of a surrogate "
+                "pair; check how it was decoded"
+            ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from plait.encoder import States
 from plait.errors import PlaitError
 from plait.layout import Layout
 from plait.lessons import Lesson, lessons
-from plait.machine import keep_all_memory
-from plait.model import Plait, to_dtype
+from plait.machine import keep_all_memory, to_dtype
+from plait.model import Plait
 from plait.plan import Plan
+from plait.scoring import require_meeting
 
-FULL = Plan()
+TAUGHT = Plan()
 """The teacher's plan: full attention over the student's own tokens and positions (DeFormer section 3.2)."""
 
 
@@ -41,7 +43,7 @@ class TrainConfig:
         full: share of the steps that train the full plan beside the heads' own, so that join=0 keeps working.
         epochs, learning_rate, warmup, weight_decay, seed: as usual; warmup is a share of the steps.
         passages: passages a batch; every one comes with up to four of its questions.
-        questions: use only the first so many questions of the data (after shuffling articles by seed); 0 for all.
+        questions: use only the first so many questions of the data; 0 for all.
         negatives: wrong passages scored for each question under the full plan, on average.
         ranking: weight of the score head's loss; labels of spans weigh 1.
         temperature, distillation: of the KL to the teacher's spans, and its weight.
@@ -94,6 +96,11 @@ class TrainConfig:
         for key in ("model", "data", "output"):
             if key not in fields:
                 raise PlaitError(f"a training config must have the key {key!r}, but {path} has not; add it")
+        for key, value in fields.items():
+            kind = known[key].type
+            right = isinstance(value, int | float) if kind == "float" else type(value).__name__ == kind
+            if not right or (kind == "float" and isinstance(value, bool)):
+                raise PlaitError(f"{key} of a training config must be of type {kind}, but in {path} is {value!r}")
         return cls(**fields)
 
 
@@ -121,12 +128,14 @@ class Course(nn.Module):
         pairs = torch.stack([torch.arange(len(right), device=device), right], 1)
         first, last = torch.tensor(lesson.answers, device=device).T
         teacher = self._teacher[0]
+        if teacher is not None:
+            teacher.to(device)
         with torch.no_grad():
-            taught = None if teacher is None else _full(teacher, own(teacher, lesson, [FULL]), pairs)
+            taught = None if teacher is None else _full(teacher, own(teacher, lesson, [TAUGHT]), pairs)
         losses: list[Tensor] = []
         split = [plan for plan in (model.plans["score"], model.plans["span"]) if plan.join > 0]
         full = not split or torch.rand((), generator=generator).item() < config.full
-        states = own(model, lesson, [*split, *([FULL] if full else [])])
+        states = own(model, lesson, [*split, *([TAUGHT] if full else [])])
         allowed = _allowed(lesson, right, states["passage"].layout)
 
         def learn_spans(logits: Tensor, layout: Layout) -> None:
@@ -174,7 +183,7 @@ def own(model: Plait, lesson: Lesson, plans: list[Plan]) -> dict[str, States]:
 
 
 def _full(model: Plait, states: dict[str, States], examples: Tensor, spans: int | None = None) -> _Full:
-    x, whole = model.encoder.join(FULL, states, examples, "whole")
+    x, whole = model.encoder.join(TAUGHT, states, examples, "whole")
     spans = len(examples) if spans is None else spans
     passages, _ = states["passage"].layout.select(examples[:spans, 1])
     queries = states["query"].layout.lengths_tensor[examples[:spans, 0]]
@@ -247,9 +256,13 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         PlaitError: the data or a checkpoint cannot be read, or a plan does not fit.
     """
     keep_all_memory()
+    to_dtype(config.save_dtype)
+    earlier = _begin(config, resume)
     torch.manual_seed(config.seed)
     plans = {"score": config.score, "span": config.span}
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=("score", "span"))
+    for head, plan in model.plans.items():
+        require_meeting(head, plan, model.layers)
     _set_dropout(model, config.dropout)
     base: Any = model.base
     if config.freeze_embeddings:
@@ -272,18 +285,41 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         save_steps=config.save_steps, save_total_limit=2,
         report_to=[], remove_unused_columns=False, dataloader_pin_memory=False, optim="adamw_torch_fused",
     )  # fmt: skip
+    if arguments.n_gpu > 1:
+        raise PlaitError(f"training uses one GPU, but {arguments.n_gpu} are visible; set CUDA_VISIBLE_DEVICES=0")
     trainer = _Trainer(Course(model, teacher, config), arguments, items)
     model.train()
-    trainer.train(resume_from_checkpoint=_last(config.output) if resume else None)
+    trainer.train(resume_from_checkpoint=earlier)
     model.eval()
     final = Path(config.output) / "final"
     model.to(to_dtype(config.save_dtype)).save_pretrained(final)
     return final
 
 
-def _last(output: str) -> str | None:
-    found = sorted(Path(output).glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-    return str(found[-1]) if found else None
+def _begin(config: TrainConfig, resume: bool) -> str | None:
+    """The checkpoint to go on from, if any; writes the config beside the checkpoints, for the next time."""
+    output = Path(config.output)
+    whole = [path.parent for path in output.glob("checkpoint-*/trainer_state.json")]  # what is written last of each
+    beside = output / "train.json"
+    if whole and not resume:
+        raise PlaitError(
+            f"a new training needs an output without checkpoints, but {output} holds {len(whole)}; pass --resume to go "
+            "on, or choose another output"
+        )
+    if resume and beside.exists():
+        before = json.loads(beside.read_text())
+        for key, value in dataclasses.asdict(config).items():
+            if before.get(key) != value and key != "output":
+                raise PlaitError(
+                    f"a training goes on as it began, but {key} was {before.get(key)!r} and is now {value!r}; set it "
+                    "back, or choose another output"
+                )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(dataclasses.asdict(config), indent=2))
+    except OSError as error:
+        raise PlaitError(f"the output must be a folder that can be written, but is not ({error})") from None
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
 def _set_dropout(model: nn.Module, rate: float) -> None:

@@ -10,15 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import lance
 import pytest
 import torch
 
-from plait.index import COMMIT_PASSAGES, Index
+from plait.commits import COMMIT_PASSAGES
+from plait.data import Document, read_documents
+from plait.index import Index
 from plait.model import Plait
 from plait.settings import read_settings
 from plait.store import Store
+from plait.store.search import unindexed
 from tests.command import done, start
 from tests.small import WORDS, small_checkpoint
 
@@ -124,3 +129,21 @@ def test_a_finished_build_run_again_writes_nothing(corpus: Path) -> None:
     out = done(*arguments(corpus, path))
     assert f"0 documents stored as 0 passages of 0 tokens, {DOCUMENTS} were there already" in out
     assert (versions(path), Store.open(path).version) == before
+
+
+def test_a_build_that_stopped_before_its_text_index(corpus: Path, tmp_path: Path) -> None:
+    """Every document is there, none is in the text index: going on writes nothing, and indexes them."""
+    every = list(read_documents(corpus / "docs.jsonl"))[: COMMIT_PASSAGES + 50]
+    index = Index.create(tmp_path / "s.plait", Plait.from_pretrained(corpus / "bert"), name=str(corpus / "bert"))
+
+    def until_killed() -> Iterator[Document]:
+        yield from every
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index.add(until_killed())
+    table = tmp_path / "s.plait" / "passages.lance"
+    committed = [document for document in every if document.id in index.store.contents()]
+    assert len(committed) >= COMMIT_PASSAGES and unindexed(lance.dataset(str(table))) >= COMMIT_PASSAGES
+    assert index.add(committed).documents == 0
+    assert unindexed(lance.dataset(str(table))) == 0

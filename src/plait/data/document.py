@@ -1,5 +1,6 @@
 """Document: one text with a name; and the one way from a record of named fields to it."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,6 +18,18 @@ class Document:
     id: str
     text: str
     metadata: dict[str, object] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """PlaitError unless it can be stored: texts that are Unicode and not blank, metadata that JSON can hold."""
+        checked_text(self.id, "the id", f"document {self.id!r}")
+        checked_text(self.text, "the text", f"document {self.id!r}")
+        try:
+            json.dumps(self.metadata, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise PlaitError(
+                f"document {self.id!r}: metadata must be something that JSON can hold, but is not ({error}); keep "
+                "texts, finite numbers, lists and dicts"
+            ) from None
 
 
 class Record(NamedTuple):

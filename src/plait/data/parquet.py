@@ -1,5 +1,7 @@
 """Parquet tables."""
 
+import datetime
+import decimal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,13 @@ def records(path: Path) -> Iterator[Record]:
         yield Record(number, str(number), fields)
 
 
+def _plain(value: object) -> object:
+    """Dates and decimals, which JSON does not have, as texts."""
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value) if isinstance(value, decimal.Decimal | datetime.timedelta) else value
+
+
 def _rows(path: Path) -> Iterator[dict[str, object]]:
     import pyarrow
     from pyarrow import parquet
@@ -29,7 +38,7 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
         try:
             with parquet.ParquetFile(source) as table:
                 for batch in table.iter_batches(ROWS_AT_ONCE):
-                    yield from batch.to_pylist()
+                    yield from ({name: _plain(value) for name, value in row.items()} for row in batch.to_pylist())
         except UnicodeDecodeError as error:
             raise PlaitError(
                 f"{path} must hold UTF-8 text, but is not ({error.reason}); write the file again"

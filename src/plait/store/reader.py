@@ -69,6 +69,9 @@ class Reader:
             while self._files:
                 self._drop()
 
+    def __del__(self) -> None:
+        self.close()
+
     def _fill(self, target: memoryview, dataset: "lance.LanceDataset", part: Part, tensor: int, row: int) -> None:
         position = int(part.positions[tensor, row])
         kept = self._cache.get((part.file, position)) if part.file else None

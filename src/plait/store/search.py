@@ -19,6 +19,11 @@ def add_text_index(dataset: "lance.LanceDataset") -> None:
     )
 
 
+def unindexed(dataset: "lance.LanceDataset") -> int:
+    """Rows that the full-text index does not hold yet."""
+    return sum(dataset.stats.index_stats(index.name)["num_unindexed_rows"] for index in dataset.describe_indices())
+
+
 def by_text(dataset: "lance.LanceDataset", query: str, k: int) -> list[Hit]:
     """The k passages with the highest BM25 score for any of the query's words; none if no word occurs.
 

@@ -7,6 +7,7 @@ Every change is one commit of the table: a killed process leaves all of it or no
 to the file system.) A Store reads the version it was opened at until it writes itself or refresh() is called.
 """
 
+import copy
 import os
 import shutil
 import tempfile
@@ -130,6 +131,10 @@ class Store:
             raise PlaitError(f"a store is a folder with {TABLE} in it, but {path} is not; build one with plait index")
         with told(path, "open the store at"):
             return cls(path, lance.dataset(str(path / TABLE), version=version), cache_bytes, version is not None)
+
+    def still(self) -> Self:
+        """The store as it is now, to read: what is written through this one does not reach it."""
+        return copy.copy(self)
 
     def close(self) -> None:
         """Close the files. Reading again opens them again."""
@@ -312,10 +317,14 @@ class Store:
             return before - len(self)
 
     def optimize(self) -> None:
-        """Bring the text index up to date: searches find new rows before, but scan them one by one."""
+        """Bring the text index up to date, if it is not: searches find new rows before, but scan them one by one, and
+        score them by statistics of their own.
+        """
         with self.writing(), told(self.path, "update the text index of"):
-            self._writable().optimize.optimize_indices()
-            self.refresh()
+            dataset = self._writable()
+            if search.unindexed(dataset):
+                dataset.optimize.optimize_indices()
+                self.refresh()
 
     def compact(self) -> None:
         """Merge small data files, drop deleted rows, old versions and leftovers of killed writers, update the index.

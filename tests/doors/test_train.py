@@ -1,0 +1,131 @@
+"""`plait train` on a small model and a few questions: what it makes, that it resumes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from plait.model import Plait
+from tests.command import done, refused, start
+
+TEXTS = {
+    "river": "The river was yellow. A sailor built the bridge of stone in winter for the queen.",
+    "music": "A doctor wrote music for the market. The engine of the railway was silver.",
+    "garden": "A painter found a garden on the mountain with a window to the harbour.",
+}
+ASKED = [("river", "who built it", "sailor"), ("river", "what is it of", "stone"), ("music", "who wrote it", "doctor"),
+         ("music", "what is silver", "engine"), ("garden", "who found it", "painter")]  # fmt: skip
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """Four articles of three paragraphs and five questions each, so that there are several batches."""
+    articles = []
+    for number in range(4):
+        paragraphs = []
+        for name, text in TEXTS.items():
+            context = f"Number {number}: {text}"
+            answers = [(i, q, a) for i, (of, q, a) in enumerate(ASKED) if of == name]
+            qas = [
+                {"id": f"{number}-{i}", "question": q, "answers": [{"text": a, "answer_start": context.index(a)}]}
+                for i, q, a in answers
+            ]
+            paragraphs.append({"context": context, "qas": qas})
+        articles.append({"title": f"article {number}", "paragraphs": paragraphs})
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps({"version": "1.1", "data": articles}))
+    return path
+
+
+def config(folder: Path, model: object, questions: Path, **changes: object) -> Path:
+    fields: dict[str, object] = {
+        "model": str(model), "data": str(questions), "output": str(folder / "out"), "score": "join=2,mode=oneway",
+        "span": "join=1", "full": 0.5, "epochs": 8, "passages": 4, "save_steps": 4, "learning_rate": 1e-3,
+    } | changes  # fmt: skip
+    path = folder / "config.toml"
+    folder.mkdir(exist_ok=True)
+    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
+    return path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the killed process has, for sums to be taken in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return Plait.from_pretrained(folder).state_dict()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_training_resumes_and_ends_equal(tmp_path: Path, questions: Path, checkpoint_path: Path) -> None:
+    whole = config(tmp_path / "whole", checkpoint_path, questions, teacher=str(checkpoint_path))
+    said = done("train", whole)
+    assert said.splitlines()[-1] == f"saved to {tmp_path / 'whole' / 'out' / 'final'}"
+    expected = weights(tmp_path / "whole" / "out" / "final")
+    before = weights(checkpoint_path)
+    assert any(not torch.equal(expected[name], before[name]) for name in before)
+
+    cut = config(tmp_path / "cut", checkpoint_path, questions, teacher=str(checkpoint_path))
+    process = start("train", cut)
+    first = tmp_path / "cut" / "out" / "checkpoint-4" / "trainer_state.json"
+    while not first.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert first.exists() and not (tmp_path / "cut" / "out" / "final").exists()
+    assert "--resume" in refused("train", cut)
+    (tmp_path / "cut" / "out" / "checkpoint-9999").mkdir()  # what a kill in the midst of saving leaves
+    done("train", cut, "--resume")
+    resumed = weights(tmp_path / "cut" / "out" / "final")
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+    saved = Plait.from_pretrained(tmp_path / "cut" / "out" / "final")
+    assert {head: str(plan) for head, plan in saved.plans.items()} == {
+        "score": "join=2,mode=oneway",
+        "span": "join=1,mode=joint,reader=passage",
+    }
+
+
+def test_resuming_otherwise_is_refused(tmp_path: Path, questions: Path, checkpoint_path: Path) -> None:
+    done("train", config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2))
+    other = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2, span="join=2")
+    assert "span was 'join=1' and is now 'join=2'" in refused("train", other, "--resume")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"save_dtype": "int4"}, "dtype must be one of"),
+        ({"epochs": "two"}, "epochs of a training config must be of type float"),
+        ({"score": 3}, "score of a training config must be of type str"),
+        ({"wings": 2}, "'wings'"),
+        ({"span": "join=1,mode=oneway"}, "mode=joint"),
+        ({"score": "join=9"}, "join must be between 0 and 3"),
+        ({"score": "join=3"}, "must be below 3"),
+        ({"data": "nowhere.json"}, "nowhere.json"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_configs_that_cannot_be(
+    tmp_path: Path, questions: Path, checkpoint_path: Path, changes: dict[str, object], words: str
+) -> None:
+    assert words in refused("train", config(tmp_path / "run", checkpoint_path, questions, **changes))
+    assert not (tmp_path / "run" / "out" / "final").exists()
+
+
+def test_texts_longer_than_the_model_reads(tmp_path: Path, questions: Path, checkpoint_path: Path) -> None:
+    squad = json.loads(questions.read_text())
+    paragraph = squad["data"][0]["paragraphs"][0]
+    paragraph["context"] += " The river was yellow." * 100
+    questions.write_text(json.dumps(squad))
+    done("train", config(tmp_path / "run", checkpoint_path, questions, epochs=1))
