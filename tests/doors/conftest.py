@@ -1,4 +1,4 @@
-"""A store made by the command itself, for the tests of the command."""
+"""A store made by the command itself; and models of other heads than most have."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from plait.model import Plait
 from tests.command import done
 from tests.corpus import SMALL, corpus
+from tests.small import small_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +29,17 @@ def store(made: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(made, tmp_path / "s.plait")
     yield tmp_path / "s.plait"
     assert "passages are whole" in done("verify", tmp_path / "s.plait")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Plait:
+    """A model of three labels."""
+    folder = small_checkpoint(tmp_path_factory.mktemp("three") / "bert", heads=("score",), num_labels=3)
+    return Plait.from_pretrained(folder, plan="join=2,mode=oneway")
+
+
+@pytest.fixture(scope="module")
+def spans_only(tmp_path_factory: pytest.TempPathFactory) -> Plait:
+    return Plait.from_pretrained(
+        small_checkpoint(tmp_path_factory.mktemp("spans") / "bert", heads=("span",)), plan="join=1"
+    )

@@ -1,0 +1,143 @@
+"""What the library refuses, in one sentence each, and what it only warns about."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from plait import Document, Index, Plait, PlaitError, TruncationWarning
+from tests.small import LAYERS
+
+PASSAGES = [
+    "A painter found the letter in the castle.",
+    "The river is yellow in winter, and the bridge of stone was built by a doctor.",
+    "Music from the market.",
+    "river river river",
+]
+QUESTION = "who built the bridge?"
+
+
+def raw(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t", "\u3000"])
+def test_empty_texts(model: Plait, tmp_path: Path, text: str) -> None:
+    known = model.read("the river")
+    index = Index.create(tmp_path / "s.plait", model, name="", passage_tokens=40, overlap=8)
+    index.add([Document("a", "the river")])
+    for call in (
+        lambda: model.rank(text, PASSAGES),
+        lambda: model.rank(QUESTION, [*PASSAGES, text]),
+        lambda: model.predict((QUESTION, text)),
+        lambda: model.encode("passage", [text]),
+        lambda: model.read(text),
+        lambda: known.ask(text),
+        lambda: index.rank(text),
+        lambda: index.ask(text),
+        lambda: index.add([Document("b", text)]),
+    ):
+        with pytest.raises(PlaitError, match=r"character that|needs at least one word|must not be empty"):
+            call()
+    assert index.store.ids() == ["a"]
+
+
+def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp_path: Path) -> None:
+    index_of_three = Index.create(tmp_path / "s.plait", three, name="", passage_tokens=40, overlap=8)
+    index_of_three.add([Document("a", "the river")])
+    index_of_both = Index.create(tmp_path / "b.plait", model, name="", passage_tokens=40, overlap=8)
+    cases = {
+        r"2 texts \(query, passage\), but example 0 has 3": lambda: model.predict([("a", "b", "c")]),
+        "example 1 has 1": lambda: model.predict([("a", "b"), ("c",)]),
+        "one label, but this one has 3": lambda: three.rank(QUESTION, PASSAGES),
+        "sequence-classification head": lambda: spans_only.predict([("a", "b")]),
+        "sequence-classification head, ": lambda: spans_only.rank("a", ["b"]),
+        "one label, but this one has 3; use": lambda: index_of_three.rank(QUESTION),
+        "read must be 1 or more passages, but is -5": lambda: index_of_both.ask("what?", read=-5),
+        "half of a surrogate pair; check": lambda: model.predict([("a", "\udce9")]),
+        "half of a surrogate pair; write": lambda: index_of_both.add([Document("b", "a \ud800 b")]),
+        "the id must be a text, but is a number": lambda: index_of_both.add([Document(1, "x")]),  # type: ignore[arg-type]
+        "the text must be a text, but is null": lambda: index_of_both.add([Document("c", None)]),  # type: ignore[arg-type]
+        "metadata must be something that JSON": lambda: index_of_both.add([Document("d", "x", {"at": b"y"})]),
+        "read must be 1 or more passages, but is 0": lambda: model.read("the river").ask("what?", read=0),
+        "question-answering head": lambda: three.read("the river").ask("what?"),
+        "top_k must be 1 or more, but is 0": lambda: model.rank(QUESTION, PASSAGES, top_k=0),
+        "top_k must be 1 or more, but is -3": lambda: model.rank(QUESTION, PASSAGES, top_k=-3),
+        "batch_size must be 1 or more, but is 0": lambda: model.predict([("a", "b")], batch_size=0),
+        "role must be one of query, passage": lambda: model.encode("document", ["a"]),
+        "number 0 is None": lambda: model.predict([(None, "b")]),  # type: ignore[list-item]
+        "overlap of at most half": lambda: model.read("the river", passage_tokens=4),
+        "one is 'states.9'": lambda: model.encode("passage", ["a"], ["states.9"]),
+    }
+    for words, call in cases.items():
+        with pytest.raises(PlaitError, match=words) as told:
+            call()
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("plan", [f"score: join={LAYERS}; span: join=1", f"score: join=1; span: join={LAYERS}"])
+def test_a_dual_encoder_answers_nothing(checkpoint_path: Path, tmp_path: Path, plan: str) -> None:
+    """Its heads would read one text alone: states can be had, scores and answers are refused."""
+    model = Plait.from_pretrained(checkpoint_path, plan=plan)
+    assert model.encode("passage", PASSAGES)[0].states[f"states.{LAYERS}"].shape[1] == 32
+    for call in (lambda: model.read("some text"), lambda: Index.create(tmp_path / "s.plait", model, name="")):
+        with pytest.raises(PlaitError, match=f"must be below {LAYERS} .* but is {LAYERS}; pass join={LAYERS - 1}"):
+            call()
+    if plan.startswith(f"score: join={LAYERS}"):
+        with pytest.raises(PlaitError, match="must be below"):
+            model.predict([(QUESTION, PASSAGES[0])])
+    assert not (tmp_path / "s.plait").exists()
+
+
+def test_plans_that_cannot_be(checkpoint_path: Path) -> None:
+    for plan, words in {
+        "join=9": "between 0 and 3 .*is 9; pass join=3",
+        "join=1,mode=sideways": "mode must be one of joint, oneway, frozen, but is 'sideways'",
+        "jion=1": "'jion'",
+        "score: join=1; reading: join=2": "'reading'",
+        "score: join=1; join=2": "names no head",
+        "score: join=1; score: join=2": "names its head again",
+        '{"roles": 3}': "roles must be a list of names, but is 3",
+        '{"known": [1]}': "known must be a list of names",
+        "score: join=1,roles=a+b,known=b,reader=a; span: join=1": "read the same roles",
+    }.items():
+        with pytest.raises(PlaitError, match=words):
+            Plait.from_pretrained(checkpoint_path, plan=plan)
+    with pytest.raises(PlaitError, match="dtype must be one of"):
+        Plait.from_pretrained(checkpoint_path, dtype="int3")
+
+
+def test_long_texts_are_cut_with_a_warning(model: Plait, checkpoint_path: Path) -> None:
+    long = "river " * 300
+    with pytest.warns(
+        TruncationWarning, match=r"1 of 1 passage texts are longer than the 127 tokens .* 173 tokens at their ends"
+    ):
+        cut = model.predict((QUESTION, long), activation_fn=raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cut == pytest.approx(model.predict((QUESTION, "river " * 127), activation_fn=raw), abs=1e-5)
+    with pytest.warns(TruncationWarning, match="1 of 1 query texts"):
+        model.rank(long, ["river"])
+    with pytest.warns(TruncationWarning, match="query"):
+        assert model.read("the river").ask(long).answer
+    full = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
+    with pytest.warns(
+        TruncationWarning, match=r"1 of 2 examples are longer than the 128 tokens this model reads; 80 tokens"
+    ):
+        scores = full.predict([(QUESTION, "river " * 200), (QUESTION, "river")], activation_fn=raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fits = full.predict((QUESTION, "river " * (128 - 3 - 5)), activation_fn=raw)
+    assert scores[0] == pytest.approx(fits, abs=1e-5)
+
+
+def test_both_texts_too_long_for_the_full_pair_model(checkpoint_path: Path) -> None:
+    """As the tokenizer's own longest_first: both are cut, none is lost."""
+    full = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
+    with pytest.warns(TruncationWarning):
+        states, _ = full._states(full.plan("score"), [("river " * 500, "stone " * 90)])
+    lengths = {role: states[role].layout.lengths[0] for role in states}
+    assert sum(lengths.values()) == 128 and abs(lengths["query"] - lengths["passage"]) <= 2
