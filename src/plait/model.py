@@ -106,8 +106,9 @@ class Plait(nn.Module):
             model_name_or_path, new_heads=new_heads, revision=revision, local_files_only=local_files_only, token=token
         )
         parts.plans = head_plans(list(parts.heads), plan, parts.plans)
-        model = cls(parts)
-        return model.to(device=device, dtype=to_dtype(dtype)).eval()
+        model = cls(parts).to(device=device, dtype=to_dtype(dtype))
+        model.heads.float()
+        return model.eval()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans."""
@@ -166,7 +167,12 @@ class Plait(nn.Module):
         require_meeting(head, self.plan(head), self.layers)
         answer: Answer = "first" if head == "score" else "all"
         x, layout = self.encoder.join(self.plan(head), states, examples, answer)
-        return self.heads[head](x).float(), layout
+        return self.read_out(head, x), layout
+
+    def read_out(self, head: str, x: Tensor) -> Tensor:
+        """A head's logits of states [.., H], float32 and computed in float32: in half precision scores tie."""
+        logits: Tensor = self.heads[head](x.to(next(self.heads[head].parameters()).dtype))
+        return logits.float()
 
     # Pairs: texts in, numbers out
 

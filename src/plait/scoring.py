@@ -81,7 +81,7 @@ def score(model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timi
         with timing.stage("join"):
             x, _ = model.encoder.join(plan, states, _examples(model, live, known, len(batch)))
         with timing.stage("heads"):
-            logits = model.heads["score"](x).float().cpu()
+            logits = model.read_out("score", x).cpu()
         for i, row in zip(batch, logits, strict=True):
             results[i] = row
     return torch.stack([r for r in results if r is not None]).numpy()

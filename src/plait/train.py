@@ -189,8 +189,8 @@ def _full(model: Plait, states: dict[str, States], examples: Tensor, spans: int 
     queries = states["query"].layout.lengths_tensor[examples[:spans, 0]]
     tokens = (whole.starts[:spans] + queries).repeat_interleave(passages.lengths_tensor)
     tokens = torch.cat([tokens + passages.within[: passages.used], tokens.new_zeros(passages.tokens - passages.used)])
-    score = model.heads["score"](x.index_select(0, whole.starts)).float()
-    return _Full(score, model.heads["span"](x.index_select(0, tokens)).float(), passages)
+    score = model.read_out("score", x.index_select(0, whole.starts))
+    return _Full(score, model.read_out("span", x.index_select(0, tokens)), passages)
 
 
 def _allowed(lesson: Lesson, right: Tensor, layout: Layout) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import plait
 from plait import Document, Index, Known, Plait, PlaitError, Plan
@@ -316,3 +317,17 @@ def test_dropout_is_for_training(checkpoint_path: Path) -> None:
 def test_one_plan_for_both_heads(checkpoint_path: Path) -> None:
     model = Plait.from_pretrained(checkpoint_path, plan="join=1")
     assert (model.plan("score").reader, model.plan("span").reader) == ("query", "passage")
+
+
+def test_scores_of_half_precision_do_not_tie(checkpoint_path: Path) -> None:
+    """A bfloat16 number has 8 bits: heads are computed in float32, and their scores are finer."""
+    model = Plait.from_pretrained(checkpoint_path, dtype="bfloat16")
+    scores = torch.from_numpy(model.predict([(QUESTION, passage) for passage in PASSAGES], activation_fn=raw))
+    assert not torch.equal(scores, scores.bfloat16().float())
+    assert {p.dtype for p in model.base.encoder.parameters()} == {torch.bfloat16}  # type: ignore[union-attr]
+
+
+def test_saving_a_model_of_half_precision(checkpoint_path: Path, tmp_path: Path) -> None:
+    Plait.from_pretrained(checkpoint_path, dtype="float16").save_pretrained(tmp_path / "half")
+    saved = load_file(tmp_path / "half" / "model.safetensors")
+    assert {weight.dtype for weight in saved.values()} == {torch.float16}

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from plait.model import Plait
+from plait.train import TrainConfig
 from tests.command import done, refused, start
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 TEXTS = {
     "river": "The river was yellow. A sailor built the bridge of stone in winter for the queen.",
     "music": "A doctor wrote music for the market. The engine of the railway was silver.",
@@ -129,3 +131,8 @@ def test_texts_longer_than_the_model_reads(tmp_path: Path, questions: Path, chec
     paragraph["context"] += " The river was yellow." * 100
     questions.write_text(json.dumps(squad))
     done("train", config(tmp_path / "run", checkpoint_path, questions, epochs=1))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
+def test_the_committed_configs_can_be_read(path: Path) -> None:
+    assert TrainConfig.read(path).output.startswith("runs/")
