@@ -165,12 +165,10 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         state |= {f"classifier.{k}": v for k, v in classifier.state_dict().items()}
     if "span" in checkpoint.heads:
         state |= checkpoint.heads["span"].state_dict()
-    dtype = checkpoint.base.get_input_embeddings().weight.dtype  # heads may run in another
-    state = {key: weight.to(dtype) if weight.is_floating_point() else weight for key, weight in state.items()}
     config = checkpoint.config
     config.architectures = [_architecture(checkpoint)]
     config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
-    config.dtype = dtype
+    config.dtype = next(iter(state.values())).dtype
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -106,9 +106,8 @@ class Plait(nn.Module):
             model_name_or_path, new_heads=new_heads, revision=revision, local_files_only=local_files_only, token=token
         )
         parts.plans = head_plans(list(parts.heads), plan, parts.plans)
-        model = cls(parts).to(device=device, dtype=to_dtype(dtype))
-        model.heads.float()
-        return model.eval()
+        model = cls(parts)
+        return model.to(device=device, dtype=to_dtype(dtype)).eval()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans."""
@@ -171,8 +170,9 @@ class Plait(nn.Module):
 
     def read_out(self, head: str, x: Tensor) -> Tensor:
         """A head's logits of states [.., H], float32 and computed in float32: in half precision scores tie."""
-        logits: Tensor = self.heads[head](x.to(next(self.heads[head].parameters()).dtype))
-        return logits.float()
+        weights = {name: weight.float() for name, weight in self.heads[head].named_parameters()}
+        logits: Tensor = torch.func.functional_call(self.heads[head], weights, (x.float(),))
+        return logits.float()  # under autocast they are not yet
 
     # Pairs: texts in, numbers out
 

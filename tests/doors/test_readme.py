@@ -35,11 +35,8 @@ def shape(line: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, checkpoint_path: Path) -> Path:
-    """A working directory with the checkpoint that the README calls my-checkpoint: small and random."""
-    folder = tmp_path_factory.mktemp("readme")
-    (folder / "my-checkpoint").symlink_to(checkpoint_path)
-    return folder
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readme")
 
 
 def test_console_blocks_print_what_they_say(folder: Path) -> None:
@@ -53,7 +50,7 @@ def test_console_blocks_print_what_they_say(folder: Path) -> None:
             for line in expected:
                 assert shape(line) in printed, f"{command} printed\n{done.stdout}"
             ran += 1
-    assert ran >= 1
+    assert ran >= 4
 
 
 def test_python_blocks_run(folder: Path) -> None:
