@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-FILES = (ROOT / "README.md",)
+FILES = (ROOT / "README.md", ROOT / "src" / "plait" / "checkpoints" / "minilm-squad" / "README.md")
 
 
 def rows(name: str) -> list[dict[str, Any]]:
