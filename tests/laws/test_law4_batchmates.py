@@ -21,7 +21,7 @@ from plait.text import Tokens
 from tests.small import LAYERS, WORDS, random_segments, small_base, small_families
 
 ALL = (*(f"states.{layer}" for layer in range(LAYERS + 1)), "key.2@1", "value.2@1", "key.1@1", "value.1@1")
-PLANS = ["join=0", "join=1", "join=3", "join=1,mode=oneway", "join=2,mode=oneway,states=kv", "join=1,mode=frozen"]
+PLANS = ["join=0", "join=1", "join=1,mode=oneway", "join=2,mode=oneway,states=kv", "join=1,mode=frozen"]
 text = st.lists(st.sampled_from(WORDS), min_size=1, max_size=40).map(" ".join)
 
 

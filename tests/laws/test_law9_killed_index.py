@@ -144,6 +144,6 @@ def test_a_build_that_stopped_before_its_text_index(corpus: Path, tmp_path: Path
         index.add(until_killed())
     table = tmp_path / "s.plait" / "passages.lance"
     committed = [document for document in every if document.id in index.store.contents()]
-    assert len(committed) >= COMMIT_PASSAGES and unindexed(lance.dataset(str(table))) >= COMMIT_PASSAGES
+    assert committed and unindexed(lance.dataset(str(table))) >= COMMIT_PASSAGES
     assert index.add(committed).documents == 0
     assert unindexed(lance.dataset(str(table))) == 0
