@@ -1,6 +1,6 @@
 """Rerank 100 stored passages for a query: Plait's plans against what a user would run today, side by side.
 
-Command:   python -m bench.rank            (all peers, 40 queries; about 8 minutes on 2 cores)
+Command:   python -m bench.rank            (all peers, 20 queries; a quarter of an hour on 2 cores)
            python -m bench.rank --quick --json   (two minutes; the last line is one JSON object; of the
            peers, those of the number type that is fast on this processor)
 Workload:  questions of SQuAD 1.1 dev, each with BM25's 100 best of its 2,067 passages; same weights everywhere.
@@ -84,7 +84,7 @@ def main() -> None:
     """Run the benchmark and append its rows to bench/results/rank.jsonl."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bundled:minilm-squad", help="checkpoint with a score head of one label")
-    parser.add_argument("--queries", type=int, default=40)
+    parser.add_argument("--queries", type=int, default=20)
     parser.add_argument("--plans", type=int, default=len(PLANS), help="the first so many of our plans")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one plan, 10 queries, a part of the corpus")
@@ -248,10 +248,10 @@ def _peers(
     """Peers with their fastest batch size, and why others are left out."""
     with contextlib.redirect_stdout(None):
         found, left_out = peers.load(locate(model_name), (fast_dtype(),) if quick else ("float32", "bfloat16"))
-    pairs = [(query, [texts[i] for i in ids]) for query, ids in work[:3]]
+    pairs = [(query, [texts[i] for i in ids]) for query, ids in work[:1]]
     systems = []
     for peer in found:
-        peer.tune(pairs[:1] if quick else pairs)
+        peer.tune(pairs)
 
         def run(query: str, ids: Sequence[str], peer: peers.Peer = peer) -> Timing:
             peer.score(query, [texts[i] for i in ids])
