@@ -13,13 +13,20 @@ from plait.data import Question
 from plait.text import Segment, Text
 
 
+BUCKET = 64
+"""Pieces among which those of like length are put together."""
+
+Piece = Sequence[tuple[str, list[int]]]
+"""Passages of one article, each once, with numbers of some of its questions."""
+
+
 @dataclass(frozen=True)
 class Lesson:
     """One training batch.
 
     Attributes:
         queries, passages: segments, each once, however many examples share it.
-        candidates: for each query, passages to choose from; the right one first.
+        candidates: for each query, all passages: the right one, then those of its article, then the others.
         answers: for each query, first and last token of its answer within the right passage's segment.
     """
 
@@ -38,7 +45,7 @@ def lessons(
     longest: int = 384,
     seed: int = 0,
 ) -> list[Lesson]:
-    """Every question once, in batches of `passages` passages: quads of one article, two quads of like length together.
+    """Every question once, in batches of `passages` passages of like length, of one article where it has enough.
 
     Questions whose answer lies past the `longest` tokens of a passage are left out.
     """
@@ -55,44 +62,56 @@ def lessons(
         if tokens is not None:
             answers[number] = tokens
             by_article[question.document.rpartition("/")[0]][question.passage].append(number)
-    quads: list[list[tuple[str, list[int]]]] = []
+    pieces: list[Piece] = []
     for article in by_article.values():
         visits = []
         for passage, numbers in article.items():
             rng.shuffle(numbers)
             cut = [numbers[i : i + questions_a_passage] for i in range(0, len(numbers), questions_a_passage)]
             visits += [(round_, passage, some) for round_, some in enumerate(cut)]
-        for round_ in range(max((v[0] for v in visits), default=-1) + 1):  # a passage stands once in a quad
+        for round_ in range(max((v[0] for v in visits), default=-1) + 1):  # a passage stands once in a piece
             same = [(p, n) for r, p, n in visits if r == round_]
             same.sort(key=lambda visit: len(segments[visit[0]].ids) + rng.uniform(-20, 20))
-            quads += [same[i : i + 4] for i in range(0, len(same), 4)]
-    rng.shuffle(quads)
-    size, together = 128, max(1, passages // 4)
+            pieces += [same[i : i + passages] for i in range(0, len(same), passages)]
+    rng.shuffle(pieces)
     batches = []
-    for begin in range(0, len(quads), size):
-        bucket = sorted(quads[begin : begin + size], key=lambda quad: max(len(segments[p].ids) for p, _ in quad))
-        batches += [bucket[i : i + together] for i in range(0, len(bucket), together)]
+    for begin in range(0, len(pieces), BUCKET):
+        bucket = sorted(pieces[begin : begin + BUCKET], key=lambda piece: max(len(segments[p].ids) for p, _ in piece))
+        batches += _filled(bucket, passages)
     rng.shuffle(batches)
-    return [_lesson(batch, segments, asked, answers) for batch in batches]
+    return [_lesson(batch, segments, asked, answers, rng) for batch in batches]
+
+
+def _filled(pieces: Sequence[Piece], passages: int) -> list[list[Piece]]:
+    """Pieces that are less than a batch together with neighbours that are, as far as there is room."""
+    batches = [[piece] for piece in pieces if len(piece) == passages]
+    batch: list[Piece] = []
+    for piece in (piece for piece in pieces if len(piece) < passages):
+        if sum(map(len, batch)) + len(piece) > passages:
+            batches.append(batch)
+            batch = []
+        batch.append(piece)
+    return batches + ([batch] if batch else [])
 
 
 def _lesson(
-    quads: Sequence[Sequence[tuple[str, list[int]]]],
+    pieces: Sequence[Piece],
     segments: dict[str, Segment],
     asked: Sequence[Segment],
     answers: dict[int, tuple[int, int]],
+    rng: random.Random,
 ) -> Lesson:
-    passages = list(dict.fromkeys(p for quad in quads for p, _ in quad))
+    passages = list(dict.fromkeys(p for piece in pieces for p, _ in piece))
     place = {p: i for i, p in enumerate(passages)}
     queries, candidates, spans = [], [], []
-    for quad in quads:
-        here = [place[p] for p, _ in quad]
-        for passage, numbers in quad:
+    for piece in pieces:
+        here = [place[p] for p, _ in piece]
+        for passage, numbers in piece:
             right = place[passage]
-            others = [i for i in here if i != right] + [i for i in range(len(passages)) if i not in here]
+            others = [i for i in here if i != right], [i for i in range(len(passages)) if i not in here]
             for number in numbers:
                 queries.append(asked[number])
-                candidates.append([right, *others][:4])
+                candidates.append([right, *(i for some in others for i in rng.sample(some, len(some)))])
                 spans.append(answers[number])
     return Lesson(queries, [segments[p] for p in passages], candidates, spans)
 

@@ -44,6 +44,7 @@ class TrainConfig:
         epochs, learning_rate, warmup, weight_decay, seed: as usual; warmup is a share of the steps.
         passages: passages a batch; every one comes with up to four of its questions.
         questions: use only the first so many questions of the data; 0 for all.
+        candidates: passages that a split score head chooses from, the right one among them; at most `passages`.
         negatives: wrong passages scored for each question under the full plan, on average.
         ranking: weight of the score head's loss; labels of spans weigh 1.
         temperature, distillation: of the KL to the teacher's spans, and its weight.
@@ -68,6 +69,7 @@ class TrainConfig:
     seed: int = 0
     passages: int = 8
     questions: int = 0
+    candidates: int = 8
     negatives: float = 0.4
     ranking: float = 1.0
     temperature: float = 2.0
@@ -147,8 +149,7 @@ class Course(nn.Module):
 
         if split:
             learn_spans(*model.logits("span", states, pairs))
-            width = min(len(c) for c in lesson.candidates)
-            lists = torch.tensor([c[:width] for c in lesson.candidates], device=device)
+            lists = torch.tensor([c[: config.candidates] for c in lesson.candidates], device=device)
             rows = torch.stack([pairs[:, :1].expand_as(lists), lists], 2).flatten(0, 1)
             scores, _ = model.logits("score", states, rows)
             losses.append(config.ranking * listwise_loss(scores.view(lists.shape)))
