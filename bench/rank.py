@@ -8,7 +8,9 @@ Counted:   everything from the query's text to the scores: tokenizing, query lay
            first stage is the same for all and left out.
 Method:    every system answers the first five queries, then every system the next five, and so on, each beginning with
            another query that is not counted; peers first choose their fastest batch size. Medians and 95th percentiles
-           over queries. `cold` reads the store after the page cache was told to forget it, in a newly opened store.
+           over queries. `warm`: the files of a store are read once before each five, for systems drop pages that
+           were idle while others were measured; `cold`: the page cache is told to forget them, and the store is
+           opened anew.
 """
 
 import argparse
@@ -56,8 +58,15 @@ class System:
     name: str
     run: Callable[[str, Sequence[str]], Timing]
     facts: dict[str, Any] = field(default_factory=dict)
+    files: Path | None = None
     seconds: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)
+
+    def warm(self) -> None:
+        """Bring the system's files into the page cache."""
+        for file in self.files.rglob("*") if self.files else ():
+            if file.is_file():
+                file.read_bytes()
 
     def measure(self, query: str, ids: Sequence[str]) -> None:
         """One query, timed from outside."""
@@ -122,6 +131,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any
     systems = [*others, _full(arguments.model, texts), *(s.system for s in stores)]
     for begin in range(0, len(work), BLOCK):
         for system in systems:
+            system.warm()
             system.run(*work[begin - 1])  # not counted: the processor's caches hold what the others left in them
             for query, ids in work[begin : begin + BLOCK]:
                 system.measure(query, ids)
@@ -180,7 +190,8 @@ def _store(path: Path, model_name: str, name: str, plan: str, codec: str, docume
         "bare_encoder_passages_per_s": round(added.passages / bare, 1),
         "index_to_bare_encoder": round(bare / build, 3),
     }
-    return _Stored(System(f"plait {name}, {codec}", lambda query, ids: _rank(index, query, ids), facts), index, path)
+    system = System(f"plait {name}, {codec}", lambda query, ids: _rank(index, query, ids), facts, path)
+    return _Stored(system, index, path)
 
 
 def drop_other_heads(model: Plait) -> None:

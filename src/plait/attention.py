@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plait.cost import reads_states
-from plait.layout import Layout
+from plait.layout import Layout, rounded
 
 CHUNK_TOKENS = 4096
 """Padded source tokens that one kernel call sees without gradients: groups of like length that fit a core's cache."""
@@ -76,6 +76,12 @@ class Hidden:
             self.rows,
         )
 
+    def valued(self, mean: Tensor) -> Tensor:
+        """Mean states of each query's head [T, A, H] -> contexts [T, A, D]."""
+        # Head by head: one product over all heads would first copy the means, heads first.
+        heads = zip(mean.unbind(1), self.value_weight, self.value_bias, strict=True)
+        return torch.stack([F.linear(x, weight, bias) for x, weight, bias in heads], 1)
+
     def whole(self) -> KeyValue:
         """The states themselves, as keys and as values of one head as wide as they are."""
         states = self.states[:, None]
@@ -95,7 +101,8 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         scale: multiplies the scores.
 
     Returns:
-        Context vectors [T, A, D], packed by `layout`, or by as many copies of its one group as the sources have groups.
+        Context vectors [T, A, D], packed by `layout`, or by as many copies of its one group as the sources have groups;
+        then tokens of nobody may follow.
     """
     with torch.autocast(query.device.type, enabled=False):  # autocast would carry the scores to float32 and back
         hidden = [source for source in sources if isinstance(source, Hidden)]
@@ -107,9 +114,7 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         # To a kernel this is one head as wide as the states, with A queries for each.
         carried = torch.einsum("tad,adh->tah", query, hidden[0].key_weight).flatten(0, 1)[:, None]  # [T * A, 1, H]
         mean = _chunked(carried, layout.times(heads), [source.whole() for source in hidden], scale)
-        mean = mean.view(-1, heads, width)  # [T, A, H]
-        # Not within the chunks, whose lengths are always new: each new shape of a product costs a compilation.
-        return torch.einsum("tah,adh->tad", mean, hidden[0].value_weight) + hidden[0].value_bias
+        return hidden[0].valued(mean.view(-1, heads, width))
 
 
 def _chunked(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float) -> Tensor:
@@ -121,13 +126,16 @@ def _chunked(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: 
     if len(runs) == 1:
         return _kernel(query, layout, sources, scale)
     shared = len(layout.lengths) < len(lengths)
-    parts = []
+    rows = layout.tokens if not shared else rounded(len(lengths) * layout.used // layout.multiple) * layout.multiple
+    context = query.new_empty(rows, *query.shape[1:])
+    done = 0
     for groups in runs:
         queries, of = (slice(None), layout) if shared else layout.part(groups)
-        parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))
-    context = torch.cat(parts)
-    nobody = layout.tokens - context.shape[0]  # runs leave out the tokens of nobody
-    return context if nobody <= 0 else F.pad(context, (0, 0, 0, 0, 0, nobody))  # [T, A, D]
+        part = _kernel(query[queries], of, [source.part(groups) for source in sources], scale)
+        context[done : done + len(part)] = part
+        done += len(part)
+    context[done:] = 0  # the tokens of nobody
+    return context  # [T, A, D]
 
 
 def runs_of(lengths: Sequence[int], tokens: int) -> list[slice]:
@@ -163,7 +171,7 @@ def _together(layouts: Sequence[Layout], parts: Sequence[tuple[Tensor, Tensor | 
     whole is as wide as matrix units like it.
     """
     if len(parts) == 1 or torch.is_grad_enabled():
-        mask = None if all(x.uniform for x in layouts) else torch.cat([x.mask for x in layouts], 1)
+        mask = None if all(x.even for x in layouts) else torch.cat([x.mask for x in layouts], 1)
         padded = [layout.pad(x, rows) for layout, (x, rows) in zip(layouts, parts, strict=True)]
         return (padded[0] if len(padded) == 1 else torch.cat(padded, 1)), mask
     wide = [layout.longest for layout in layouts]

@@ -127,10 +127,10 @@ def locate(name: str) -> str:
     if kind == "bundled":
         folder = Path(str(importlib.resources.files("plait"))) / "checkpoints" / rest
         if not folder.is_dir():
-            there = sorted(p.name for p in folder.parent.glob("*")) if folder.parent.is_dir() else []
+            there = ", ".join(sorted(p.name for p in folder.parent.glob("*")))
             raise PlaitError(
-                f"a bundled checkpoint must be one of {', '.join(there) or 'none (none is shipped yet)'}, but is "
-                f"{rest!r}; pass --model with a folder, or train one with configs/"
+                f"a bundled checkpoint must be one of {there}, but is {rest!r}; pass --model with a folder, or "
+                "train one with configs/"
             )
         return str(folder)
     if kind == "package":

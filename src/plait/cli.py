@@ -34,10 +34,9 @@ out = Console(soft_wrap=True, highlight=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 BUNDLED = "bundled:minilm-squad"
-OtherModel = Annotated[
-    str | None, typer.Option("--model", help="Checkpoint: a folder or a hub id; default: the one that is bundled.")
+Model = Annotated[
+    str | None, typer.Option(help=f"Checkpoint: a folder or a hub id; default: {BUNDLED}.", show_default=False)
 ]
-Model = Annotated[str, typer.Option("--model", help="Checkpoint: a folder, a hub id, or the one that is bundled.")]
 PlanOption = Annotated[
     str | None,
     typer.Option("--plan", help="join=4,mode=oneway; or for each head: 'score: join=4,mode=oneway; span: join=3'."),
@@ -53,7 +52,7 @@ StorePath = Annotated[Path, typer.Argument(help="The folder that `plait index` m
 
 @app.command()
 def plan(
-    model: Annotated[str, typer.Argument(help="Checkpoint: a folder, a hub id, or the one that is bundled.")] = BUNDLED,
+    model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id.")] = BUNDLED,
     plan: Annotated[str, typer.Option(help="e.g. join=4,mode=oneway")] = "join=4,mode=oneway",
     lengths: Annotated[str, typer.Option(help="Tokens of each role.")] = "query=16,passage=154",
     passages: Annotated[int, typer.Option(help="Passages that one query is read with.")] = 100,
@@ -73,7 +72,7 @@ def index(
         str, typer.Argument(help=".jsonl, .csv, .parquet, .txt, a SQuAD .json, a folder, or bundled:squad-dev.")
     ],
     store: Annotated[Path, typer.Option(help="Folder to make, or to go on with.")],
-    model: OtherModel = None,
+    model: Model = None,
     plan: PlanOption = None,
     codec: Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or int8 (default).")] = None,
     passage_tokens: Annotated[int | None, typer.Option(help="Longest passage; default 384.")] = None,
@@ -154,7 +153,7 @@ def ask(
     read: Annotated[int, typer.Option(help="Passages that the span head reads.")] = 3,
     candidates: Candidates = None,
     first_stage: First = "bm25",
-    model: OtherModel = None,
+    model: Model = None,
     plan: PlanOption = None,
     dtype: Dtype = "auto",
     json_: Json = False,
@@ -183,7 +182,7 @@ def ask(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="Checkpoint: a folder, a hub id, or bundled:minilm-squad.")],
+    model: Annotated[str, typer.Argument(help=f"Checkpoint: a folder, a hub id, or {BUNDLED}.")],
     pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs.")],
     plan: PlanOption = None,
     dtype: Dtype = "auto",
@@ -282,12 +281,12 @@ def train(
 def demo(
     passages: Annotated[int, typer.Option(help="Passages of the bundled corpus to use; 0 for all 2,067.")] = 0,
     store: Annotated[Path | None, typer.Option(help="Keep the store here (default: a temporary folder).")] = None,
-    model: Model = BUNDLED,
+    model: Model = None,
 ) -> None:
     """Index the bundled corpus, ask it questions, and ask the full pair model the same beside it."""
     from plait.demo import run
 
-    run(passages, store, name=model)
+    run(passages, store, name=model or BUNDLED)
 
 
 def main() -> None:

@@ -49,5 +49,5 @@ def commits(pending: Iterable[Pending]) -> Iterator[Commit]:
 
 def content_of(document: Document) -> str:
     """Hash of all that is stored of a document: what a build compares to skip it."""
-    body = json.dumps([document.text, document.metadata], sort_keys=True, ensure_ascii=False, default=str)
+    body = json.dumps([document.text, document.metadata], sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(body.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

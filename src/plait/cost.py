@@ -2,7 +2,7 @@
 
 An operation count is that of the matrix products (two for each multiply-add), as PyTorch's own counter counts them;
 a law holds the two together. Norms, softmax and activations are left out by both, and here padding too: kernels pad
-passages of a batch to the longest, and to multiples of 32 tokens.
+passages of a batch to the longest and to multiples of 32 tokens, and packed lengths to `layout.rounded`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from plait.attention import Hidden, KeyValue, attend
@@ -127,10 +128,10 @@ class Encoder:
         layout, tokens = own.layout.select(examples[:, plan.roles.index(plan.reader)])
         x, now = own.tensors[f"states.{plan.join}"], own.layout
         # One query for all: its first upper layer is the same for all up to attention.
-        shared = len(now.lengths) == 1 and now.multiple == 1
+        shared = len(now.lengths) == 1
         if not shared:
             x, now = x.index_select(0, tokens), layout
-        others = [(states[r], *states[r].layout.select(examples[:, plan.roles.index(r)])) for r in plan.others()]
+        others = [(states[r], *_chosen(states[r].layout, examples[:, plan.roles.index(r)])) for r in plan.others()]
         for layer in range(plan.join, self.layers):
             answered = layer == self.layers - 1 and answer == "first"
             sources = [self._own(plan, layer, x, layout, tokens if shared else None)]
@@ -139,9 +140,10 @@ class Encoder:
                 x, now = x[now.starts], now.only_first()
             context = attend(self.family.query(layer, x), now, sources, self._scale)  # [T, A, D]
             if shared:
-                x = x.repeat(len(layout.lengths), 1)
-                now = Layout([1] * len(layout.lengths), device=x.device) if answered else layout
-                shared = False
+                now = layout.only_first() if answered else layout
+                x, shared = x[: own.layout.used].repeat(len(layout.lengths), 1), False
+                x = F.pad(x, (0, 0, 0, now.tokens - len(x)))
+                context = F.pad(context, (0, 0, 0, 0, 0, now.tokens - len(context)))
             x = self.family.merge(layer, x, context)
         return x, now
 
@@ -150,7 +152,7 @@ class Encoder:
         form = self.family.hidden if plan.states == "hidden" else self.family.key_value
         return replace(form(layer, x, layout), rows=rows)
 
-    def _stored(self, plan: Plan, layer: int, states: States, layout: Layout, rows: Tensor) -> KeyValue | Hidden:
+    def _stored(self, plan: Plan, layer: int, states: States, layout: Layout, rows: Tensor | None) -> KeyValue | Hidden:
         """What an upper layer reads of a role that does not read the reader."""
         source = plan.source(layer)
         if plan.states == "hidden":
@@ -162,6 +164,13 @@ class Encoder:
     def _layer(self, layer: int, x: Tensor, layout: Layout, source: KeyValue) -> Tensor:
         context = attend(self.family.query(layer, x), layout, [source], self._scale)
         return self.family.merge(layer, x, context)
+
+
+def _chosen(layout: Layout, groups: Tensor) -> tuple[Layout, Tensor | None]:
+    """`layout.select`, without rows where each group is chosen once, in order."""
+    if len(groups) == len(layout.lengths) and torch.equal(groups, torch.arange(len(groups), device=groups.device)):
+        return layout, None
+    return layout.select(groups)
 
 
 def _half(readable: KeyValue, kind: str) -> Tensor:

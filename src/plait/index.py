@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -201,7 +202,7 @@ class Index:
         """
         require_top_k(top_k)
         require_read(read)
-        self.model.plan("span")
+        self.model.plan("span")  # refuses a model without a span head
         timing = Timing()
         with torch.inference_mode():
             still = self._still()
@@ -210,7 +211,7 @@ class Index:
             ids = [hit.id for hit in ranking.hits]
             with timing.stage("read"):
                 texts = [(p.text, p.offsets) for p in still.store.passages(ids)] if ids else []
-            found = spans(self.model, query, texts, lambda batch, names: still._fetch(ids, batch, names), timing)
+            found = spans(self.model, query, texts, functools.partial(still._fetch, ids), timing)
         answers = [
             Found(s.text, s.start, s.end, s.score + h.score, h) for s, h in zip(found, ranking.hits, strict=True)
         ]
@@ -225,7 +226,7 @@ class Index:
             query = self._query(question, timing)
             kept = still.store.passages(ids)
             texts = [(p.text, p.offsets) for p in kept]
-            found = spans(self.model, query, texts, lambda batch, names: still._fetch(ids, batch, names), timing)
+            found = spans(self.model, query, texts, functools.partial(still._fetch, ids), timing)
         best = max(range(len(found)), key=lambda i: found[i].score)
         span, p = found[best], kept[best]
         hit = Hit(p.id, p.document, p.text, p.start, 0.0, p.metadata)
@@ -261,9 +262,8 @@ class Index:
         lengths = self.store.lengths(ids)
         logits = np.zeros(len(ids), np.float32)  # without a score head the first stage's order stays
         if ranks:
-            logits = score(self.model, query, lengths, lambda batch, names: self._fetch(ids, batch, names), timing)[
-                :, 0
-            ]
+            fetch = functools.partial(self._fetch, ids)
+            logits = score(self.model, query, lengths, fetch, timing)[:, 0]
         with timing.stage("read"):
             best = np.argsort(-logits, kind="stable")[:top_k]
             found = self.store.passages([ids[i] for i in best])
@@ -290,7 +290,7 @@ class Index:
                 )
             role, _ = two_roles(self.model)
             deepest = self.model.own(self.model.segments(role, [query.text]), [_deepest(self.model)])
-            vector = _pool(deepest.tensors[_deepest(self.model)])
+            vector = _pool(deepest.tensors[_deepest(self.model)][: deepest.layout.used])
         return [hit.id for hit in self.store.search_vector(vector, candidates)]
 
     def _fetch(self, ids: Sequence[str], batch: Sequence[int], names: Sequence[str]) -> Mapping[str, Tensor]:
@@ -365,9 +365,10 @@ def fingerprint(model: Plait, codec: str) -> Fingerprint:
     _, known = two_roles(model)
     names = model.needs(known)
     width = model.encoder.family.shape.hidden
+    hashed = model.fingerprint
     return Fingerprint(
-        model=model.fingerprint["model"],
-        tokenizer=model.fingerprint["tokenizer"],
+        model=hashed["model"],
+        tokenizer=hashed["tokenizer"],
         plan=",".join(names),
         codec=codec,
         tensors=tuple((name, width) for name in names),

@@ -17,25 +17,54 @@ import torch
 from torch import Tensor
 
 
+def rounded(tokens: int) -> int:
+    """`tokens` rounded up to a multiple of 8, or to one of eight numbers an octave: few different ones.
+
+    On a CPU every new shape of a product costs a compilation, which can take longer than the product.
+    """
+    step = max(8, 1 << max(0, tokens.bit_length() - 4))
+    return -(-tokens // step) * step
+
+
 class Layout:
     """Groups of tokens side by side without padding: group g holds tokens starts[g] ... starts[g] + lengths[g] - 1.
 
     Args:
         lengths: tokens of each group, at least 1 each.
-        multiple: the packed length is rounded up to a multiple of this. Tokens past the last group belong to nobody;
-            they exist because on a CPU every new matrix shape costs a compilation.
+        multiple: the packed length is rounded up to a multiple of this, and the padded length to one of this or of 32.
+            Tokens past the last group belong to nobody; they are there to have few shapes, see `rounded`.
+        tokens: the packed length, if another one, at least that of all groups.
         device: where index tensors live.
+
+    Attributes:
+        used: tokens of all groups; longest: the padded length; even: whether no group needs padding.
+        uniform: whether packed and padded form are the same.
     """
 
-    def __init__(self, lengths: Sequence[int], *, multiple: int = 1, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        *,
+        multiple: int = 1,
+        tokens: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.lengths = list(lengths)
         self.multiple = multiple
         self.device = torch.device(device)
         self.used = sum(self.lengths)
-        self.tokens = -(-self.used // multiple) * multiple
+        self.tokens = -(-self.used // multiple) * multiple if tokens is None else tokens
+        self._parts: dict[tuple[int, int], tuple[slice, Layout]] = {}
         longest = max(self.lengths, default=0)
         self.longest = -(-longest // min(multiple, 32)) * min(multiple, 32)
-        self.uniform = self.tokens == self.used == self.longest * len(self.lengths)
+        self.even = self.used == self.longest * len(self.lengths)
+        self.uniform = self.even and self.tokens == self.used
+
+    @classmethod
+    def few_shapes(cls, lengths: Sequence[int], multiple: int = 1, device: torch.device | str = "cpu") -> Layout:
+        """A layout whose packed length is a multiple of `multiple`, or is `rounded` where that is 1."""
+        tokens = rounded(sum(lengths)) if multiple == 1 else None
+        return cls(lengths, multiple=multiple, tokens=tokens, device=device)
 
     @cached_property
     def lengths_tensor(self) -> Tensor:
@@ -81,6 +110,8 @@ class Layout:
         """
         if rows is not None:
             x = x.index_select(0, rows if self.uniform else rows[self.places.flatten()])
+        elif len(self.lengths) == 1:
+            x = x[: self.longest]
         elif not self.uniform:
             x = _Move.apply(x, self.places.flatten(), self._packed, self._real)
         return x.reshape(len(self.lengths), self.longest, *x.shape[1:])  # [G, M, ...]
@@ -90,22 +121,27 @@ class Layout:
         x = x.flatten(0, 1)
         if self.uniform:
             return x
+        if len(self.lengths) == 1:
+            return torch.cat([x, x.new_zeros(self.tokens - len(x), *x.shape[1:])])
         return _Move.apply(x, self._packed, self.places.flatten(), self.mask.flatten())  # type: ignore[no-any-return]
 
     def select(self, groups: Tensor) -> tuple[Layout, Tensor]:
         """The layout of `groups` (int64 [B], repetitions allowed) and the token that each of its tokens copies,
         int64 [T].
         """
-        chosen = Layout(self.lengths_tensor[groups].tolist(), multiple=self.multiple, device=self.device)
+        chosen = Layout.few_shapes(self.lengths_tensor[groups].tolist(), self.multiple, self.device)
         first = self.starts[groups].repeat_interleave(chosen.lengths_tensor)
         first = torch.cat([first, first.new_zeros(chosen.tokens - chosen.used)])
         return chosen, first + chosen.within
 
     def part(self, groups: slice) -> tuple[slice, Layout]:
-        """Neighbouring groups: their tokens, and their own layout."""
-        begin = sum(self.lengths[: groups.start])
-        lengths = self.lengths[groups]
-        return slice(begin, begin + sum(lengths)), Layout(lengths, device=self.device)
+        """Neighbouring groups: their tokens, and their own layout, the same object at every call."""
+        key = groups.start, groups.stop
+        if key not in self._parts:
+            begin = sum(self.lengths[: groups.start])
+            part = Layout(self.lengths[groups], device=self.device)
+            self._parts[key] = slice(begin, begin + part.used), part
+        return self._parts[key]
 
     @staticmethod
     def concat(layouts: Sequence[Layout]) -> tuple[Layout, Tensor]:
@@ -116,7 +152,7 @@ class Layout:
         """
         first = layouts[0]
         lengths = [sum(group) for group in zip(*(part.lengths for part in layouts), strict=True)]
-        whole = Layout(lengths, multiple=first.multiple, device=first.device)
+        whole = Layout.few_shapes(lengths, first.multiple, first.device)
         source = torch.zeros(whole.tokens, dtype=torch.int64, device=first.device)
         place, base = whole.starts, 0
         for part in layouts:
@@ -128,7 +164,8 @@ class Layout:
 
     def times(self, count: int) -> Layout:
         """The layout when each token is `count` neighbouring tokens."""
-        return Layout([n * count for n in self.lengths], multiple=self.multiple * count, device=self.device)
+        lengths = [n * count for n in self.lengths]
+        return Layout(lengths, multiple=self.multiple * count, tokens=self.tokens * count, device=self.device)
 
     def only_first(self) -> Layout:
         """The layout of one token a group: what is left when only a group's first token is computed."""

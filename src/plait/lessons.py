@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from plait.data import Question
 from plait.text import Segment, Text
 
-
 BUCKET = 64
 """Pieces among which those of like length are put together."""
 

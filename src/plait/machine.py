@@ -33,7 +33,7 @@ def keep_memory() -> None:
     """Let the C library keep up to 62 MiB of freed memory for the next batch, where it is glibc.
 
     It gives memory back above twice the largest block that was freed so far, and a page that it gets again costs a
-    fault: without this a query with 100 passages spends as long on faults as on arithmetic. Nothing happens elsewhere.
+    fault, at every query. Nothing happens elsewhere.
     """
     torch.empty(MALLOC_KEEPS, dtype=torch.uint8)
 

@@ -26,6 +26,9 @@ from plait.model import Plait
 from plait.plan import Plan
 from plait.scoring import require_meeting
 
+BESIDE = "plait-train.json"
+"""The config of a training, kept beside its checkpoints."""
+
 TAUGHT = Plan()
 """The teacher's plan: full attention over the student's own tokens and positions (DeFormer section 3.2)."""
 
@@ -301,14 +304,20 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
     """The checkpoint to go on from, if any; writes the config beside the checkpoints, for the next time."""
     output = Path(config.output)
     whole = [path.parent for path in output.glob("checkpoint-*/trainer_state.json")]  # what is written last of each
-    beside = output / "train.json"
+    beside = output / BESIDE
     if whole and not resume:
         raise PlaitError(
             f"a new training needs an output without checkpoints, but {output} holds {len(whole)}; pass --resume to go "
             "on, or choose another output"
         )
     if resume and beside.exists():
-        before = json.loads(beside.read_text())
+        try:
+            before = json.loads(beside.read_text())
+        except (OSError, ValueError) as error:
+            raise PlaitError(
+                f"a training goes on by the config that it began with, but {beside} is not readable ({error}); "
+                "choose another output"
+            ) from None
         for key, value in dataclasses.asdict(config).items():
             if before.get(key) != value and key != "output":
                 raise PlaitError(

@@ -15,18 +15,7 @@ from safetensors.torch import load_file
 import plait
 from plait import Document, Index, Known, Plait, PlaitError, Plan
 from plait.model import Encoded
-
-PASSAGES = [
-    "A painter found the letter in the castle.",
-    "The river is yellow in winter, and the bridge of stone was built by a doctor.",
-    "Music from the market.",
-    "river river river",
-]
-QUESTION = "who built the bridge?"
-
-
-def raw(x: torch.Tensor) -> torch.Tensor:
-    return x
+from tests.corpus import PASSAGES, QUESTION, raw
 
 
 def test_what_the_package_exports() -> None:

@@ -6,22 +6,10 @@ import warnings
 from pathlib import Path
 
 import pytest
-import torch
 
 from plait import Document, Index, Plait, PlaitError, TruncationWarning
+from tests.corpus import PASSAGES, QUESTION, raw
 from tests.small import LAYERS
-
-PASSAGES = [
-    "A painter found the letter in the castle.",
-    "The river is yellow in winter, and the bridge of stone was built by a doctor.",
-    "Music from the market.",
-    "river river river",
-]
-QUESTION = "who built the bridge?"
-
-
-def raw(x: torch.Tensor) -> torch.Tensor:
-    return x
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t", "\u3000"])

@@ -24,7 +24,7 @@ class Document:
         checked_text(self.id, "the id", f"document {self.id!r}")
         checked_text(self.text, "the text", f"document {self.id!r}")
         try:
-            json.dumps(self.metadata, allow_nan=False)
+            json.dumps(self.metadata, allow_nan=False, sort_keys=True)
         except (TypeError, ValueError) as error:
             raise PlaitError(
                 f"document {self.id!r}: metadata must be something that JSON can hold, but is not ({error}); keep "

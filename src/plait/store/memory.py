@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 class Memory:
     """Blocks of bytes that are handed out again once nobody holds them. For use by several threads.
 
-    Allocators give large blocks back to the system, and each fresh page of memory costs a fault: reading 24 MB a query
-    into fresh memory takes longer than to read them.
+    Allocators give large blocks back to the system, and each fresh page of memory costs a fault, at every query.
     """
 
     def __init__(self, limit: int = 256 << 20) -> None:
