@@ -1,6 +1,8 @@
 """What each kind of file becomes."""
 
 import csv
+import datetime
+import decimal
 import gzip
 import json
 import lzma
@@ -46,6 +48,26 @@ def test_parquet(tmp_path: Path, suffix: str) -> None:
     parquet.write_table(pyarrow.table({"id": [5, 6], "text": ["One.", "Two."], "tags": [["a"], None]}), file)
     documents = list(read_documents(packed(file, suffix)))
     assert documents == [Document("5", "One.", {"tags": ["a"]}), Document("6", "Two.", {"tags": None})]
+
+
+def test_parquet_types_that_json_lacks_become_texts(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    columns = {
+        "text": ["One."],
+        "day": [datetime.date(2020, 2, 29)],
+        "at": [datetime.datetime(2020, 2, 29, 12, 30)],
+        "price": [decimal.Decimal("1.50")],
+        "took": [datetime.timedelta(seconds=90)],
+    }
+    parquet.write_table(pyarrow.table(columns), file)
+    [document] = read_documents(file)
+    document.check()
+    assert document.metadata == {
+        "day": "2020-02-29",
+        "at": "2020-02-29T12:30:00",
+        "price": "1.50",
+        "took": "0:01:30",
+    }
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz"])

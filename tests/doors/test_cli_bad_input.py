@@ -280,6 +280,22 @@ def test_bad_pairs(checkpoint_path: Path, tmp_path: Path) -> None:
     assert "sequence-classification head" in refused("predict", span, tmp_path / "pairs.jsonl")
 
 
+def test_options_of_the_other_kind_of_known_text(store: Path, tmp_path: Path, checkpoint_path: Path) -> None:
+    """`ask` reads a store, which has its model, or one text, which has no first stage."""
+    text = tmp_path / "chapter.txt"
+    text.write_text("the river")
+    for option in (["--top-k", 2], ["--candidates", 5], ["--first-stage", "all"]):
+        assert "are for stores, but --text is given" in refused("ask", "--text", text, "what?", *option)
+    for option in (["--model", checkpoint_path], ["--plan", "join=1"], ["--dtype", "float32"]):
+        assert "are for --text, but" in refused("ask", store, "what?", *option)
+
+
+def test_a_query_that_is_not_unicode(store: Path) -> None:
+    """What the shell hands over where its bytes are no UTF-8."""
+    for command in ("rank", "ask"):
+        assert "character 3 of number 0 is half of a surrogate pair" in refused(command, store, "caf\udce9")
+
+
 def test_arguments_that_are_missing(store: Path) -> None:
     assert "ask needs a store and a question" in refused("ask", store)
     assert "ask needs a store and a question" in refused("ask")

@@ -8,6 +8,7 @@ import pytest
 
 from plait.demo import run
 from plait.index import Index
+from tests.command import refused
 
 
 # The small model reads 127 tokens, so that the full pair model cuts the paragraphs.
@@ -21,3 +22,17 @@ def test_demo_answers_beside_the_full_model(
     assert "times faster" in printed and "bytes a passage" in printed
     assert "«" in printed and "full pair model:" in printed
     assert not Index.open(tmp_path / "demo.plait").verify()
+
+
+def test_demos_that_cannot_be(store: Path, checkpoint_path: Path) -> None:
+    assert "passages must be 0 (all) or more, but is -1" in refused("demo", "--passages", -1)
+    others = refused(
+        "demo",
+        "--passages",
+        3,
+        "--store",
+        store,
+        "--model",
+        checkpoint_path,
+    )
+    assert "the demo's store must hold the 3 paragraphs asked for and no others" in others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import warnings
 from pathlib import Path
 
@@ -31,6 +32,23 @@ def test_empty_texts(model: Plait, tmp_path: Path, text: str) -> None:
         with pytest.raises(PlaitError, match=r"character that|needs at least one word|must not be empty"):
             call()
     assert index.store.ids() == ["a"]
+
+
+def test_a_checkpoint_that_finds_no_room(model: Plait, tmp_path: Path) -> None:
+    """A full disk, played by a limit on the size of files: what was saved before stays whole."""
+    model.save_pretrained(tmp_path / "saved")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        with pytest.raises(PlaitError, match="free some space"):
+            model.save_pretrained(tmp_path / "saved")
+        with pytest.raises(PlaitError, match="free some space"):
+            model.save_pretrained(tmp_path / "new")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
 
 def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp_path: Path) -> None:

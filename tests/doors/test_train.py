@@ -102,6 +102,8 @@ def test_resuming_otherwise_is_refused(tmp_path: Path, questions: Path, checkpoi
     done("train", config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2))
     other = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2, span="join=2")
     assert "span was 'join=1' and is now 'join=2'" in refused("train", other, "--resume")
+    (tmp_path / "run" / "out" / "plait-train.json").write_text("{")
+    assert "plait-train.json is not readable" in refused("train", other, "--resume")
 
 
 @pytest.mark.parametrize(
