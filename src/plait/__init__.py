@@ -8,7 +8,7 @@ Names are loaded when they are first used, so that importing the package stays l
 
 from typing import TYPE_CHECKING
 
-from plait.errors import PlaitError, TruncationWarning
+from plait.errors import FallbackWarning, PlaitError, TruncationWarning
 from plait.plan import Plan
 
 if TYPE_CHECKING:
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from plait.model import Plait
 
 __version__ = "0.1.0"
-__all__ = ["Document", "Index", "Known", "Plait", "PlaitError", "Plan", "TruncationWarning", "read_documents"]
+__all__ = [
+    "Document",
+    "FallbackWarning",
+    "Index",
+    "Known",
+    "Plait",
+    "PlaitError",
+    "Plan",
+    "TruncationWarning",
+    "read_documents",
+]
 
 _HOMES = {
     "Document": "plait.data",

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plait import kernels
 from plait.cost import reads_states
 from plait.layout import Layout, rounded
 
@@ -111,9 +112,13 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         heads, width = query.shape[1], hidden[0].states.shape[-1]
         if not reads_states(width, heads, layout.longest):
             return _chunked(query, layout, [source.formed() for source in hidden], scale)
-        # To a kernel this is one head as wide as the states, with A queries for each.
-        carried = torch.einsum("tad,adh->tah", query, hidden[0].key_weight).flatten(0, 1)[:, None]  # [T * A, 1, H]
-        mean = _chunked(carried, layout.times(heads), [source.whole() for source in hidden], scale)
+        carried = torch.einsum("tad,adh->tah", query, hidden[0].key_weight)
+        if not torch.is_grad_enabled() and kernels.can_read(carried, hidden[0].value_weight):
+            parts = [(source.layout, source.states, source.rows) for source in hidden]
+            return kernels.read(carried, layout, parts, hidden[0].value_weight, hidden[0].value_bias, scale)
+        # To a kernel of PyTorch this is one head as wide as the states, with A queries for each.
+        queries = carried.flatten(0, 1)[:, None]  # [T * A, 1, H]
+        mean = _chunked(queries, layout.times(heads), [source.whole() for source in hidden], scale)
         return hidden[0].valued(mean.view(-1, heads, width))
 
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from plait import show
-from plait.errors import PlaitError, TruncationWarning
+from plait.errors import FallbackWarning, PlaitError, TruncationWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -386,5 +386,5 @@ def _note(
     file: object = None,
     line: object = None,
 ) -> None:
-    if issubclass(category, TruncationWarning):
+    if issubclass(category, TruncationWarning | FallbackWarning):
         err.print(f"note: {escape(str(message))}", style="yellow")

@@ -7,3 +7,7 @@ class PlaitError(ValueError):
 
 class TruncationWarning(UserWarning):
     """A text was longer than the model reads; the message says how many tokens were cut from which texts."""
+
+
+class FallbackWarning(UserWarning):
+    """Something faster would run here but cannot; the message says why, and what takes its place."""

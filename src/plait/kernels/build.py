@@ -1,0 +1,70 @@
+"""The kernel's library: compiled by this machine's C compiler when first wanted, then kept in the user's cache."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+
+from plait.errors import FallbackWarning
+
+SOURCE = Path(__file__).with_name("read.c")
+FLAGS = ("-O3", "-march=sapphirerapids", "-shared", "-fPIC", "-fopenmp")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The library; None where the processor has no matrix units, or (with a FallbackWarning) it cannot be compiled.
+
+    The environment variable PLAIT_KERNELS=0 leaves it out without a warning.
+    """
+    if os.environ.get("PLAIT_KERNELS") == "0" or not fits():
+        return None
+    try:
+        found = ctypes.CDLL(str(compiled(cache())))
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        warnings.warn(
+            "this processor has matrix units, but the kernel for them could not be compiled "
+            f"({said.strip().splitlines()[0]}), so that queries take about twice as long; install gcc 11 or later, or "
+            "set PLAIT_KERNELS=0",
+            FallbackWarning,
+            stacklevel=2,
+        )
+        return None
+    return found if found.plait_allow() == 0 else None
+
+
+def fits() -> bool:
+    """Whether the kernel runs on this machine: Linux, and a processor with AMX and bfloat16."""
+    linux = platform.system() == "Linux" and platform.machine() == "x86_64"
+    return linux and torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()
+
+
+def cache() -> Path:
+    """Where compiled kernels are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plait"
+
+
+def compiled(folder: Path) -> Path:
+    """The library in `folder`, compiled if it is not there yet. OSError or SubprocessError if that fails."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "gcc"
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    content = "\n".join([version, *FLAGS, SOURCE.read_text()])
+    target = folder / f"read-{hashlib.sha256(content.encode()).hexdigest()[:16]}.so"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as made:  # renamed when whole: another process may be compiling
+            command = [compiler, *FLAGS, str(SOURCE), "-o", f"{made}/read.so"]
+            subprocess.run(command, capture_output=True, text=True, check=True)
+            os.replace(f"{made}/read.so", target)
+    return target

@@ -1,0 +1,144 @@
+"""The compiled kernel says what PyTorch's say; and where it cannot be compiled, they say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plait import Document, Index, Plait, kernels
+from plait.attention import Hidden, attend
+from plait.errors import FallbackWarning
+from plait.kernels.build import cache, compiled, fits, library
+from plait.layout import Layout
+from tests.corpus import QUESTION, TEXTS
+from tests.small import small_checkpoint
+
+fitting = pytest.mark.skipif(not fits(), reason="the processor has no matrix units for bfloat16")
+
+
+@pytest.fixture
+def afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A user whose cache is empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    library.cache_clear()
+    yield monkeypatch
+    library.cache_clear()
+
+
+@fitting
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_reading_is_the_formula(data: st.DataObject) -> None:
+    heads, size = data.draw(st.sampled_from([(1, 32), (12, 32), (4, 64)]))
+    width, groups = data.draw(st.sampled_from([32, 96, 384])), data.draw(st.integers(1, 6))
+    shared = data.draw(st.booleans())
+    counts = [data.draw(st.integers(1, 40))] * groups if shared else data.draw(_lengths(groups, 40))
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    layout = Layout(counts[:1]) if shared else Layout.few_shapes(counts)
+    query = torch.randn(layout.tokens, heads, width).bfloat16()
+    value, bias = torch.randn(heads, size, width).bfloat16(), torch.randn(heads, size).bfloat16()
+    parts = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        of = Layout(data.draw(_lengths(groups, 90)))
+        rows = torch.randint(0, 50, (of.tokens,)) if data.draw(st.booleans()) else None
+        parts.append((of, torch.randn(of.tokens if rows is None else 50, width).bfloat16(), rows))
+    found = kernels.read(query, layout, parts, value, bias, 0.1).double()
+
+    expected = []
+    for group in range(groups):
+        mine = query[: layout.used] if shared else query[layout.part(slice(group, group + 1))[0]]
+        tokens = [of.part(slice(group, group + 1))[0] for of, _, _ in parts]
+        states = [x[at] if rows is None else x[rows[at]] for at, (_, x, rows) in zip(tokens, parts, strict=True)]
+        x = torch.cat(states).double()
+        mean = (torch.einsum("tah,kh->tak", mine.double(), x) * 0.1).softmax(-1) @ x
+        expected.append(torch.einsum("tah,adh->tad", mean, value.double()) + bias.double())
+    whole = torch.cat(expected)
+    torch.testing.assert_close(found[: len(whole)], whole, atol=0.02 * float(whole.abs().max()), rtol=0)
+    assert not found[len(whole) :].any()
+
+
+def _lengths(groups: int, most: int) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(1, most), min_size=groups, max_size=groups)
+
+
+@fitting
+def test_a_group_is_computed_alike_in_any_company() -> None:
+    """To the last bit: a passage's score does not depend on the other candidates."""
+    torch.manual_seed(0)
+    lengths = [5, 170, 64, 33, 1]
+    of, width = Layout(lengths), 64
+    query, states = torch.randn(7, 4, width).bfloat16(), torch.randn(of.tokens, width).bfloat16()
+    value, bias = torch.randn(4, 32, width).bfloat16(), torch.randn(4, 32).bfloat16()
+    together = kernels.read(query, Layout([7]), [(of, states, None)], value, bias, 0.1)
+    for group, length in enumerate(lengths):
+        tokens, alone = of.part(slice(group, group + 1))
+        assert alone.lengths == [length]
+        found = kernels.read(query, Layout([7]), [(alone, states[tokens], None)], value, bias, 0.1)
+        assert torch.equal(found, together[7 * group : 7 * group + 7])
+
+
+@fitting
+def test_attend_uses_it(afresh: pytest.MonkeyPatch) -> None:
+    """And without it says the same, within what bfloat16 rounds."""
+    torch.manual_seed(0)
+    of = Layout([30, 7, 65])
+    states = torch.randn(of.tokens, 128).bfloat16()
+    key, value = torch.randn(2, 4, 32, 128).bfloat16() / 10
+    source = Hidden(of, states, key, value, torch.randn(4, 32).bfloat16())
+    query = torch.randn(3, 4, 32).bfloat16()
+    with torch.inference_mode():
+        compiled_ = attend(query, Layout([3]), [source], 0.2)
+        assert kernels.can_read(query, value) and list(cache().glob("read-*.so"))
+        afresh.setenv("PLAIT_KERNELS", "0")
+        library.cache_clear()
+        assert not kernels.can_read(query, value)
+        plain = attend(query, Layout([3]), [source], 0.2)[: len(compiled_)]
+    assert not torch.equal(compiled_, plain)  # else both came from one kernel
+    torch.testing.assert_close(compiled_, plain, atol=0.02, rtol=0.02)
+
+
+@fitting
+@pytest.mark.parametrize(
+    ("compiler", "reason"), [("/nowhere/cc", "No such file"), ("false", "non-zero exit status"), ("git", "")]
+)
+def test_without_a_compiler_it_is_said(afresh: pytest.MonkeyPatch, tmp_path: Path, compiler: str, reason: str) -> None:
+    afresh.setenv("CC", compiler)
+    with pytest.warns(FallbackWarning, match=reason) as told:
+        assert library() is None
+    assert len(told) == 1 and "install gcc" in str(told[0].message)
+    index = _index(tmp_path)
+    assert len(index.rank(QUESTION, first_stage="all").hits) == len(index.store)
+
+
+@fitting
+@pytest.mark.parametrize("mode", ["oneway", "frozen"])
+def test_an_index_ranks_with_it(afresh: pytest.MonkeyPatch, tmp_path: Path, mode: str) -> None:
+    index = _index(tmp_path, mode)
+    found = {hit.id: hit.score for hit in index.rank(QUESTION, first_stage="all").hits}
+    assert library() is not None
+    afresh.setenv("PLAIT_KERNELS", "0")
+    library.cache_clear()
+    plain = {hit.id: hit.score for hit in index.rank(QUESTION, first_stage="all").hits}
+    assert found != plain and found == pytest.approx(plain, abs=0.05)
+
+
+def _index(folder: Path, mode: str = "oneway") -> Index:
+    """TEXTS under a model wide enough for the kernel."""
+    plans = {"score": f"join=1,mode={mode}"}
+    path = small_checkpoint(folder / "bert", plans=plans, heads=("score",), hidden_size=128)
+    index = Index.create(folder / "s.plait", Plait.from_pretrained(path, dtype="bfloat16"), name="")
+    index.add(Document(name, text) for name, text in TEXTS.items())
+    return index
+
+
+@fitting
+def test_a_compiled_library_is_kept(afresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = compiled(tmp_path)
+    changed = first.stat().st_mtime_ns
+    assert compiled(tmp_path) == first and first.stat().st_mtime_ns == changed
+    assert [path.name for path in tmp_path.iterdir() if path != tmp_path / "cache"] == [first.name]
