@@ -6,9 +6,9 @@ Command:   python -m bench.rank            (all peers, 20 queries; a quarter of 
 Workload:  questions of SQuAD 1.1 dev, each with BM25's 100 best of its 2,067 passages; same weights everywhere.
 Counted:   everything from the query's text to the scores: tokenizing, query layers, reading the store, join, head. The
            first stage is the same for all and left out.
-Method:    every system answers the first five queries, then every system the next five, and so on, each beginning with
-           another query that is not counted; peers first choose their fastest batch size. Medians and 95th percentiles
-           over queries. `warm`: the files of a store are read once before each five, for systems drop pages that
+Method:    every system answers three queries that are not counted; then the first five that are, then every system the
+           next five, and so on, each beginning with another query that is not counted; peers first choose their fastest
+           batch size. Medians and 95th percentiles over queries. `warm`: the files of a store are read once before each five, for systems drop pages that
            were idle while others were measured; `cold`: the page cache is told to forget them, and the store is
            opened anew.
 """
@@ -39,6 +39,7 @@ from plait.model import Plait
 from plait.scoring import Timing, encode_query, score
 
 RESULTS = Path(__file__).parent / "results" / "rank.jsonl"
+WARMUP = 3
 CANDIDATES = 100
 BLOCK = 5
 PLANS = (
@@ -118,17 +119,22 @@ def run(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any
     documents = documents[:600] if arguments.quick else documents
     inside = {d.id for d in documents}
     questions = [q.question for q in read_squad(bundled("squad-dev")) if q.document in inside]
-    chosen = random.Random(arguments.seed).sample(questions, 10 if arguments.quick else arguments.queries)
+    count = 10 if arguments.quick else arguments.queries
+    chosen = random.Random(arguments.seed).sample(questions, count + WARMUP)
     stores = [
         _store(folder / str(i), arguments.model, *plan, documents)
         for i, plan in enumerate(QUICK if arguments.quick else PLANS[: arguments.plans])
     ]
     work = [(q, [hit.id for hit in stores[0].index.store.search_text(q, CANDIDATES)]) for q in chosen]
     work = [(q, ids) for q, ids in work if len(ids) == CANDIDATES]
+    warmup, work = work[-WARMUP:], work[:-WARMUP]
     everything = stores[0].index.store.ids()
     texts = dict(zip(everything, stores[0].index.store.texts(everything), strict=True))
     others, left_out = _peers(arguments.model, texts, work, arguments.quick)
     systems = [*others, _full(arguments.model, texts), *(s.system for s in stores)]
+    for system in systems:
+        for query, ids in warmup:
+            system.run(query, ids)
     for begin in range(0, len(work), BLOCK):
         for system in systems:
             system.warm()

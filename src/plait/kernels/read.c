@@ -88,13 +88,37 @@ static void multiply(const bf16 *a, int64_t a_row, int both, const bf16 *b, int6
     }
 }
 
+// x transposed, 16 rows of 16 pairs.
+static void transpose(const __m512i x[TILE], __m512i *to) {
+    __m512i a[TILE], b[TILE];
+    for (int i = 0; i < TILE; i += 2) {
+        a[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < TILE; i += 4)  // b[i + j]: pairs j, j + 4, j + 8, j + 12 of four rows, a quarter each
+        for (int j = 0; j < 2; j++) {
+            b[i + 2 * j] = _mm512_unpacklo_epi64(a[i + j], a[i + j + 2]);
+            b[i + 2 * j + 1] = _mm512_unpackhi_epi64(a[i + j], a[i + j + 2]);
+        }
+    for (int j = 0; j < 4; j++) {
+        __m512i even = _mm512_shuffle_i32x4(b[j], b[4 + j], 0x88), odd = _mm512_shuffle_i32x4(b[j], b[4 + j], 0xdd);
+        __m512i even2 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0x88);
+        __m512i odd2 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0xdd);
+        to[j] = _mm512_shuffle_i32x4(even, even2, 0x88);
+        to[4 + j] = _mm512_shuffle_i32x4(odd, odd2, 0x88);
+        to[8 + j] = _mm512_shuffle_i32x4(even, even2, 0xdd);
+        to[12 + j] = _mm512_shuffle_i32x4(odd, odd2, 0xdd);
+    }
+}
+
 // B tiles of x [columns, sum], a row a column: [columns / 16][sum / 32] tiles.
 static void pack_rows(const bf16 *x, int64_t columns, int64_t sum, bf16 *tiles) {
-    const __m512i number = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m512i row = _mm512_mullo_epi32(number, _mm512_set1_epi32((int)(sum / 2)));
     for (int64_t c = 0; c < columns; c += TILE)
-        for (int64_t k = 0; k < sum; k += 2, tiles += STEP)
-            _mm512_store_si512(tiles, _mm512_i32gather_epi32(row, x + c * sum + k, 4));
+        for (int64_t k = 0; k < sum; k += STEP, tiles += TILE * STEP) {
+            __m512i rows[TILE];
+            for (int i = 0; i < TILE; i++) rows[i] = _mm512_loadu_si512(x + (c + i) * sum + k);
+            transpose(rows, (__m512i *)tiles);
+        }
 }
 
 // 16 bfloat16 numbers as the upper halves of float32 ones.
