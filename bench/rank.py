@@ -6,11 +6,11 @@ Command:   python -m bench.rank            (all peers, 20 queries; a quarter of 
 Workload:  questions of SQuAD 1.1 dev, each with BM25's 100 best of its 2,067 passages; same weights everywhere.
 Counted:   everything from the query's text to the scores: tokenizing, query layers, reading the store, join, head. The
            first stage is the same for all and left out.
-Method:    every system answers three queries that are not counted; then every system the first five that are, then every
-           system the next five, and so on, each beginning with another query that is not counted; peers first choose
-           their fastest batch size. Medians and 95th percentiles over queries. `warm`: the files of a store are read
-           once before each five, for systems drop pages that were idle while others were measured; `cold`: the page
-           cache is told to forget them, and the store is opened anew.
+Method:    every system answers three queries that are not counted; then every system the first five that are, then
+           every system the next five, and so on, each beginning with another query that is not counted; peers first
+           choose their fastest batch size. Medians and 95th percentiles over queries. `warm`: the files of a store are
+           read once before each five, for systems drop pages that were idle while others were measured; `cold`: the
+           page cache is told to forget them, and the store is opened anew.
 """
 
 import argparse

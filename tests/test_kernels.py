@@ -15,6 +15,7 @@ from plait.attention import Hidden, attend
 from plait.errors import FallbackWarning
 from plait.kernels.build import cache, compiled, fits, library
 from plait.layout import Layout
+from plait.store.number import NUMBERS
 from tests.corpus import QUESTION, TEXTS
 from tests.small import small_checkpoint
 
@@ -67,6 +68,18 @@ def _lengths(groups: int, most: int) -> st.SearchStrategy[list[int]]:
 
 
 @fitting
+@pytest.mark.parametrize("rows", [1, 77])
+def test_unpacking_is_pytorchs_to_the_last_bit(afresh: pytest.MonkeyPatch, rows: int) -> None:
+    number, x = NUMBERS["int8"], torch.randn(rows, 48) * torch.logspace(-30, 30, rows)[:, None]
+    packed, fast, plain = number.pack(x), *torch.empty(2, rows, 48).bfloat16()
+    number.unpack(packed, fast)
+    afresh.setenv("PLAIT_KERNELS", "0")
+    library.cache_clear()
+    number.unpack(packed, plain)
+    assert torch.equal(fast, plain)
+
+
+@fitting
 def test_a_group_is_computed_alike_in_any_company() -> None:
     """To the last bit: a passage's score does not depend on the other candidates."""
     torch.manual_seed(0)
@@ -93,7 +106,7 @@ def test_attend_uses_it(afresh: pytest.MonkeyPatch) -> None:
     query = torch.randn(3, 4, 32).bfloat16()
     with torch.inference_mode():
         compiled_ = attend(query, Layout([3]), [source], 0.2)
-        assert kernels.can_read(query, value) and list(cache().glob("read-*.so"))
+        assert kernels.can_read(query, value) and list(cache().glob("kernels-*.so"))
         afresh.setenv("PLAIT_KERNELS", "0")
         library.cache_clear()
         assert not kernels.can_read(query, value)

@@ -3,5 +3,6 @@ the same, slower.
 """
 
 from plait.kernels.read import can_read, read
+from plait.kernels.unpack import unpack
 
-__all__ = ["can_read", "read"]
+__all__ = ["can_read", "read", "unpack"]

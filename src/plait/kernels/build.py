@@ -1,4 +1,4 @@
-"""The kernel's library: compiled by this machine's C compiler when first wanted, then kept in the user's cache."""
+"""The kernels' library: compiled by this machine's C compiler when first wanted, then kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 
 from plait.errors import FallbackWarning
 
-SOURCE = Path(__file__).with_name("read.c")
+SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 FLAGS = ("-O3", "-march=sapphirerapids", "-shared", "-fPIC", "-fopenmp")
 
 
@@ -34,7 +34,7 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", "") or str(error)
         warnings.warn(
-            "this processor has matrix units, but the kernel for them could not be compiled "
+            "this processor has matrix units, but the kernels for them could not be compiled "
             f"({said.strip().splitlines()[0]}), so that queries take about twice as long; install gcc 11 or later, or "
             "set PLAIT_KERNELS=0",
             FallbackWarning,
@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def fits() -> bool:
-    """Whether the kernel runs on this machine: Linux, and a processor with AMX and bfloat16."""
+    """Whether the kernels run on this machine: Linux, and a processor with AMX and bfloat16."""
     linux = platform.system() == "Linux" and platform.machine() == "x86_64"
     return linux and torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()
 
@@ -59,12 +59,12 @@ def compiled(folder: Path) -> Path:
     """The library in `folder`, compiled if it is not there yet. OSError or SubprocessError if that fails."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "gcc"
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    content = "\n".join([version, *FLAGS, SOURCE.read_text()])
-    target = folder / f"read-{hashlib.sha256(content.encode()).hexdigest()[:16]}.so"
+    content = "\n".join([version, *FLAGS, *(source.read_text() for source in SOURCES)])
+    target = folder / f"kernels-{hashlib.sha256(content.encode()).hexdigest()[:16]}.so"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as made:  # renamed when whole: another process may be compiling
-            command = [compiler, *FLAGS, str(SOURCE), "-o", f"{made}/read.so"]
+            command = [compiler, *FLAGS, *map(str, SOURCES), "-o", f"{made}/kernels.so"]
             subprocess.run(command, capture_output=True, text=True, check=True)
-            os.replace(f"{made}/read.so", target)
+            os.replace(f"{made}/kernels.so", target)
     return target

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from plait import kernels
 from plait.errors import PlaitError
 
 _UNIT = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
@@ -86,6 +87,8 @@ class Int8:
 
     def unpack(self, rows: Tensor, out: Tensor) -> None:
         """A multiplication, rounded once to the type of out, which holds the whole numbers exactly."""
+        if kernels.unpack(rows, out):
+            return
         width = out.shape[1]
         whole = rows[:, :width].view(torch.int8)
         # A copy always: contiguous() would leave a single row where it is, at a byte where no bfloat16 may start.
