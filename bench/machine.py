@@ -14,10 +14,13 @@ def facts() -> dict[str, object]:
     """Processor, cores, threads, versions, commit and time."""
     import torch
 
+    from plait.kernels.build import library
+
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "kernels": library() is not None,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},

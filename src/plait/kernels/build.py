@@ -35,8 +35,8 @@ def library() -> ctypes.CDLL | None:
         said = getattr(error, "stderr", "") or str(error)
         warnings.warn(
             "this processor has matrix units, but the kernels for them could not be compiled "
-            f"({said.strip().splitlines()[0]}), so that queries take about twice as long; install gcc 11 or later, or "
-            "set PLAIT_KERNELS=0",
+            f"({said.strip().splitlines()[0]}), so that PyTorch's, which are slower, take their place; install gcc 11 or "
+            "later, or set PLAIT_KERNELS=0",
             FallbackWarning,
             stacklevel=2,
         )
