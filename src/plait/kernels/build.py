@@ -34,9 +34,9 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", "") or str(error)
         warnings.warn(
-            "this processor has matrix units, but the kernels for them could not be compiled "
-            f"({said.strip().splitlines()[0]}), so that PyTorch's, which are slower, take their place; install gcc 11 or "
-            "later, or set PLAIT_KERNELS=0",
+            "the kernels for this processor's matrix units could not be compiled "
+            f"({said.strip().splitlines()[0]}), so that PyTorch's slower ones take their place; install gcc 11 or later, "
+            "or set PLAIT_KERNELS=0",
             FallbackWarning,
             stacklevel=2,
         )
