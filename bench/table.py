@@ -26,7 +26,7 @@ def speed() -> str:
     found = rows("rank")
     last = [row for row in found if row["run"]["time"] == found[-1]["run"]["time"]] if found else []
     warm = [row for row in last if row.get("temperature") != "cold"]
-    cold = {row["system"]: row["p50_ms"] for row in last if row.get("temperature") == "cold"}
+    cold = {row["system"]: f"{row['p50_ms']:.1f}" for row in last if row.get("temperature") == "cold"}
     fastest = min(row["p50_ms"] for row in warm if row["kind"] == "peer")
     lines = [
         "| 100 passages reranked for one query | p50 ms | p95 ms | cold p50 ms | times the fastest peer | bytes "
