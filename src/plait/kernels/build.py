@@ -34,9 +34,8 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", "") or str(error)
         warnings.warn(
-            "the kernels for this processor's matrix units could not be compiled "
-            f"({said.strip().splitlines()[0]}), so that PyTorch's slower ones take their place; install gcc 11 or later, "
-            "or set PLAIT_KERNELS=0",
+            f"the kernels for this processor's matrix units could not be compiled ({said.strip().splitlines()[0]}), so "
+            "that PyTorch's slower ones take their place; install gcc 11 or later, or set PLAIT_KERNELS=0",
             FallbackWarning,
             stacklevel=2,
         )
