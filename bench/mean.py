@@ -1,0 +1,34 @@
+"""The mean of two checkpoints' weights: a model soup (Wortsman et al., ICML 2022), here of two full pair models.
+
+Command:   python -m bench.mean runs/teacher/final runs/teacher-more/final runs/mean
+"""
+
+import argparse
+
+import torch
+
+from plait.model import Plait
+
+
+def main() -> None:
+    """Save the mean with the first checkpoint's plans and tokenizer."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("first")
+    parser.add_argument("second")
+    parser.add_argument("output")
+    a = parser.parse_args()
+    mean(Plait.from_pretrained(a.first), Plait.from_pretrained(a.second)).save_pretrained(a.output)
+
+
+@torch.no_grad()
+def mean(first: Plait, second: Plait) -> Plait:
+    """`first`, whose weights become the mean of both."""
+    others = second.state_dict()
+    for name, weight in first.state_dict().items():
+        if weight.is_floating_point():
+            weight.add_(others[name]).div_(2)
+    return first
+
+
+if __name__ == "__main__":
+    main()
