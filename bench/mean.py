@@ -23,10 +23,9 @@ def main() -> None:
 @torch.no_grad()
 def mean(first: Plait, second: Plait) -> Plait:
     """`first`, whose weights become the mean of both."""
-    others = second.state_dict()
-    for name, weight in first.state_dict().items():
-        if weight.is_floating_point():
-            weight.add_(others[name]).div_(2)
+    others = dict(second.named_parameters())
+    for name, weight in first.named_parameters():  # each once, though heads share modules with the encoder
+        weight.add_(others[name]).div_(2)
     return first
 
 
