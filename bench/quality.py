@@ -1,4 +1,7 @@
-"""Accuracy of the bundled checkpoint and its teacher on SQuAD 1.1 dev, which no training or choice has seen.
+"""Accuracy of the bundled checkpoint and its teacher on SQuAD 1.1 dev, which no training has seen.
+
+One choice has: that both were trained on, the split model with more candidates (configs/*-more.toml), was decided after
+their first rows here.
 
 Command:   python -m bench.quality --model bundled:minilm-squad --name shipped
            python -m bench.quality --model FOLDER --plan "join=0" --name teacher

@@ -93,7 +93,7 @@ class Int8:
         whole = rows[:, :width].view(torch.int8)
         # A copy always: contiguous() would leave a single row where it is, at a byte where no bfloat16 may start.
         scale = rows[:, width:].clone(memory_format=torch.contiguous_format).view(torch.bfloat16)  # [T, 1]
-        out.copy_(whole).mul_(scale)  # in one step, out of two types, it takes PyTorch twice as long
+        out.copy_(whole).mul_(scale)  # in one step, out of two types, it is slower
 
     def bound(self, states: Tensor, dtype: torch.dtype) -> Tensor:
         """Half a scale of its token (and 2^-15 of that for the division's rounding); then half a step of dtype."""
