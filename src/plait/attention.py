@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plait import kernels
 from plait.cost import reads_states
-from plait.layout import Layout, rounded
+from plait.layout import Layout
 
 CHUNK_TOKENS = 4096
 """Padded source tokens that one kernel call sees without gradients: groups of like length that fit a core's cache."""
@@ -102,8 +102,7 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         scale: multiplies the scores.
 
     Returns:
-        Context vectors [T, A, D], packed by `layout`, or by as many copies of its one group as the sources have groups;
-        then tokens of nobody may follow.
+        Context vectors [T, A, D], packed by `layout`, or by as many copies of its one group as the sources have groups.
     """
     with torch.autocast(query.device.type, enabled=False):  # autocast would carry the scores to float32 and back
         hidden = [source for source in sources if isinstance(source, Hidden)]
@@ -113,8 +112,8 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         if not reads_states(width, heads, layout.longest):
             return _chunked(query, layout, [source.formed() for source in hidden], scale)
         carried = torch.einsum("tad,adh->tah", query, hidden[0].key_weight)
-        if not torch.is_grad_enabled() and kernels.can_read(carried, hidden[0].value_weight):
-            parts = [(source.layout, source.states, source.rows) for source in hidden]
+        parts = [(source.layout, source.states, source.rows) for source in hidden]
+        if not torch.is_grad_enabled() and kernels.can_read(carried, parts, hidden[0].value_weight):
             return kernels.read(carried, layout, parts, hidden[0].value_weight, hidden[0].value_bias, scale)
         # To a kernel of PyTorch this is one head as wide as the states, with A queries for each.
         queries = carried.flatten(0, 1)[:, None]  # [T * A, 1, H]
@@ -131,16 +130,13 @@ def _chunked(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: 
     if len(runs) == 1:
         return _kernel(query, layout, sources, scale)
     shared = len(layout.lengths) < len(lengths)
-    rows = layout.tokens if not shared else rounded(len(lengths) * layout.used // layout.multiple) * layout.multiple
-    context = query.new_empty(rows, *query.shape[1:])
-    done = 0
+    parts = []
     for groups in runs:
         queries, of = (slice(None), layout) if shared else layout.part(groups)
-        part = _kernel(query[queries], of, [source.part(groups) for source in sources], scale)
-        context[done : done + len(part)] = part
-        done += len(part)
-    context[done:] = 0  # the tokens of nobody
-    return context  # [T, A, D]
+        parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))
+    context = torch.cat(parts)
+    nobody = layout.tokens - context.shape[0]  # runs leave out the tokens of nobody
+    return context if nobody <= 0 else F.pad(context, (0, 0, 0, 0, 0, nobody))  # [T, A, D]
 
 
 def runs_of(lengths: Sequence[int], tokens: int) -> list[slice]:

@@ -54,7 +54,6 @@ class Layout:
         self.device = torch.device(device)
         self.used = sum(self.lengths)
         self.tokens = -(-self.used // multiple) * multiple if tokens is None else tokens
-        self._parts: dict[tuple[int, int], tuple[slice, Layout]] = {}
         longest = max(self.lengths, default=0)
         self.longest = -(-longest // min(multiple, 32)) * min(multiple, 32)
         self.even = self.used == self.longest * len(self.lengths)
@@ -135,13 +134,10 @@ class Layout:
         return chosen, first + chosen.within
 
     def part(self, groups: slice) -> tuple[slice, Layout]:
-        """Neighbouring groups: their tokens, and their own layout, the same object at every call."""
-        key = groups.start, groups.stop
-        if key not in self._parts:
-            begin = sum(self.lengths[: groups.start])
-            part = Layout(self.lengths[groups], device=self.device)
-            self._parts[key] = slice(begin, begin + part.used), part
-        return self._parts[key]
+        """Neighbouring groups: their tokens, and their own layout."""
+        begin = sum(self.lengths[: groups.start])
+        lengths = self.lengths[groups]
+        return slice(begin, begin + sum(lengths)), Layout(lengths, device=self.device)
 
     @staticmethod
     def concat(layouts: Sequence[Layout]) -> tuple[Layout, Tensor]:

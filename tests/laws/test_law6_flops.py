@@ -41,7 +41,6 @@ PASSAGES = 5
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Packed lengths are rounded up to few shapes; the cost leaves that out."""
     monkeypatch.setattr("plait.layout.rounded", lambda tokens: tokens)
-    monkeypatch.setattr("plait.attention.rounded", lambda tokens: tokens)
 
 
 def executed(

@@ -23,7 +23,7 @@ FLAGS = ("-O3", "-march=sapphirerapids", "-shared", "-fPIC", "-fopenmp")
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The library; None where the processor has no matrix units, or (with a FallbackWarning) it cannot be compiled.
+    """The library; None where the processor has no matrix units, or (with a FallbackWarning) it cannot be used.
 
     The environment variable PLAIT_KERNELS=0 leaves it out without a warning.
     """
@@ -31,16 +31,18 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         found = ctypes.CDLL(str(compiled(cache())))
+        if found.plait_allow() != 0:
+            raise OSError("Linux does not let this process use them")
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", "") or str(error)
         warnings.warn(
-            f"the kernels for this processor's matrix units could not be compiled ({said.strip().splitlines()[0]}), so "
+            f"the kernels for this processor's matrix units cannot be used ({said.strip().splitlines()[0]}), so "
             "that PyTorch's slower ones take their place; install gcc 11 or later, or set PLAIT_KERNELS=0",
             FallbackWarning,
             stacklevel=2,
         )
         return None
-    return found if found.plait_allow() == 0 else None
+    return found
 
 
 def fits() -> bool:

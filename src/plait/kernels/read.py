@@ -23,10 +23,12 @@ class _Source(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("states", "rows", "starts", "lengths")]
 
 
-def can_read(query: Tensor, value: Tensor) -> bool:
-    """Whether `read` takes queries [T, A, H] and a value matrix [A, D, H] like these, here."""
-    plain = query.device.type == "cpu" and query.dtype == value.dtype == torch.bfloat16
-    return plain and value.shape[1] % UNIT == 0 == value.shape[2] % UNIT and library() is not None
+def can_read(query: Tensor, parts: Sequence[Part], value: Tensor) -> bool:
+    """Whether `read` takes queries [T, A, H], parts and a value matrix [A, D, H] like these, here."""
+    numbers = (query, value, *(states for _, states, _ in parts))
+    plain = all(x.device.type == "cpu" and x.dtype == torch.bfloat16 for x in numbers)
+    whole = value.shape[1] % UNIT == 0 and value.shape[2] % UNIT == 0
+    return plain and whole and library() is not None
 
 
 def read(query: Tensor, layout: Layout, parts: Sequence[Part], value: Tensor, bias: Tensor, scale: float) -> Tensor:
