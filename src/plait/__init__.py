@@ -8,7 +8,7 @@ Names are loaded when they are first used, so that importing the package stays l
 
 from typing import TYPE_CHECKING
 
-from plait.errors import FallbackWarning, PlaitError, TruncationWarning
+from plait.errors import DataWarning, FallbackWarning, PlaitError, TruncationWarning
 from plait.plan import Plan
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "DataWarning",
     "Document",
     "FallbackWarning",
     "Index",

@@ -46,6 +46,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     new_heads: Sequence[str] = (),
+    labels: Sequence[str] = (),
     revision: str | None = None,
     local_files_only: bool = False,
     token: str | None = None,
@@ -55,6 +56,7 @@ def load(
     Args:
         path: folder or hub id.
         new_heads: heads to start at random where the checkpoint lacks them; any other missing head is left out.
+        labels: names of a new score head's classes; empty for one label. A head of other labels gives way.
         revision, local_files_only, token: as in `transformers`' `from_pretrained`.
 
     Raises:
@@ -70,11 +72,15 @@ def load(
             raise PlaitError(
                 f"the key plait in a config.json must hold plans by head, but in {name!r} it is {saved!r}; take it out"
             )
-        labels = {} if "score" not in new_heads else {"num_labels": 1}
+        new: dict[str, Any] = {}
+        if "score" in new_heads:
+            names = labels or ["LABEL_0"]
+            new = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+            new |= {"num_labels": len(names), "ignore_mismatched_sizes": True}
         scorer, info = _try(
             name,
             lambda: AutoModelForSequenceClassification.from_pretrained(
-                name, dtype="auto", output_loading_info=True, **labels, **where
+                name, dtype="auto", output_loading_info=True, **new, **where
             ),
         )
         base = getattr(scorer, scorer.base_model_prefix)

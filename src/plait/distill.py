@@ -4,6 +4,7 @@ padding left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,24 +26,50 @@ def span_loss(logits: Tensor, first: Tensor, last: Tensor) -> Tensor:
     return F.cross_entropy(logits, torch.cat([first, last]))
 
 
-def span_distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher || student) of start and end distributions (DeFormer section 3.2; T=2 there), mean over rows.
+def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(teacher || student) of rows of logits [N, M], mean over rows (DeFormer section 3.2; T=2 there).
 
-    Zero exactly when the two agree. Both are logits of `span_logits`, [2 * G, M].
+    Zero exactly when the two agree; where the teacher is minus infinity counts nothing.
     """
-    return temperature**2 * _divergence(student / temperature, teacher / temperature)
+    return temperature**2 * _divergence(student.float() / temperature, teacher.float() / temperature)
 
 
 def listwise_loss(scores: Tensor) -> Tensor:
-    """Cross entropy of the first candidate among all of its list: scores [Q, C]."""
+    """Cross entropy of the first candidate among all of its list: scores [Q, C], minus infinity where a list ends."""
     return F.cross_entropy(scores.float(), torch.zeros(len(scores), dtype=torch.int64, device=scores.device))
 
 
-def listwise_distillation(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) of the distributions over a list's candidates: scores [Q, C] each. Zero when they
-    agree.
+def pairwise_loss(scores: Tensor) -> Tensor:
+    """RankNet (Burges et al. 2005): log(1 + exp(other - first)) over all others of a list, mean. Scores as for
+    `listwise_loss`.
     """
-    return _divergence(student.float(), teacher.float())
+    others, there = _others(scores)
+    return F.softplus(others - scores[:, :1].float())[there].mean()
+
+
+def margin_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """MarginMSE (Hofstätter et al. 2020): squared difference of the margins of the first candidate over each other,
+    mean. Scores [Q, C] each, minus infinity where a list ends.
+    """
+    ours, there = _others(student)
+    theirs, _ = _others(teacher)
+    margins = (student[:, :1].float() - ours)[there], (teacher[:, :1].float() - theirs)[there]
+    return F.mse_loss(*margins)
+
+
+def _others(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """All but the first of each list, 0 where a list has ended, and where it has not."""
+    others = scores[:, 1:].float()
+    there = torch.isfinite(others)
+    return others.masked_fill(~there, 0.0), there
+
+
+def representation_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Mean squared distance of hidden states, layer by layer, averaged over layers (DeFormer section 3.2).
+
+    Both are states [T, H] of the same real tokens after the same layers.
+    """
+    return torch.stack([F.mse_loss(a.float(), b.float()) for a, b in zip(student, teacher, strict=True)]).mean()
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

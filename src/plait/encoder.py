@@ -71,7 +71,12 @@ class Encoder:
         return States(layout, tensors)
 
     def join(
-        self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer = "first"
+        self,
+        plan: Plan,
+        states: Mapping[str, States],
+        examples: Tensor,
+        answer: Answer = "first",
+        trace: list[Tensor] | None = None,
     ) -> tuple[Tensor, Layout]:
         """Run the layers from `plan.join` on and return the reader's last states.
 
@@ -81,6 +86,7 @@ class Encoder:
             examples: int64 [B, roles]; which segment of each role an example is made of. Segments may be shared.
             answer: compute the last layer for the `first` token of the reader only, for `all` of its tokens, or (joint)
                 for the `whole` example, for heads that share one pass.
+            trace: gets the states after every layer from `plan.join` on, of the tokens that go on through it.
 
         Returns:
             States [T, H] and their layout of B groups: one token each for `first`.
@@ -90,11 +96,11 @@ class Encoder:
             layout, tokens = reader.layout.select(examples[:, plan.roles.index(plan.reader)])
             return _answer(reader.tensors[f"states.{plan.join}"][tokens], layout, answer)
         if plan.mode == "joint":
-            return self._joint(plan, states, examples, answer)
-        return self._reading(plan, states, examples, answer)
+            return self._joint(plan, states, examples, answer, trace)
+        return self._reading(plan, states, examples, answer, trace)
 
     def _joint(
-        self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer
+        self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None
     ) -> tuple[Tensor, Layout]:
         """All segments of an example read one another."""
         name = f"states.{plan.join}"
@@ -107,6 +113,8 @@ class Encoder:
         x = torch.cat(parts).index_select(0, source)  # [T, H]
         for layer in range(plan.join, self.layers if answer == "whole" else self.layers - 1):
             x = self._layer(layer, x, whole, self.family.key_value(layer, x, whole))
+            if trace is not None:
+                trace.append(x)
         if answer == "whole":
             return x, whole
         position = plan.roles.index(plan.reader)
@@ -115,13 +123,15 @@ class Encoder:
         if answer == "first":
             reader, tokens = reader.only_first(), begin
         else:
-            tokens = begin.repeat_interleave(reader.lengths_tensor) + reader.within[: reader.used]
-            tokens = torch.cat([tokens, tokens.new_zeros(reader.tokens - reader.used)])
+            tokens = reader.at(begin)
         readable = self.family.key_value(self.layers - 1, x, whole)
-        return self._layer(self.layers - 1, x.index_select(0, tokens), reader, readable), reader
+        x = self._layer(self.layers - 1, x.index_select(0, tokens), reader, readable)
+        if trace is not None:
+            trace.append(x)
+        return x, reader
 
     def _reading(
-        self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer
+        self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None
     ) -> tuple[Tensor, Layout]:
         """The reader reads itself and the others, who do not read it (`oneway`, `frozen`)."""
         own = states[plan.reader]
@@ -145,6 +155,8 @@ class Encoder:
                 x = F.pad(x, (0, 0, 0, now.tokens - len(x)))
                 context = F.pad(context, (0, 0, 0, 0, 0, now.tokens - len(context)))
             x = self.family.merge(layer, x, context)
+            if trace is not None:
+                trace.append(x)
         return x, now
 
     def _own(self, plan: Plan, layer: int, x: Tensor, layout: Layout, rows: Tensor | None) -> KeyValue | Hidden:

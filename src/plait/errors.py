@@ -11,3 +11,7 @@ class TruncationWarning(UserWarning):
 
 class FallbackWarning(UserWarning):
     """Something faster would run here but cannot; the message says why, and what takes its place."""
+
+
+class DataWarning(UserWarning):
+    """A file holds records that are left out; the message says how many and why."""

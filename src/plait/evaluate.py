@@ -1,4 +1,4 @@
-"""Metrics: of predictions, and of an index on questions whose passage is known."""
+"""Metrics: of answers, of a model on labelled examples, and of an index on questions whose passage is known."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ import re
 import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.errors import PlaitError
+from plait.extras import library
+from plait.heads import class_names
+from plait.lessons.examples import class_name
 
 if TYPE_CHECKING:
-    from plait.data import Question
+    from plait.data import Example, Question
     from plait.index import Index
+    from plait.model import Plait
 
 ARTICLE = re.compile(r"\b(a|an|the)\b")
 WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
+Kind = Literal["class", "value", "rank", "choice"]
+MAIN = {"qa": "f1", "class": "accuracy", "value": "spearman", "rank": "rr10", "choice": "accuracy"}
+"""The metric of each task that models are compared by."""
 
 
 def squad_scores(prediction: str, golds: list[str]) -> tuple[float, float]:
@@ -39,19 +51,115 @@ def _f1(ours: list[str], words: list[str]) -> float:
     return 2 * common / (len(ours) + len(words))
 
 
+def example_quality(model: Plait, task: Kind, examples: Sequence[Example]) -> dict[str, float]:
+    """A model's score head on labelled examples, under the plan that it has.
+
+    Returns:
+        `class`: `accuracy` and `f1` (macro). `value`: `spearman` and `pearson`. `rank`: `rr10` and `ndcg10` of the
+        groups by `ir_measures`, ties in the order given. `choice`: `accuracy` of the groups. All in 0..100 but the
+        ranking metrics, which are in 0..1; and the number of `examples`.
+    """
+    order = sorted(range(len(examples)), key=lambda i: tuple(map(len, reversed(examples[i].texts))))
+    logits = np.empty((len(examples), model.config.num_labels), np.float32)
+    if examples:
+        logits[order] = raw_scores(model, [examples[i].texts for i in order])
+    return example_metrics(task, examples, logits, model)
+
+
+def raw_scores(model: Plait, rows: Sequence[tuple[str, ...]]) -> NDArray[np.float32]:
+    """The score head's logits, float32 [N, labels]."""
+    import torch
+
+    scores = model.predict(rows, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    return scores.reshape(len(rows), -1)
+
+
+def example_metrics(
+    task: Kind, examples: Sequence[Example], logits: NDArray[np.float32], model: Plait
+) -> dict[str, float]:
+    """The same from logits float32 [N, labels]."""
+    unlabelled = [example.id for example in examples if example.label is None]
+    if not examples or unlabelled:
+        lacking = f"{len(unlabelled)} of {len(examples)} have no label" if examples else "there are none"
+        raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
+    if task == "class":
+        found = _classes(examples, logits, model)
+    elif task == "value":
+        found = _values(examples, logits[:, 0])
+    elif task == "rank":
+        found = _ranked(examples, logits[:, 0])
+    else:
+        found = {"accuracy": 100 * _chosen(examples, logits[:, 0])}
+    return found | {"examples": len(examples)}
+
+
+def _classes(examples: Sequence[Example], logits: NDArray[np.float32], model: Plait) -> dict[str, float]:
+    metrics = library("sklearn.metrics", "train")
+    names = class_names(model.config)
+    right = [class_name(example.label) for example in examples]
+    for label in right:
+        if label not in names:
+            raise PlaitError(f"a label must be one of the model's {', '.join(names)}, but one is {label!r}; mend it")
+    found = [names[i] for i in logits.argmax(1)]
+    macro = metrics.f1_score(right, found, average="macro", zero_division=0.0)
+    return {"accuracy": 100 * float(metrics.accuracy_score(right, found)), "f1": 100 * float(macro)}
+
+
+def _values(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[str, float]:
+    stats = library("scipy.stats", "train")
+    right = np.array([float(example.label or 0) for example in examples])
+    if len(examples) < 2 or np.ptp(right) == 0 or np.ptp(logits) == 0:
+        return {"spearman": 0.0, "pearson": 0.0}  # where one side is constant a correlation is not defined
+    rank, line = stats.spearmanr(logits, right).statistic, stats.pearsonr(logits, right).statistic
+    return {"spearman": 100 * float(rank), "pearson": 100 * float(line)}
+
+
+def _ranked(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[str, float]:
+    ir = library("ir_measures", "train")
+    qrels: dict[str, dict[str, int]] = defaultdict(dict)
+    run: dict[str, dict[str, float]] = defaultdict(dict)
+    for number, (example, score) in enumerate(zip(examples, logits, strict=True)):
+        qrels[example.group][f"{number:09}"] = round(float(example.label or 0))
+        run[example.group][f"{number:09}"] = float(score)
+    found = ir.calc_aggregate([ir.RR @ 10, ir.nDCG @ 10], dict(qrels), dict(run))
+    return {"rr10": found[ir.RR @ 10], "ndcg10": found[ir.nDCG @ 10], "groups": len(qrels)}
+
+
+def _chosen(examples: Sequence[Example], logits: NDArray[np.float32]) -> float:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, example in enumerate(examples):
+        groups[example.group].append(number)
+    best = [max(numbers, key=lambda i: logits[i]) for numbers in groups.values()]
+    return float(np.mean([float(examples[i].label or 0) > 0 for i in best]))
+
+
 def span_quality(index: Index, questions: Sequence[Question]) -> dict[str, float]:
     """EM and F1 (0..100) of the span head given each question's right passage, read from the index.
 
     Returns:
         `em`, `f1` and the number of `questions`.
     """
-    exact = f1 = 0.0
+    found = [(index.answer_in(question.question, question.document).answer, question) for question in questions]
+    return answer_metrics(found)
+
+
+def reading_quality(model: Plait, questions: Sequence[Question]) -> dict[str, float]:
+    """The same by `Plait.read`: every passage computed once, in memory, and asked all its questions."""
+    by_passage: dict[str, list[Question]] = defaultdict(list)
     for question in questions:
-        answer = index.answer_in(question.question, question.document)
-        one = squad_scores(answer.answer, [text for text, _ in question.answers])
-        exact, f1 = exact + one[0], f1 + one[1]
-    count = len(questions)
-    return {"em": 100 * exact / count, "f1": 100 * f1 / count, "questions": count}
+        by_passage[question.passage].append(question)
+    found = []
+    for passage, asked in by_passage.items():
+        known = model.read(passage)
+        found += [(known.ask(question.question).answer, question) for question in asked]
+    return answer_metrics(found)
+
+
+def answer_metrics(answers: Iterable[tuple[str, Question]]) -> dict[str, float]:
+    """EM and F1 (0..100) of answers to questions, and the number of `questions`."""
+    scores = [squad_scores(answer, [text for text, _ in question.answers]) for answer, question in answers]
+    exact, f1 = (100 * sum(column) / len(scores) for column in zip(*scores, strict=True))
+    return {"em": exact, "f1": f1, "questions": len(scores)}
 
 
 def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 100) -> dict[str, float]:
@@ -62,9 +170,7 @@ def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 
     Returns:
         `rr10`, `first_stage_rr10`, `first_stage_recall` and the number of `questions`.
     """
-    import ir_measures
-    from ir_measures import RR, R
-
+    ir = library("ir_measures", "train")
     qrels: dict[str, dict[str, int]] = {q.id: {q.document: 1} for q in questions}
     ranked: dict[str, Mapping[str, float]] = {}
     first: dict[str, Mapping[str, float]] = {}
@@ -74,12 +180,12 @@ def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 
         hits = index.store.search_text(question.question, candidates)
         by_id = {hit.id: hit.document for hit in found.hits}
         first[question.id] = _best((by_id[hit.id], hit.score) for hit in hits)
-    reranked = ir_measures.calc_aggregate([RR @ 10], qrels, ranked)
-    before = ir_measures.calc_aggregate([RR @ 10, R @ candidates], qrels, first)
+    reranked = ir.calc_aggregate([ir.RR @ 10], qrels, ranked)
+    before = ir.calc_aggregate([ir.RR @ 10, ir.R @ candidates], qrels, first)
     return {
-        "rr10": reranked[RR @ 10],
-        "first_stage_rr10": before[RR @ 10],
-        "first_stage_recall": before[R @ candidates],
+        "rr10": reranked[ir.RR @ 10],
+        "first_stage_rr10": before[ir.RR @ 10],
+        "first_stage_recall": before[ir.R @ candidates],
         "questions": len(questions),
     }
 

@@ -112,6 +112,12 @@ def default_activation(config: Any) -> nn.Module:
     return kind()  # type: ignore[no-any-return]
 
 
+def class_names(config: Any) -> tuple[str, ...]:
+    """The names of a score head's labels, in order; those that `transformers` makes up are plain numbers here."""
+    names = dict(getattr(config, "id2label", None) or {})
+    return tuple(str(names[i]).removeprefix("LABEL_") for i in sorted(names))
+
+
 def head_plans(
     heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan]
 ) -> dict[str, Plan]:

@@ -129,9 +129,12 @@ class Layout:
         int64 [T].
         """
         chosen = Layout.few_shapes(self.lengths_tensor[groups].tolist(), self.multiple, self.device)
-        first = self.starts[groups].repeat_interleave(chosen.lengths_tensor)
-        first = torch.cat([first, first.new_zeros(chosen.tokens - chosen.used)])
-        return chosen, first + chosen.within
+        return chosen, chosen.at(self.starts[groups])
+
+    def at(self, begin: Tensor) -> Tensor:
+        """Numbers of this layout's tokens elsewhere, where group g begins at begin[g] (int64 [G]), int64 [T]."""
+        first = begin.repeat_interleave(self.lengths_tensor)
+        return torch.cat([first, first.new_zeros(self.tokens - self.used)]) + self.within
 
     def part(self, groups: slice) -> tuple[slice, Layout]:
         """Neighbouring groups: their tokens, and their own layout."""

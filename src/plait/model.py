@@ -83,6 +83,7 @@ class Plait(nn.Module):
         dtype: torch.dtype | str = "float32",
         device: str | torch.device = "cpu",
         new_heads: Sequence[str] = (),
+        labels: Sequence[str] = (),
         revision: str | None = None,
         local_files_only: bool = False,
         token: str | None = None,
@@ -96,15 +97,17 @@ class Plait(nn.Module):
                 the full pair model.
             dtype: of weights and states; scores are float32 always.
             device: where to run.
-            new_heads: heads to start at random, for training.
+            new_heads: heads to start at random where the checkpoint lacks them, for training.
+            labels: names of a new score head's classes; empty for one label.
             revision, local_files_only, token: as in `transformers`.
 
         Raises:
             PlaitError: the checkpoint cannot be read, its family is unknown, or the plan does not fit it.
         """
         parts = checkpoint.load(
-            model_name_or_path, new_heads=new_heads, revision=revision, local_files_only=local_files_only, token=token
-        )
+            model_name_or_path, new_heads=new_heads, labels=labels, revision=revision,
+            local_files_only=local_files_only, token=token,
+        )  # fmt: skip
         parts.plans = head_plans(list(parts.heads), plan, parts.plans)
         model = cls(parts)
         return model.to(device=device, dtype=to_dtype(dtype)).eval()

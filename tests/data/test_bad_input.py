@@ -55,6 +55,7 @@ FILES = {
     "column said twice": ("a.csv", b"text,text\na,b\n", "name each column once, but has 'text' twice"),
     "row too long": ("a.csv", b"id,text\n1,a\n2,b,c\n", "line 3 must have 2 cells", "has 3"),
     "row too short": ("a.tsv", b"id\ttext\n1\n", "line 2 must have 2 cells", "has 1"),
+    "tab in a TSV cell": ("a.tsv", b'id\ttext\n1\t"a\tb"\n', "line 2 must have 2 cells", "has 3; take tabs"),
     "open quote": ("a.csv", b'id,text\n1,"a\n2,b\n', "line 2 must be a row of cells"),
     "no Parquet": ("a.parquet", b"PAR1 or not", "a.parquet must be a whole Parquet file"),
     "empty Parquet": ("a.parquet", b"", "a.parquet must be a whole Parquet file"),

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from plait.data import read_pairs
 from plait.errors import PlaitError
@@ -25,9 +27,19 @@ def test_csv_and_tsv(tmp_path: Path) -> None:
     assert list(read_pairs(str(tmp_path / "a.tsv"))) == [("A", "B")]
 
 
+def test_a_list_of_strings_is_several_texts(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"claim": "C", "evidence": ["one", "two"]}\n')
+    assert list(read_pairs(tmp_path / "a.jsonl")) == [("C", "one", "two")]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"sentence1": ["A"], "sentence2": ["B"]}), tmp_path / "a.parquet")
+    assert list(read_pairs(tmp_path / "a.parquet")) == [("A", "B")]
+
+
 BAD = {
     "missing": ("no.jsonl", None, "no.jsonl must be a file that exists"),
-    "unknown kind": ("a.txt", b"x", "pairs must be a .jsonl, .csv or .tsv file"),
+    "unknown kind": ("a.txt", b"x", "pairs must be a file of .jsonl", "a.txt; convert"),
     "empty": ("a.jsonl", b"", "is empty"),
     "blank": ("a.jsonl", b"\n", "must hold at least one pair"),
     "bad JSON": ("a.jsonl", b'["a", "b"]\n[', "line 2 must be JSON"),

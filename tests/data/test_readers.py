@@ -42,6 +42,22 @@ def test_tsv_with_named_columns(tmp_path: Path) -> None:
     assert documents == [Document("x", "One, two.", {"text": "other"})]
 
 
+def test_quotes_in_tsv_are_characters(tmp_path: Path) -> None:
+    """As in GLUE's files; but doubled quotes between two more are what pandas writes."""
+    rows = {
+        '"One" is "first".': '"One" is "first".',
+        '"Two': '"Two',
+        '"Three"': '"Three"',
+        '"So ""four"", and ""five""."': 'So "four", and "five".',
+        '"""Six"""': '"Six"',
+        '""seven""': '""seven""',
+        "a\rb": "a\rb",
+    }
+    file = tmp_path / "a.tsv"
+    file.write_bytes(("text\r\n" + "".join(f"{cell}\r\n" for cell in rows)).encode())
+    assert [document.text for document in read_documents(file)] == list(rows.values())
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
 def test_parquet(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / "a.parquet"

@@ -36,6 +36,28 @@ def test_small_file(tmp_path: Path) -> None:
     ]
 
 
+def test_version_2(tmp_path: Path) -> None:
+    """The official shape: a question without an answer has plausible ones, which are none."""
+    answered = {
+        "question": "In what country is Normandy located?",
+        "id": "56ddde6b9a695914005b9628",
+        "answers": [{"text": "France", "answer_start": 22}, {"text": "France", "answer_start": 22}],
+        "is_impossible": False,
+    }
+    impossible = {
+        "plausible_answers": [{"text": "Normandy", "answer_start": 10}],
+        "question": "Who gave their name to Spain?",
+        "id": "5ad39d53604f3c001a3fe8d1",
+        "answers": [],
+        "is_impossible": True,
+    }
+    text = "They took Normandy in France."
+    article = {"title": "Normans", "paragraphs": [{"qas": [answered, impossible], "context": text}]}
+    first, second = read_squad(written(tmp_path, {"version": "v2.0", "data": [article]}))
+    assert (first.answers, first.impossible) == ((("France", 22), ("France", 22)), False)
+    assert second == Question(impossible["id"], impossible["question"], "Normans/1", text, (), impossible=True)  # type: ignore[arg-type]
+
+
 def test_bundled_questions_belong_to_bundled_documents() -> None:
     questions = read_squad(bundled("squad-dev"))
     texts = {document.id: document.text for document in read_documents(bundled("squad-dev"))}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from plait.config import TrainConfig
 from plait.model import Plait
-from plait.train import TrainConfig
 from tests.command import done, refused, start
 
 CONFIGS = Path(__file__).parents[2] / "configs"

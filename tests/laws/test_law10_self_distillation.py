@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plait.data import Question
-from plait.distill import listwise_distillation, span_distillation, span_logits
-from plait.layout import Layout
-from plait.lessons import Lesson, lessons
+from plait.config import TrainConfig
+from plait.course import Course
+from plait.data import Example, Question
+from plait.distill import distillation
+from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.model import Plait
-from plait.train import Course, TrainConfig
+from plait.outputs import outputs, own
+from plait.tasks import Weights
+from plait.teacher import Teacher
 from tests.small import small_checkpoint
 
 TEXTS = [
@@ -35,57 +39,112 @@ def lesson(model: Plait) -> Lesson:
         place, text = next((i, t) for i, t in enumerate(TEXTS) if answer in t)
         answers = ((answer, text.index(answer)),)
         questions.append(Question(str(number), question, f"article/{place}", text, answers))
-    [one] = lessons(questions, model.text, passages=4)
+    [one] = question_lessons(questions, model.text, passages=4)
     return one
 
 
-def moved(model: Plait, losses: list[Tensor]) -> bool:
-    """Whether a step of Adam down the losses moves any weight at all."""
+TASKS = ("qa", "class", "value", "rank", "choice")
+EXAMPLES = [
+    Example(f"{question} {i}", (f"{question} {i}", text), float(i == 0), question)
+    for question, text in (("who built the bridge", TEXTS[0]), ("what was silver", TEXTS[1]))
+    for i in range(3)
+]
+
+
+def moved(model: Plait, loss: Tensor) -> bool:
+    """Whether a step of Adam, which is blind to a gradient's size, moves any weight at all."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
-    torch.stack(losses).sum().backward()
+    loss.backward()
     optimizer.step()
     return not all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 
-def fresh(folder: Path) -> Plait:
-    return Plait.from_pretrained(small_checkpoint(folder / "bert", plans={"span": "join=1,reader=passage"}))
+def lesson_of(task: str, model: Plait, qa: Lesson) -> Lesson:
+    if task == "qa":
+        return qa
+    [one] = example_lessons(task, EXAMPLES, model.text, classes=("0", "1"), batch=9)  # type: ignore[arg-type]
+    return one
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.0, 3.7])
-def test_spans_of_itself(tmp_path: Path, lesson: Lesson, temperature: float) -> None:
-    model = fresh(tmp_path)
-    logits, layout = span_pass(model, lesson)
-    allowed = torch.ones(layout.tokens, dtype=torch.bool)
-    allowed[layout.starts] = False
-    student = span_logits(logits, layout, allowed)
-    loss = span_distillation(student, student.detach(), temperature)
-    assert loss.item() == 0.0
-    assert not moved(model, [loss])
-    # And the same step with a teacher that differs does move them.
-    model = fresh(tmp_path)
-    logits, layout = span_pass(model, lesson)
-    student = span_logits(logits, layout, allowed)
-    loss = span_distillation(student, student.detach() * 1.1, temperature)
-    assert loss.item() > 0 and moved(model, [loss])
+def of_task(folder: Path, task: str, seed: int = 0) -> Path:
+    """A full model with the heads that a task trains."""
+    plans = {"score": "join=0", "span": "join=0,reader=passage"}
+    heads = ("score", "span") if task == "qa" else ("score",)
+    return small_checkpoint(
+        folder / str(seed), heads=heads, num_labels=2 if task == "class" else 1, seed=seed,
+        plans={head: plans[head] for head in heads},
+    )  # fmt: skip
 
 
-def span_pass(model: Plait, lesson: Lesson) -> tuple[Tensor, Layout]:
-    segments = {"query": lesson.queries, "passage": lesson.passages}
-    states = {role: model.own(some, model.needs(role), multiple=8) for role, some in segments.items()}
-    pairs = torch.tensor([[i, c[0]] for i, c in enumerate(lesson.candidates)])
-    return model.logits("span", states, pairs)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("join", [0, 1])
+def test_targets_of_itself(tmp_path: Path, lesson: Lesson, task: str, join: int) -> None:
+    """A head's distance from what it says itself is exactly 0, and no weight moves; from another's, weights do."""
+    weights = Weights(margin=0.3, listwise=1.0)
+    for differs in (False, True):
+        model = Plait.from_pretrained(of_task(tmp_path, task), plan=f"join={join}")
+        one = lesson_of(task, model, lesson)
+        states = own(model, one, list(model.plans.values()))
+        found = outputs(model, model.plans, states, [(target.head, target.examples) for target in one.targets])
+        distances = [
+            target.distance(out.logits, out.logits.detach() * (1.1 if differs else 1.0), out.layout, weights)
+            for target, out in zip(one.targets, found, strict=True)
+        ]
+        assert all((distance.item() > 0) is differs for distance in distances)
+        assert moved(model, torch.stack(distances).sum()) is differs
 
 
-def test_lists_of_itself(tmp_path: Path, lesson: Lesson) -> None:
-    model = fresh(tmp_path)
-    segments = {"query": lesson.queries, "passage": lesson.passages}
-    states = {role: model.own(some, model.needs(role)) for role, some in segments.items()}
-    rows = torch.tensor([[i, p] for i, c in enumerate(lesson.candidates) for p in c[:3]])
-    scores = model.logits("score", states, rows)[0].view(-1, 3)
-    loss = listwise_distillation(scores, scores.detach())
-    assert loss.item() == 0.0
-    assert not moved(model, [loss])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_course_under_itself_alone(tmp_path: Path, lesson: Lesson, task: str) -> None:
+    """The same through teacher and course, to rounding: without gradients other kernels compute attention."""
+    config = TrainConfig(
+        model="", data="", output="", bfloat16=False, labels=0.0, teacher="itself", negatives=1.0, margin=0.3,
+        listwise=1.0, representation=0.5,
+    )  # fmt: skip
+    for seed in (0, 1):
+        model = Plait.from_pretrained(of_task(tmp_path, task))
+        course = Course(model, Teacher(Plait.from_pretrained(of_task(tmp_path, task, seed))), config)
+        loss = course(lesson_of(task, model, lesson))["loss"]
+        loss.backward()
+        largest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
+        if seed == 0:
+            assert abs(loss.item()) < 1e-6 and largest < 1e-5
+        else:
+            assert loss.item() > 1e-2 and largest > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["joint", "oneway", "frozen"])
+def test_representations_are_compared_token_by_token(tmp_path: Path, mode: str) -> None:
+    """A split student's distance is that of its own pass from the teacher's, computed here example by example."""
+    folder = small_checkpoint(tmp_path / "bert", heads=("score",), plans={"score": f"join=1,mode={mode}"})
+    teacher, model = Plait.from_pretrained(folder, plan="join=0"), Plait.from_pretrained(folder)
+    config = TrainConfig(
+        model="", data="", output="", bfloat16=False, labels=0.0, teacher="one", distillation=0.0, representation=1.0
+    )
+    [lesson] = example_lessons("value", EXAMPLES, model.text, batch=9)
+    found = Course(model, Teacher(teacher), config)(lesson)["loss"].item()
+    ours: list[list[Tensor]] = [[], []]
+    theirs: list[list[Tensor]] = [[], []]
+    pooled: list[list[Tensor]] = [[], []]
+    with torch.no_grad():
+        for row in lesson.targets[0].examples:
+            chosen = {role: [some[int(i)]] for i, (role, some) in zip(row, lesson.segments.items(), strict=True)}
+            count = len(chosen["query"][0].ids)
+            for keep, one in ((ours, model), (theirs, teacher)):
+                plan = one.plans["score"]
+                states = {role: one.own(some, plan.needs(role, one.layers)) for role, some in chosen.items()}
+                trace: list[Tensor] = []
+                one.encoder.join(plan, states, torch.zeros(1, 2, dtype=torch.int64), "whole" if plan.mode == "joint"
+                                 else "all", trace)  # fmt: skip
+                for number, x in enumerate(trace[-2:]):
+                    keep[number].append(x[:count] if mode != "joint" else x[: count + len(chosen["passage"][0].ids)])
+                pooler: Any = one.heads["score"]
+                pooled[keep is theirs].append(pooler.pooler(trace[-1][:1][None]))
+    expected = sum(
+        torch.nn.functional.mse_loss(torch.cat(a), torch.cat(b)) for a, b in zip(ours, theirs, strict=True)
+    ) / 2 + torch.nn.functional.mse_loss(torch.cat(pooled[0]), torch.cat(pooled[1]))
+    assert found == pytest.approx(float(expected), rel=1e-4)
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,7 +160,7 @@ def test_divergence_and_its_gradient_are_right(data: st.DataObject) -> None:
     student[0, :shut] = teacher[0, :shut] = -math.inf
     temperature = data.draw(st.sampled_from([1.0, 2.0]))
     student.requires_grad_()
-    loss = span_distillation(student, teacher, temperature)
+    loss = distillation(student, teacher, temperature)
     loss.backward()
     expected = torch.zeros((), dtype=torch.float64)
     exact = student.detach().double().requires_grad_()
@@ -114,7 +173,7 @@ def test_divergence_and_its_gradient_are_right(data: st.DataObject) -> None:
     torch.testing.assert_close(loss.detach().double(), expected.detach(), atol=1e-4, rtol=1e-4)
     assert student.grad is not None and exact.grad is not None
     torch.testing.assert_close(student.grad.double(), exact.grad, atol=1e-5, rtol=1e-4)
-    assert span_distillation(teacher, teacher, temperature).item() == 0.0
+    assert distillation(teacher, teacher, temperature).item() == 0.0
 
 
 @pytest.mark.parametrize("score", ["join=0", "join=2,mode=oneway"])
@@ -128,7 +187,7 @@ def test_a_course_under_itself(tmp_path: Path, lesson: Lesson, score: str) -> No
     found = []
     for taught in (None, teacher):
         model = Plait.from_pretrained(folder)
-        loss = Course(model, taught, config)(lesson)["loss"]
+        loss = Course(model, None if taught is None else Teacher(taught), config)(lesson)["loss"]
         loss.backward()
         found.append((loss.item(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
     (alone, without), (beside, with_teacher) = found

@@ -1,8 +1,29 @@
-"""Readers of documents, questions and pairs: files in, plain values out. Knows no model."""
+"""Readers of documents, questions, pairs, labelled examples and test collections: files in, plain values out.
 
+Knows no model.
+"""
+
+from plait.data.collection import Collection, read_collection, read_corpus
 from plait.data.corpus import bundled, read_documents
 from plait.data.document import Document
+from plait.data.example import Example, read_examples
 from plait.data.pairs import read_pairs
 from plait.data.squad import Question, read_squad
+from plait.data.trec import read_qrels, read_run, write_run
 
-__all__ = ["Document", "Question", "bundled", "read_documents", "read_pairs", "read_squad"]
+__all__ = [
+    "Collection",
+    "Document",
+    "Example",
+    "Question",
+    "bundled",
+    "read_collection",
+    "read_corpus",
+    "read_documents",
+    "read_examples",
+    "read_pairs",
+    "read_qrels",
+    "read_run",
+    "read_squad",
+    "write_run",
+]

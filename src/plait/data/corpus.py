@@ -1,21 +1,14 @@
 """The shelf's one door: a path of any known kind -> documents; and the corpora that come with Plait."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from plait.data import delimited, jsonl, parquet, plain, squad
-from plait.data.document import Document, Record, documents
-from plait.data.source import kind
+from plait.data import plain, squad
+from plait.data.document import Document, documents
+from plait.data.source import check_exists, kind
+from plait.data.table import TABLES, Reader
 from plait.errors import PlaitError
 
-Reader = Callable[[Path], Iterator[Record]]
-TABLES: dict[str, tuple[Reader, str]] = {
-    ".jsonl": (jsonl.records, "line"),
-    ".ndjson": (jsonl.records, "line"),
-    ".csv": (delimited.records, "line"),
-    ".tsv": (delimited.records, "line"),
-    ".parquet": (parquet.records, "row"),
-}
 WHOLES: dict[str, tuple[Reader, str]] = {
     ".txt": (plain.records, "file"),
     ".md": (plain.records, "file"),
@@ -56,8 +49,7 @@ def bundled(name: str) -> Path:
 def _reader(path: Path) -> tuple[Reader, str]:
     if path.is_dir():
         return plain.records, "file"
-    if not path.exists():
-        raise PlaitError(f"{path} must be a file or directory that exists, but does not; check the path")
+    check_exists(path)
     known = TABLES | WHOLES
     if kind(path) not in known:
         raise PlaitError(

@@ -1,6 +1,7 @@
 """CSV and TSV with a header line."""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,18 @@ from plait.errors import PlaitError
 
 LONGEST_CELL = 2**31 - 1
 """Python's own limit of 131,072 characters is shorter than many a document."""
+DOUBLED = re.compile(r'"[^"]*(""[^"]*)+"')
 
 
 def records(path: Path) -> Iterator[Record]:
-    """One record a row, `where` being the line at which it starts; a row without an id gets its number, from 1."""
-    rows = _rows(path)
+    """One record a row, `where` being the line at which it starts; a row without an id gets its number, from 1.
+
+    Cells of .csv may be quoted. In any other file tabs part the cells, no cell holds a tab or a line end, and a quote
+    is a character like any other, as in the files of GLUE; but a cell like "the ""best"" one", in which quotes are
+    doubled between two more, is what spreadsheets and pandas write for: the "best" one.
+    """
+    quoted = kind(path) == ".csv"
+    rows = _quoted(path) if quoted else _tabbed(path)
     _, header = next(rows, (1, []))
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise PlaitError(f"{path} must name each column once, but has '{twice[0]}' twice; rename one")
@@ -23,15 +31,25 @@ def records(path: Path) -> Iterator[Record]:
         if len(cells) != len(header):
             raise PlaitError(
                 f"{path} line {line} must have {len(header)} cells (the columns of its header), but has {len(cells)}; "
-                "quote cells that hold a delimiter"
+                + ("quote cells that hold a delimiter" if quoted else "take tabs and line ends out of its cells")
             )
         yield Record(line, str(number), dict(zip(header, cells, strict=True)))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _tabbed(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(lines(path), start=1):
+        if row := line.rstrip("\r\n"):
+            yield number, [_unquoted(cell) if DOUBLED.fullmatch(cell) else cell for cell in row.split("\t")]
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:-1].replace('""', '"')
+
+
+def _quoted(path: Path) -> Iterator[tuple[int, list[str]]]:
     if csv.field_size_limit() < LONGEST_CELL:
         csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(lines(path), delimiter="\t" if kind(path) == ".tsv" else ",", strict=True)
+    reader = csv.reader(lines(path), strict=True)
     while True:
         start = reader.line_num + 1
         try:

@@ -41,39 +41,49 @@ class Record(NamedTuple):
 
 
 def documents(
-    records: Iterable[Record], source: str, text_column: str | None, id_column: str | None
+    records: Iterable[Record],
+    source: str,
+    text_column: str | None = None,
+    id_column: str | None = None,
+    what: str = "document",
 ) -> Iterator[Document]:
-    """One document a record; `source` is the file and the unit that `where` counts, like "docs.jsonl line".
+    """One document a record; `source` is the file and the unit that `where` counts, like "docs.jsonl line"; `what` is
+    the word for one of them in messages.
 
     Raises PlaitError for a record without a text or with a wrong id, an id that two records have, and no record at all.
     """
     seen: dict[str, int] = {}
     for where, default_id, fields in records:
         place = f"{source} {where}"
-        text_name = _name(fields, text_column, (TEXT_FIELD,), place)
-        id_name = _name(fields, id_column, ID_FIELDS, place)
+        text_name = named(fields, text_column, (TEXT_FIELD,), place)
+        id_name = named(fields, id_column, ID_FIELDS, place)
         if text_name is None:
             raise PlaitError(
-                f"{place} must have a field '{TEXT_FIELD}', but has {_listed(fields)}; rename one or pass text_column"
+                f"{place} must have a field '{TEXT_FIELD}', but has {listed(fields)}; rename one or pass text_column"
             )
         text = checked_text(fields[text_name], f"field '{text_name}'", place)
-        identity = default_id if id_name is None else _identity(fields[id_name], f"field '{id_name}'", place)
+        identity = default_id if id_name is None else identified(fields[id_name], f"field '{id_name}'", place)
         if identity in seen:
-            raise PlaitError(
-                f"an id must name one document, but '{identity}' stands at {source} {seen[identity]} and again at "
-                f"{source} {where}; give each document its own id"
-            )
+            raise repeated(what, identity, f"{source} {seen[identity]}", place)
         seen[identity] = where
         yield Document(identity, text, _metadata(fields, (text_name, id_name), place))
     if not seen:
         path = source.rsplit(" ", 1)[0]
-        raise PlaitError(f"{path} must hold at least one document, but holds none; fill it or name another path")
+        raise PlaitError(f"{path} must hold at least one {what}, but holds none; fill it or name another path")
+
+
+def repeated(what: str, identity: str, first: str, again: str) -> PlaitError:
+    """The error for an id that stands at two places."""
+    return PlaitError(
+        f"an id must name one {what}, but '{identity}' stands at {first} and again at {again}; "
+        f"give each {what} its own id"
+    )
 
 
 def checked_text(value: object, what: str, place: str) -> str:
     """The value, if it is a text that can be read and stored; PlaitError that names `what` and `place` if not."""
     if not isinstance(value, str):
-        raise PlaitError(f"{place}: {what} must be a text, but is {_kind(value)}; write a string there")
+        raise PlaitError(f"{place}: {what} must be a text, but is {described(value)}; write a string there")
     if not value or value.isspace():
         raise PlaitError(f"{place}: {what} must not be empty, but is; write a text there or delete the record")
     try:
@@ -86,15 +96,17 @@ def checked_text(value: object, what: str, place: str) -> str:
     return value
 
 
-def _name(fields: Mapping[str, object], wanted: str | None, usual: tuple[str, ...], place: str) -> str | None:
+def named(fields: Mapping[str, object], wanted: str | None, usual: tuple[str, ...], place: str) -> str | None:
+    """The name of a column: `wanted`, which must be there, or the first of the usual ones that is; None if none is."""
     if wanted is None:
         return next((name for name in usual if name in fields), None)
     if wanted not in fields:
-        raise PlaitError(f"{place} must have the column '{wanted}', but has {_listed(fields)}; pass one of these")
+        raise PlaitError(f"{place} must have the column '{wanted}', but has {listed(fields)}; pass one of these")
     return wanted
 
 
-def _identity(value: object, what: str, place: str) -> str:
+def identified(value: object, what: str, place: str) -> str:
+    """A value as an id: a text, or an integer as its digits."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return checked_text("" if value is None else value, what, place)
@@ -114,10 +126,12 @@ def _metadata(fields: Mapping[str, object], used: tuple[str | None, ...], place:
     return rest | nested
 
 
-def _listed(fields: Mapping[str, object]) -> str:
+def listed(fields: Iterable[str]) -> str:
+    """The names of columns as messages say them."""
     return ", ".join(f"'{name}'" for name in fields) or "no field"
 
 
-def _kind(value: object) -> str:
+def described(value: object) -> str:
+    """What a value is, as messages say it."""
     names = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")

@@ -13,7 +13,7 @@ def values(path: Path) -> Iterator[tuple[int, object]]:
     """Line number (from 1) and value of every line that is not blank."""
     for number, line in enumerate(lines(path), start=1):
         if line.strip():
-            yield number, _parsed(line, f"{path} line {number}")
+            yield number, parsed(line, f"{path} line {number}")
 
 
 def records(path: Path) -> Iterator[Record]:
@@ -26,7 +26,8 @@ def records(path: Path) -> Iterator[Record]:
         yield Record(number, str(number), value)
 
 
-def _parsed(line: str, place: str) -> object:
+def parsed(line: str, place: str) -> object:
+    """The value that a line (or a whole file) holds."""
     try:
         value: object = json.loads(line)
     except json.JSONDecodeError as error:

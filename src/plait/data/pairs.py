@@ -1,53 +1,77 @@
-"""Texts to be scored together: two or more a line."""
+"""Texts to be scored together: two or more a row, in columns of known names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from plait.data import delimited, jsonl
-from plait.data.document import checked_text
-from plait.data.source import kind
+from plait.data.document import checked_text, listed, named
+from plait.data.table import Row, rows
 from plait.errors import PlaitError
 
-FIELDS = (("query", "passage"), ("text1", "text2"), ("premise", "hypothesis"))
+FIELDS = (
+    ("query", "passage"),
+    ("text1", "text2"),
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("sentence_A", "sentence_B"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("question1", "question2"),
+    ("claim", "evidence"),
+    ("#1 String", "#2 String"),
+)
 
 
 def read_pairs(path: str | Path) -> Iterator[tuple[str, ...]]:
-    """The texts of each line, in the order in which a model reads them.
+    """The texts of each row, in the order in which a model reads them.
 
-    .jsonl (also .gz, .xz): objects with query and passage, text1 and text2, or premise and hypothesis; or lists of two
-    or more strings. .csv, .tsv: a header with two of these names; other columns are ignored. Raises PlaitError that
-    names the line for anything else, and for an empty text.
+    .jsonl (also .gz, .xz): objects with two names of FIELDS (query and passage, text1 and text2, premise and
+    hypothesis, …), where a list of strings is several texts; or lists of two or more strings. .csv, .tsv, .parquet:
+    two of these columns; others are ignored. Raises PlaitError that names the line for anything else, and for an
+    empty text.
     """
     path = Path(path)
-    rows: Iterator[tuple[int, object]]
-    match kind(path):
-        case ".jsonl" | ".ndjson":
-            rows = jsonl.values(path)
-        case ".csv" | ".tsv":
-            rows = ((record.where, record.fields) for record in delimited.records(path))
-        case other:
-            raise PlaitError(f"pairs must be a .jsonl, .csv or .tsv file, but {path} is '{other}'; write it as .jsonl")
-    return _texts(rows, path)
+    return _pairs(rows(path, "pairs"), path)
 
 
-def _texts(rows: Iterator[tuple[int, object]], path: Path) -> Iterator[tuple[str, ...]]:
+def _pairs(rows: Iterator[Row], path: Path) -> Iterator[tuple[str, ...]]:
     found = False
-    for number, row in rows:
-        yield _pair(row, f"{path} line {number}")
+    for place, _, row in rows:
+        yield texts(row, place)
         found = True
     if not found:
         raise PlaitError(f"{path} must hold at least one pair, but holds none; fill it or name another file")
 
 
-def _pair(row: object, place: str) -> tuple[str, ...]:
-    if isinstance(row, list) and len(row) >= 2:
-        return tuple(checked_text(text, f"text {number}", place) for number, text in enumerate(row, start=1))
+def texts(row: object, place: str, names: Sequence[str] = ()) -> tuple[str, ...]:
+    """The texts of one row: of its columns `names`, or of the first FIELDS that it has; or of the list that it is.
+
+    PlaitError that names `place` for a row without these columns, fewer than two texts, and a text that is none.
+    """
     if isinstance(row, dict):
-        for names in FIELDS:
-            if all(name in row for name in names):
-                return tuple(checked_text(row[name], f"'{name}'", place) for name in names)
-        found = ", ".join(f"'{name}'" for name in row) or "no field"
+        chosen = names or next((pair for pair in FIELDS if all(name in row for name in pair)), ())
+        if chosen:
+            return _of_columns(row, chosen, place)
+        found = listed(row)
+    elif isinstance(row, list):
+        if len(row) >= 2 and not names:
+            return tuple(checked_text(text, f"text {number}", place) for number, text in enumerate(row, start=1))
+        found = "a list without names" if names else "a list of fewer than two"
     else:
-        found = "a list of fewer than two" if isinstance(row, list) else "no object and no list"
-    wanted = ", ".join(" and ".join(f"'{name}'" for name in names) for names in FIELDS)
+        found = "no object and no list"
+    if names:
+        raise PlaitError(f"{place} must have the columns {listed(names)}, but has {found}; write an object there")
+    wanted = ", ".join(" and ".join(f"'{name}'" for name in pair) for pair in FIELDS)
     raise PlaitError(f"{place} must have {wanted} or be a list of strings, but has {found}; rename its fields")
+
+
+def _of_columns(row: Mapping[str, object], names: Sequence[str], place: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in names:
+        named(row, name, (), place)
+        value = row[name]
+        if value == []:
+            raise PlaitError(f"{place}: '{name}' must hold a text, but is an empty list; write a text there")
+        found += [checked_text(text, f"'{name}'", place) for text in (value if isinstance(value, list) else [value])]
+    if len(found) < 2:
+        raise PlaitError(f"{place} must have two or more texts, but {listed(names)} holds one; name another column")
+    return tuple(found)

@@ -19,6 +19,12 @@ def kind(path: Path) -> str:
     return Path(path.stem if path.suffix.lower() in OPENERS else path.name).suffix.lower()
 
 
+def check_exists(path: Path) -> None:
+    """PlaitError unless something stands at the path."""
+    if not path.exists():
+        raise PlaitError(f"{path} must be a file or directory that exists, but does not; check the path")
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """The (decompressed) bytes of a file; a file that is missing, unreadable or cut off raises PlaitError."""

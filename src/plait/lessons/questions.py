@@ -1,15 +1,21 @@
-"""What a model learns from: batches of questions and passages of like length, with wrong passages of the same article
-where it has enough.
+"""What a model learns from questions about passages: batches of passages of like length with some of their questions,
+and with wrong passages of the same article where it has enough.
 """
 
 from __future__ import annotations
 
 import random
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import torch
 
 from plait.data import Question
+from plait.errors import TruncationWarning
+from plait.lessons.lesson import Lesson
+from plait.lessons.windows import windowed
+from plait.tasks import Lists, Spans
 from plait.text import Segment, Text
 
 BUCKET = 64
@@ -19,39 +25,28 @@ Piece = Sequence[tuple[str, list[int]]]
 """Passages of one article, each once, with numbers of some of its questions."""
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """One training batch.
-
-    Attributes:
-        queries, passages: segments, each once, however many examples share it.
-        candidates: for each query, all passages: the right one, then those of its article, then the others.
-        answers: for each query, first and last token of its answer within the right passage's segment.
-    """
-
-    queries: list[Segment]
-    passages: list[Segment]
-    candidates: list[list[int]]
-    answers: list[tuple[int, int]]
-
-
-def lessons(
+def question_lessons(
     questions: Sequence[Question],
     text: Text,
     *,
     passages: int = 8,
+    candidates: int = 8,
     questions_a_passage: int = 4,
     longest: int = 384,
+    overlap: int = 64,
     seed: int = 0,
 ) -> list[Lesson]:
     """Every question once, in batches of `passages` passages of like length, of one article where it has enough.
 
-    Questions whose answer lies past the `longest` tokens of a passage are left out.
+    Each batch has two targets: the spans of the answers, and lists of `candidates` passages of the batch, those of the
+    right one's article first. Of a passage of more than `longest` tokens a question reads one window. A question
+    without an answer, or with one that no window holds, is left out with a TruncationWarning.
     """
     rng = random.Random(seed)
     query_role, passage_role = text.roles
-    texts = list(dict.fromkeys(q.passage for q in questions))
     room = min(longest, text.room(passage_role))
+    questions = list(windowed(questions, text, tokens=room, overlap=min(overlap, room // 2), rng=rng))
+    texts = list(dict.fromkeys(q.passage for q in questions))
     segments = dict(zip(texts, text.segments(passage_role, texts, room=room), strict=True))
     asked = text.segments(query_role, [q.question for q in questions])
     by_article: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -61,6 +56,13 @@ def lessons(
         if tokens is not None:
             answers[number] = tokens
             by_article[question.document.rpartition("/")[0]][question.passage].append(number)
+    if len(answers) < len(questions):
+        warnings.warn(
+            f"{len(questions) - len(answers)} of {len(questions)} questions have no answer, or one that no window of "
+            f"{room} tokens holds; they are left out",
+            TruncationWarning,
+            stacklevel=2,
+        )
     pieces: list[Piece] = []
     for article in by_article.values():
         visits = []
@@ -78,7 +80,7 @@ def lessons(
         bucket = sorted(pieces[begin : begin + BUCKET], key=lambda piece: max(len(segments[p].ids) for p, _ in piece))
         batches += _filled(bucket, passages)
     rng.shuffle(batches)
-    return [_lesson(batch, segments, asked, answers, rng) for batch in batches]
+    return [_lesson(batch, text, segments, asked, answers, candidates, rng) for batch in batches]
 
 
 def _filled(pieces: Sequence[Piece], passages: int) -> list[list[Piece]]:
@@ -95,24 +97,39 @@ def _filled(pieces: Sequence[Piece], passages: int) -> list[list[Piece]]:
 
 def _lesson(
     pieces: Sequence[Piece],
+    text: Text,
     segments: dict[str, Segment],
     asked: Sequence[Segment],
     answers: dict[int, tuple[int, int]],
+    candidates: int,
     rng: random.Random,
 ) -> Lesson:
     passages = list(dict.fromkeys(p for piece in pieces for p, _ in piece))
     place = {p: i for i, p in enumerate(passages)}
-    queries, candidates, spans = [], [], []
+    queries: list[Segment] = []
+    lists: list[list[tuple[int, int]]] = []
+    spans: list[tuple[int, int]] = []
     for piece in pieces:
         here = [place[p] for p, _ in piece]
         for passage, numbers in piece:
             right = place[passage]
             others = [i for i in here if i != right], [i for i in range(len(passages)) if i not in here]
             for number in numbers:
+                wrong = [i for some in others for i in rng.sample(some, len(some))]
+                lists.append([(len(queries), i) for i in (right, *wrong)[:candidates]])
                 queries.append(asked[number])
-                candidates.append([right, *(i for some in others for i in rng.sample(some, len(some)))])
                 spans.append(answers[number])
-    return Lesson(queries, [segments[p] for p in passages], candidates, spans)
+    first, last = torch.tensor(spans).T
+    right_pairs = torch.tensor([candidate[0] for candidate in lists])
+    words = [b > a for _, i in right_pairs.tolist() for a, b in segments[passages[i]].offsets]
+    query_role, passage_role = text.roles
+    return Lesson(
+        {query_role: queries, passage_role: [segments[p] for p in passages]},
+        (
+            Spans(right_pairs, first, last, torch.tensor(words)),
+            Lists(torch.tensor([pair for row in lists for pair in row]), [len(row) for row in lists], sampled=True),
+        ),
+    )
 
 
 def answer_tokens(segment: Segment, start: int, end: int) -> tuple[int, int] | None:

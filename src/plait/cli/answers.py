@@ -1,0 +1,167 @@
+"""Commands that answer: what a plan costs, rankings, answers, scores, and the demonstration."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plait import show
+from plait.cli.app import (
+    BUNDLED,
+    Candidates,
+    Dtype,
+    First,
+    Json,
+    Model,
+    PlanOption,
+    StorePath,
+    about,
+    app,
+    load,
+    out,
+)  # fmt: skip
+from plait.errors import PlaitError
+
+if TYPE_CHECKING:
+    from plait.model import Plait
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id.")] = BUNDLED,
+    plan: Annotated[str, typer.Option(help="e.g. join=4,mode=oneway")] = "join=4,mode=oneway",
+    lengths: Annotated[str, typer.Option(help="Tokens of each role.")] = "query=16,passage=154",
+    passages: Annotated[int, typer.Option(help="Passages that one query is read with.")] = 100,
+    codec: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "int8",
+    json_: Json = False,
+) -> None:
+    """Say who reads whom, what is stored, and what it costs, without loading weights."""
+    from plait.explain import explain
+
+    facts = explain(model, plan, lengths, passages, codec)
+    show.json_line(facts) if json_ else show.plan(out, facts)
+
+
+@app.command()
+def rank(
+    store: StorePath,
+    query: Annotated[str, typer.Argument()],
+    top_k: Annotated[int, typer.Option(help="Passages to print.")] = 10,
+    candidates: Candidates = None,
+    first_stage: First = "bm25",
+    json_: Json = False,
+) -> None:
+    """Rank stored passages for a query."""
+    from plait.index import Index
+
+    found = Index.open(store).rank(query, top_k, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
+    if json_:
+        return show.json_line({"hits": [vars(hit) for hit in found.hits], **about(found)})
+    show.ranking(out, found)
+
+
+@app.command()
+def ask(
+    store: Annotated[str | None, typer.Argument(help="The folder that `plait index` made; or use --text.")] = None,
+    question: Annotated[str | None, typer.Argument()] = None,
+    text: Annotated[Path | None, typer.Option(help="Ask this one text instead of a store, at a prompt.")] = None,
+    top_k: Annotated[int, typer.Option(help="Answers to print.")] = 1,
+    read: Annotated[int, typer.Option(help="Passages that the span head reads.")] = 3,
+    candidates: Candidates = None,
+    first_stage: First = "bm25",
+    model: Model = None,
+    plan: PlanOption = None,
+    dtype: Dtype = "auto",
+    json_: Json = False,
+) -> None:
+    """Answer a question from a store, or many questions about one text."""
+    if text is not None:
+        if store is not None and question is None:
+            question = store
+        if (top_k, candidates, first_stage) != (1, None, "bm25"):
+            raise PlaitError(
+                "--top-k, --candidates and --first-stage are for stores, but --text is given; leave them out"
+            )
+        return _ask_text(text, question, load(model or BUNDLED, plan, dtype), read, json_)
+    if store is None or question is None:
+        raise PlaitError('ask needs a store and a question, or --text FILE; e.g. plait ask my.plait "who wrote it?"')
+    if (model, plan, dtype) != (None, None, "auto"):
+        raise PlaitError(f"--model, --plan and --dtype are for --text, but {store} has its own; leave them out")
+    from plait.index import Index
+
+    found = Index.open(store).ask(question, top_k, read=read, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
+    if json_:
+        answers = [{**vars(a), "hit": vars(a.hit)} for a in found.answers]
+        return show.json_line({"answers": answers, **about(found.ranking)})
+    show.answers(out, found)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help=f"Checkpoint: a folder, a hub id, or {BUNDLED}.")],
+    pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs.")],
+    plan: PlanOption = None,
+    dtype: Dtype = "auto",
+    batch_size: Annotated[int, typer.Option(help="Pairs joined at once.")] = 32,
+) -> None:
+    """Score text pairs: one JSON line a pair, in the order of the file."""
+    from plait.data import read_pairs
+
+    rows = list(read_pairs(pairs))
+    loaded = load(model, plan, dtype)
+    labels = dict(loaded.config.id2label)
+    for row, score in zip(rows, loaded.predict(rows, batch_size), strict=True):
+        result: dict[str, Any] = {"texts": list(row)}
+        if score.ndim == 0:
+            result["score"] = float(score)
+        else:
+            result |= {
+                "label": labels[int(score.argmax())],
+                "scores": {labels[i]: float(s) for i, s in enumerate(score)},
+            }
+        show.json_line(result)
+
+
+@app.command()
+def demo(
+    passages: Annotated[int, typer.Option(help="Passages of the bundled corpus to use; 0 for all 2,067.")] = 0,
+    store: Annotated[Path | None, typer.Option(help="Keep the store here (default: a temporary folder).")] = None,
+    model: Model = None,
+) -> None:
+    """Index the bundled corpus, ask it questions, and ask the full pair model the same beside it."""
+    from plait.demo import run
+
+    run(passages, store, name=model or BUNDLED)
+
+
+def _ask_text(path: Path, question: str | None, model: Plait, read: int, json_: bool) -> None:
+    from plait.data import read_documents
+
+    known = model.read("\n\n".join(document.text for document in read_documents(path)))
+    if question is None and sys.stdin.isatty():
+        about = f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends."
+        out.print(about, style="dim")
+    while True:
+        asked = question if question is not None else _prompt()
+        if not asked and question is None:
+            return
+        answer = known.ask(asked, read=read)
+        if json_:
+            show.json_line({**vars(answer), "timing": answer.timing.stages})
+        else:
+            out.print(show.known(answer))
+            out.print(show.milliseconds(answer.timing), style="dim")
+        if question is not None:
+            return
+
+
+def _prompt() -> str:
+    try:
+        return (out.input("[bold]? [/]") if sys.stdin.isatty() else input()).strip()
+    except EOFError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise PlaitError(f"a question must be UTF-8 text, but is not ({error.reason}); check the terminal") from None

@@ -1,0 +1,50 @@
+"""What all commands share: the application, where it prints, and options that several have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from plait.model import Plait
+    from plait.results import Ranking
+
+app = typer.Typer(
+    help="Pair models whose known side is computed once, stored, and joined late.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+# Texts are printed as they are: no emoji for `:car:`, no colours for what looks like a number.
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+
+BUNDLED = "bundled:minilm-squad"
+Model = Annotated[
+    str | None, typer.Option(help=f"Checkpoint: a folder or a hub id; default: {BUNDLED}.", show_default=False)
+]
+PlanOption = Annotated[
+    str | None,
+    typer.Option("--plan", help="join=4,mode=oneway; or for each head: 'score: join=4,mode=oneway; span: join=3'."),
+]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where the processor computes it fast.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Candidates = Annotated[
+    int | None, typer.Option(help="Passages that the first stage hands to the model; default 100, or --top-k if more.")
+]
+First = Annotated[str, typer.Option("--first-stage", help="bm25, vector, or all passages.")]
+StorePath = Annotated[Path, typer.Argument(help="The folder that `plait index` made.")]
+
+
+def load(model: str, plan: str | None, dtype: str) -> Plait:
+    """The model of a command, in the dtype that it was given."""
+    from plait.machine import fast_dtype
+    from plait.model import Plait
+
+    return Plait.from_pretrained(model, plan=plan, dtype=fast_dtype() if dtype == "auto" else dtype)
+
+
+def about(found: Ranking) -> dict[str, Any]:
+    """What JSON says of an answer beside the answer."""
+    return {"seconds": found.timing.stages, "query_tokens_cut": found.query_cut}

@@ -1,0 +1,169 @@
+"""Commands that make and keep a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from plait import show
+from plait.cli.app import BUNDLED, Dtype, Json, Model, PlanOption, StorePath, app, err, load, out
+from plait.errors import PlaitError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plait.data import Document
+    from plait.index import Index
+
+
+@app.command()
+def index(
+    documents: Annotated[
+        str, typer.Argument(help=".jsonl, .csv, .parquet, .txt, a SQuAD .json, a folder, or bundled:squad-dev.")
+    ],
+    store: Annotated[Path, typer.Option(help="Folder to make, or to go on with.")],
+    model: Model = None,
+    plan: PlanOption = None,
+    codec: Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or int8 (default).")] = None,
+    passage_tokens: Annotated[int | None, typer.Option(help="Longest passage; default 384.")] = None,
+    overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring passages share; default 64.")] = None,
+    vectors: Annotated[
+        str | None, typer.Option(help="none (default), or pooled: keep vectors for --first-stage vector.")
+    ] = None,
+    dtype: Dtype = "auto",
+    text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+) -> None:
+    """Compute and store a corpus. A build that was stopped goes on where it was; unchanged documents are skipped."""
+    from plait.data import read_documents
+    from plait.index import Index
+    from plait.settings import FILE
+
+    texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
+    if model is not None and Path(model).is_dir():
+        model = str(Path(model).resolve())  # so that the store can be opened from anywhere
+    asked = {"codec": codec, "passage_tokens": passage_tokens, "overlap": overlap, "vectors": vectors}
+    given = {key: value for key, value in asked.items() if value is not None}
+    if (store / FILE).exists():
+        target = Index.open(store)
+        _same(target, store, model, plan, given | ({} if dtype == "auto" else {"dtype": dtype}))
+    else:
+        model = model or BUNDLED
+        target = Index.create(store, load(model, plan, dtype), name=model, **given)  # type: ignore[arg-type]
+    _add(target, texts)
+
+
+@app.command()
+def add(
+    store: StorePath,
+    documents: Annotated[Path, typer.Argument(help="As for index.")],
+    text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+) -> None:
+    """Add documents; those whose content changed are replaced, unchanged ones skipped."""
+    from plait.data import read_documents
+    from plait.index import Index
+
+    texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
+    _add(Index.open(store), texts)
+
+
+@app.command()
+def delete(store: StorePath, ids: Annotated[list[str], typer.Argument(help="Documents.")]) -> None:
+    """Remove documents by id."""
+    from plait.store import Store
+
+    out.print(f"{Store.open(store).delete(ids)} passages of {len(ids)} documents deleted")
+
+
+@app.command()
+def stats(store: StorePath, json_: Json = False) -> None:
+    """Count documents, passages, tokens and bytes."""
+    import dataclasses
+
+    from plait.settings import read_settings
+    from plait.store import Store
+
+    opened, settings = Store.open(store), read_settings(store)
+    facts: dict[str, Any] = {
+        **dataclasses.asdict(opened.stats()),
+        **dataclasses.asdict(settings),
+        "codec": opened.codec.name,
+    }
+    facts["tensors"] = {name: width for name, width in opened.fingerprint.tensors}
+    if json_:
+        return show.json_line(facts)
+    for key, value in facts.items():
+        out.print(
+            f"{key.replace('_', ' '):>20}  {value:,}"
+            if isinstance(value, int)
+            else f"{key.replace('_', ' '):>20}  {escape(str(value))}"
+        )
+
+
+@app.command()
+def verify(store: StorePath) -> None:
+    """Compare every stored passage with its checksum; exit code 1 if one is damaged."""
+    from plait.store import Store
+
+    opened = Store.open(store)
+    damages = opened.verify()
+    for damage in damages:
+        err.print(f"{escape(damage.id)}: {escape(damage.reason)}")
+    if damages:
+        raise PlaitError(
+            f"{len(damages)} of {len(opened)} passages are damaged; delete their documents and add them again"
+        )
+    out.print(f"{len(opened)} passages are whole")
+
+
+@app.command()
+def compact(store: StorePath) -> None:
+    """Merge small files and drop deleted passages and old versions."""
+    from plait.store import Store
+
+    opened = Store.open(store)
+    before = opened.stats().disk_bytes
+    opened.compact()
+    out.print(f"{before / 1e6:.1f} MB before, {opened.stats().disk_bytes / 1e6:.1f} MB now")
+
+
+def _same(index: Index, store: Path, model: str | None, plan: str | None, given: Mapping[str, object]) -> None:
+    """Refuse to go on with a store otherwise than it was begun."""
+    from plait.heads import head_plans
+
+    settings = index.settings
+    had: dict[str, object] = {"model": settings.model, "plan": settings.plans, "codec": index.store.codec.name}
+    had |= {key: getattr(settings, key) for key in ("dtype", "passage_tokens", "overlap", "vectors")}
+    asked = dict(given)
+    if model is not None:
+        asked["model"] = model
+    if plan is not None:
+        asked["plan"] = {head: str(p) for head, p in head_plans(list(settings.plans), plan, {}).items()}
+    for key, value in asked.items():
+        if value != had[key]:
+            raise PlaitError(
+                f"{store} was begun with {key} {had[key]}, but is to go on with {value}; leave "
+                f"--{key.replace('_', '-')} out or choose another --store"
+            )
+
+
+def _add(index: Index, documents: Sequence[Document]) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("documents, {task.fields[rows]} passages"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        task = progress.add_task("indexing", total=len(documents), rows=0)
+        done = index.add(documents, progress=lambda n, rows: progress.update(task, completed=n, rows=rows))
+    out.print(
+        f"{done.documents} documents stored as {done.passages} passages of {done.tokens} tokens"
+        + (f", {done.unchanged} were there already" if done.unchanged else "")
+    )

@@ -1,0 +1,96 @@
+"""Commands that make a split model: training, and what it gained and lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from plait import show
+from plait.cli.app import Dtype, Json, app, err, load, out
+from plait.errors import PlaitError
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file; see configs/.")],
+    data: Annotated[Path | None, typer.Option(help="Instead of the config's.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Instead of the config's.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Train a full pair model, or a split one by distillation, as a config file says."""
+    import dataclasses
+
+    from plait.config import TrainConfig
+    from plait.train import train as run
+
+    settings = TrainConfig.read(config)
+    given = {name: str(path) for name, path in (("data", data), ("output", output)) if path is not None}
+    saved = run(dataclasses.replace(settings, **given), resume=resume)  # type: ignore[arg-type]
+    out.print(f"saved to {escape(str(saved))}")
+
+
+@app.command()
+def sweep(
+    model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id; an elastic one holds at every join.")],
+    data: Annotated[str, typer.Argument(help="Held-out data: a SQuAD file for qa, else labelled examples.")],
+    task: Annotated[str, typer.Option(help="qa, class, value, rank or choice.")] = "qa",
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Write rows.jsonl, table.md and chart.png there.")
+    ] = None,
+    modes: Annotated[str, typer.Option(help="Modes to try, joined by +.")] = "joint+oneway",
+    min_quality: Annotated[float, typer.Option(help="Share of the full plan's quality to keep.")] = 0.99,
+    max_ms: Annotated[float | None, typer.Option(help="Most milliseconds for one query.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Most stored bytes for a known text.")] = None,
+    known: Annotated[int, typer.Option(help="Known texts that one query is read with.")] = 100,
+    limit: Annotated[int, typer.Option(help="Use only the first so many questions or examples; 0 for all.")] = 0,
+    texts: Annotated[str, typer.Option(help="Columns of the texts, joined by +.")] = "",
+    label: Annotated[str, typer.Option(help="Column of the label.")] = "",
+    dtype: Dtype = "auto",
+    json_: Json = False,
+) -> None:
+    """Evaluate every join and mode, and pick the cheapest plan that keeps the quality."""
+    import dataclasses
+
+    from plait.config import CHOICES
+    from plait.data import read_examples, read_squad
+    from plait.plots import tradeoff
+    from plait.sweep import choose, markdown, rows
+    from plait.sweep import sweep as run
+
+    if task not in CHOICES["task"]:
+        raise PlaitError(f"task must be one of {', '.join(CHOICES['task'])}, but is {task!r}")
+    columns = [name for name in texts.split("+") if name]
+    items = read_squad(data) if task == "qa" else read_examples(data, texts=columns, label=label)
+    items = items[: limit or None]
+    loaded = load(model, None, dtype)
+    with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
+        points = run(
+            loaded, task, items, modes=modes.split("+"), known=known,
+            progress=lambda text: status.update(text) if status is not None else None,
+        )  # fmt: skip
+    chosen = choose(points, min_quality=min_quality, max_ms=max_ms, max_bytes=max_bytes)
+    table = markdown(points, chosen)
+    if out_folder is not None:
+        facts = {"model": model, "data": Path(data).name, "task": task, "items": len(items)}
+        lines = [json.dumps(row) for row in rows(points, **facts)]
+        write_folder(out_folder, {"rows.jsonl": "\n".join(lines) + "\n", "table.md": table + "\n"})
+        tradeoff(points, chosen, out_folder / "chart.png", f"{Path(model).name} on {Path(data).name}")
+    if json_:
+        return show.json_line({"chosen": chosen.plan, "points": [dataclasses.asdict(point) for point in points]})
+    out.print(escape(table))
+    out.print(f"chosen: {chosen.plan}")
+
+
+def write_folder(folder: Path, files: dict[str, str]) -> None:
+    """Write texts into a folder, which is made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise PlaitError(f"--out must be a folder that can be written, but is not ({error}); name another") from None

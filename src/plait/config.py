@@ -1,0 +1,142 @@
+"""A training run, as a config file says it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from plait.errors import PlaitError
+from plait.plan import Mode
+from plait.tasks import Weights
+
+CHOICES = {"task": ("qa", "class", "value", "rank", "choice"), "ranking_loss": ("listwise", "pairwise")}
+LEAST = {"candidates": 2, "batch": 1, "passages": 2, "accumulate": 1, "longest": 8, "save_steps": 1, "questions": 0}
+"""The smallest value of each key."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run; the keys of a config file.
+
+    Attributes:
+        model: checkpoint to start from: a folder, a hub id, or `package:NAME/FOLDER` inside an installed package.
+        data: what to learn from, relative to the working directory; `plait.data` says which files.
+        output: folder for checkpoints and, at the end, `output/final`.
+        task: `qa`: a SQuAD file, span and score head together. `class`, `value`, `rank`, `choice`: labelled examples.
+        texts, label: columns of the examples' texts, joined by +, and of their label; empty for the usual names.
+        dev: held-out data, measured at the end for the model card; never trained on.
+        score, span: plans of the two heads.
+        elastic: modes joined by +: at every step the full plan, the deepest split and one by chance are trained, the
+            full one teaching, so that any join can be chosen later (span heads stay joint). Empty for the plans alone.
+        teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
+        teacher_outputs: folder where the teacher's outputs are kept, to be computed once for several runs.
+        full: share of the steps that train the full plan beside the heads' own, so that join=0 keeps working.
+        epochs, learning_rate, warmup, weight_decay, seed: as usual; warmup is a share of the steps.
+        passages: of `qa`, passages a batch; every one comes with up to four of its questions.
+        batch: of other tasks, examples a batch.
+        accumulate: batches whose gradients are summed before a step.
+        longest: most tokens of a text; of a longer passage `qa` takes the window that holds the answer.
+        questions: use only the first so many questions or examples of the data; 0 for all.
+        candidates: of a list to be ranked, the right one among them; of `qa` at most `passages`.
+        negatives: of `qa`, wrong passages that the full plan and the teacher score for each question, on average.
+        labels: weight of what the data say; 0 to learn from the teacher alone.
+        ranking, ranking_loss: weight of the lists' labels beside those of other targets; listwise or pairwise.
+        distillation, temperature: weight and temperature of the KL to the teacher's spans and classes.
+        margin, listwise: weights of MarginMSE and of the KL to the teacher's scores of a list.
+        representation: weight of the distance from the teacher's states in the layers that a plan joins.
+        dropout: of hidden states.
+        bfloat16: run matrix products in bfloat16 (weights stay float32).
+        freeze_embeddings: leave the token table as it is, so that models made from one encoder can share it.
+        save_steps: steps between checkpoints to resume from.
+        save_dtype: of the finished checkpoint's weights.
+        tensorboard: write curves to `output/runs`.
+    """
+
+    model: str
+    data: str
+    output: str
+    task: str = "qa"
+    texts: str = ""
+    label: str = ""
+    dev: str = ""
+    score: str = "join=0"
+    span: str = "join=0"
+    elastic: str = ""
+    teacher: str = ""
+    teacher_outputs: str = ""
+    full: float = 0.0
+    epochs: float = 1.0
+    learning_rate: float = 1e-4
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    seed: int = 0
+    passages: int = 8
+    batch: int = 32
+    accumulate: int = 1
+    longest: int = 384
+    questions: int = 0
+    candidates: int = 8
+    negatives: float = 0.4
+    labels: float = 1.0
+    ranking: float = 1.0
+    ranking_loss: str = "listwise"
+    distillation: float = 1.0
+    temperature: float = 2.0
+    margin: float = 0.0
+    listwise: float = 0.0
+    representation: float = 0.0
+    dropout: float = 0.0
+    bfloat16: bool = True
+    freeze_embeddings: bool = True
+    save_steps: int = 500
+    save_dtype: str = "float32"
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for key, allowed in CHOICES.items():
+            if getattr(self, key) not in allowed:
+                raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}")
+        for mode in filter(None, self.elastic.split("+")):
+            if mode not in get_args(Mode):
+                raise PlaitError(
+                    f"elastic must be modes joined by +, among {', '.join(get_args(Mode))}, but has {mode!r}"
+                )
+        for key, least in LEAST.items():
+            if getattr(self, key) < least:
+                raise PlaitError(f"{key} must be {least} or more, but is {getattr(self, key)}")
+
+        if not self.labels and not self.teacher and not self.elastic:
+            raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
+
+    def weights(self) -> Weights:
+        """What each loss counts."""
+        return Weights(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Weights)})
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> TrainConfig:
+        """Read a TOML file; unknown and missing keys are refused."""
+        try:
+            fields = tomllib.loads(Path(path).read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PlaitError(
+                f"a training config must be a TOML file, but {path} is not readable as one ({error})"
+            ) from None
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        for key in fields:
+            if key not in known:
+                raise PlaitError(
+                    f"a training config has the keys {', '.join(known)}, but {path} has {key!r}; remove it"
+                )
+        for key in ("model", "data", "output"):
+            if key not in fields:
+                raise PlaitError(f"a training config must have the key {key!r}, but {path} has not; add it")
+        for key, value in fields.items():
+            kind = known[key].type
+            right = isinstance(value, int | float) if kind == "float" else type(value).__name__ == kind
+            if not right or (kind == "float" and isinstance(value, bool)):
+                raise PlaitError(f"{key} of a training config must be of type {kind}, but in {path} is {value!r}")
+        return cls(**fields)

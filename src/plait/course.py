@@ -1,0 +1,134 @@
+"""A model with its teacher: a lesson in, a loss out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plait.config import TrainConfig
+from plait.distill import representation_loss
+from plait.lessons import Lesson
+from plait.model import Plait
+from plait.outputs import Output, full, outputs, own
+from plait.plan import Mode, Plan
+from plait.tasks import Target, Weights
+from plait.teacher import Teacher
+
+Plans = Mapping[str, Plan]
+"""The plan of every head."""
+
+
+class Course(nn.Module):
+    """Trains under the model's own plans; under the full plan beside them at a share of the steps; or, if elastic,
+    under the full plan, the deepest split and one by chance at every step, the full one teaching.
+    """
+
+    def __init__(self, model: Plait, teacher: Teacher | None, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.settings = model, config
+        self._teacher = [teacher]  # in a list, so that its weights are not this module's
+        self._weights: Weights = config.weights()
+        self.steps = 0
+
+    def forward(self, lesson: Lesson) -> dict[str, Tensor]:
+        """The weighted sum of all losses of one batch, as `{"loss": scalar}`."""
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.steps)
+        self.steps += 1
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+            return {"loss": self._loss(lesson, generator)}
+
+    def _loss(self, lesson: Lesson, generator: torch.Generator) -> Tensor:
+        config, weights = self.settings, self._weights
+        drawn = list(self._drawn(generator))
+        # What the full plan and a teacher are asked: number of the target, and which of its examples (None: all).
+        thin = [(number, *target.thinned(config.negatives, generator)) for number, target in enumerate(lesson.targets)]
+        thin = [(number, target, rows) for number, target, rows in thin if len(target.examples)]
+        upper = config.representation > 0
+        teacher = self._teacher[0]
+        taught: dict[int, Output] = {}
+        if teacher is not None:
+            teacher.model.to(self.model.device)
+            heeding = [(number, target) for number, target, _ in thin if upper or target.heeds_teacher(weights)]
+            known = teacher.outputs(lesson, [target for _, target in heeding], upper=upper)
+            taught = {number: output for (number, _), output in zip(heeding, known, strict=True)}
+        states = own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
+        losses: list[Tensor] = []
+        for plans in drawn:
+            whole = all(plan.join == 0 for plan in plans.values())
+            asked = [(n, t) for n, t, _ in thin] if whole else list(enumerate(lesson.targets))
+            found = outputs(self.model, plans, states, [(t.head, t.examples) for _, t in asked], upper=upper)
+            said = {number: output for (number, _), output in zip(asked, found, strict=True)}
+            if config.labels:
+                for number, target in asked:
+                    losses.append(config.labels * target.loss(said[number].logits, said[number].layout, weights))
+            for number, target, rows in thin:
+                if number in taught:
+                    kept = None if whole else rows
+                    losses.append(self._distance(target, plans[target.head], said[number], kept, taught[number]))
+            if whole and config.elastic and teacher is None:
+                taught = {number: _detached(output) for number, output in said.items()}
+        return torch.stack(losses).sum()
+
+    def _drawn(self, generator: torch.Generator) -> Sequence[Plans]:
+        """The plans of this step, the full ones first."""
+        plans: Plans = self.model.plans
+        whole: Plans = {head: full(plan) for head, plan in plans.items()}
+        if self.settings.elastic:
+            modes = self.settings.elastic.split("+")
+            deepest = self.model.layers - 1
+            join = 1 + int(torch.randint(deepest, (), generator=generator)) if deepest else 0
+            first, second = (modes[int(torch.randint(len(modes), (), generator=generator))] for _ in range(2))
+            return [whole, *(_split(plans, j, mode) for j, mode in ((deepest, first), (join, second)) if j > 0)]
+        if all(plan.join == 0 for plan in plans.values()):
+            return [whole]
+        return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
+
+    def _distance(self, target: Target, plan: Plan, output: Output, kept: Tensor | None, taught: Output) -> Tensor:
+        """From the teacher, for the examples `kept` (None: all) of an output."""
+        logits = output.logits if kept is None else output.logits[kept.to(output.logits.device)]
+        loss = target.distance(logits, taught.logits, output.layout, self._weights)
+        if self.settings.representation:
+            loss = loss + self.settings.representation * self._apart(target, plan, output, kept, taught)
+        return loss
+
+    def _apart(self, target: Target, plan: Plan, output: Output, kept: Tensor | None, taught: Output) -> Tensor:
+        """How far apart student and teacher are in the layers that the student joins, and in the pooled output."""
+        assert output.read is not None and taught.read is not None and taught.reader is not None
+        read, ours, first = output.read, list(output.upper), output.first
+        if kept is not None:
+            kept = kept.to(read.device)
+            read, tokens = read.select(kept)
+            ours = [x.index_select(0, tokens) for x in ours]
+            first = None if first is None else first[kept]
+        theirs = list(taught.upper[len(taught.upper) - len(ours) :])
+        if plan.mode != "joint":  # the reader alone goes on
+            theirs = [x.index_select(0, taught.reader) for x in theirs]
+        loss = representation_loss([x[: read.used] for x in ours], [x[: read.used] for x in theirs])
+        teacher = self.model if self._teacher[0] is None else self._teacher[0].model
+        poolers: list[Any] = [getattr(model.heads[target.head], "pooler", None) for model in (self.model, teacher)]
+        if first is None or taught.first is None or not all(isinstance(pooler, nn.Module) for pooler in poolers):
+            return loss
+        pooled = [pooler(x[:, None]).float() for pooler, x in zip(poolers, (first, taught.first), strict=True)]
+        return loss + F.mse_loss(pooled[0], pooled[1].detach())
+
+
+def _detached(output: Output) -> Output:
+    first = None if output.first is None else output.first.detach()
+    return replace(output, logits=output.logits.detach(), first=first, upper=[x.detach() for x in output.upper])
+
+
+def _split(plans: Plans, join: int, mode: str) -> Plans:
+    """The plans at another join; heads that read known tokens stay `joint`."""
+    return {
+        head: replace(plan, join=join, mode=_mode(plan, mode), states="hidden", positions="restart")
+        for head, plan in plans.items()
+    }
+
+
+def _mode(plan: Plan, mode: str) -> Mode:
+    return "joint" if plan.reader in plan.known else mode  # type: ignore[return-value]

@@ -1,0 +1,107 @@
+"""Test collections: documents, queries, and which document is relevant to which query; folders as BEIR has them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from plait.data import delimited, jsonl, trec
+from plait.data.document import Document, Record, checked_text, documents, listed
+from plait.data.source import OPENERS
+from plait.errors import PlaitError
+
+COLUMNS = ("query-id", "corpus-id", "score")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A test collection in memory.
+
+    `documents` and `queries` by their ids; `qrels`: query -> document -> relevance, for just these queries.
+    """
+
+    documents: dict[str, Document]
+    queries: dict[str, str]
+    qrels: dict[str, dict[str, int]]
+
+
+class _Judgement(NamedTuple):
+    place: str
+    query: str
+    document: str
+    relevance: int
+
+
+def read_collection(folder: str | Path, split: str = "test") -> Collection:
+    """A BEIR folder: corpus.jsonl, queries.jsonl and qrels/<split>.tsv, each of which may end in .gz or .xz.
+
+    Only the queries that the split judges are kept. Documents are those of `read_corpus`, and all in memory.
+
+    Raises PlaitError that names file and line for anything missing, empty or said twice, and for a judgement of a query
+    or document that does not exist.
+    """
+    folder = Path(folder)
+    corpus, asked, judged = _file(folder, "corpus.jsonl"), _file(folder, "queries.jsonl"), _judged(folder, split)
+    judgements = _judgements(judged)
+    texts = {query.id: query.text for query in documents(jsonl.records(asked), f"{asked} line", what="query")}
+    for judgement in judgements:
+        _known(judgement.query, texts, "query", judgement.place, asked)
+    found = {document.id: document for document in read_corpus(folder)}
+    qrels: dict[str, dict[str, int]] = {}
+    for place, query, document, relevance in judgements:
+        _known(document, found, "document", place, corpus)
+        trec.add(qrels, query, document, relevance, place)
+    return Collection(found, {query: text for query, text in texts.items() if query in qrels}, qrels)
+
+
+def read_corpus(folder: str | Path) -> Iterator[Document]:
+    """The documents of a BEIR folder, one by one and in order.
+
+    A document's text is its title, a blank and its text, as BEIR's own models read it; the title is metadata as well.
+    """
+    corpus = _file(Path(folder), "corpus.jsonl")
+    return documents(map(_with_title, jsonl.records(corpus)), f"{corpus} line")
+
+
+def _with_title(record: Record) -> Record:
+    title, text = record.fields.get("title"), record.fields.get("text")
+    if isinstance(title, str) and isinstance(text, str):
+        joined = " ".join(part for part in (title, text) if part.strip())
+        return record._replace(fields={**record.fields, "text": joined})
+    return record
+
+
+def _judgements(path: Path) -> list[_Judgement]:
+    found = []
+    for line, _, fields in delimited.records(path):
+        place = f"{path} line {line}"
+        if any(name not in fields for name in COLUMNS):
+            raise PlaitError(
+                f"{place} must have the columns {listed(COLUMNS)}, but has {listed(fields)}; "
+                "write them into the first line"
+            )
+        query, document, score = (str(checked_text(fields[name], f"'{name}'", place)) for name in COLUMNS)
+        found.append(_Judgement(place, query, document, trec.relevance(score, place)))
+    if not found:
+        raise PlaitError(f"{path} must hold at least one judgement, but holds none; fill it or name another split")
+    return found
+
+
+def _known(identity: str, those: dict[str, str] | dict[str, Document], what: str, place: str, file: Path) -> None:
+    if identity not in those:
+        raise PlaitError(f"{place} must name a {what} of {file}, but names '{identity}'; add it or delete the line")
+
+
+def _judged(folder: Path, split: str) -> Path:
+    qrels = folder / "qrels"
+    there = sorted({file.name.split(".tsv")[0] for file in qrels.glob("*.tsv*")})
+    if there and split not in there:
+        raise PlaitError(f"split must be one of {', '.join(there)} in {qrels}, but is '{split}'; pass one of these")
+    return _file(folder, f"qrels/{split}.tsv")
+
+
+def _file(folder: Path, name: str) -> Path:
+    for suffix in ("", *OPENERS):
+        if (file := folder / f"{name}{suffix}").is_file():
+            return file
+    raise PlaitError(f"{folder} must be a BEIR folder, but holds no {name}; name a folder that has one")

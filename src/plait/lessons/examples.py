@@ -1,0 +1,168 @@
+"""What a model learns from labelled examples: batches of like length, each text once."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from plait.data import Example
+from plait.errors import PlaitError, TruncationWarning
+from plait.lessons.lesson import Lesson
+from plait.tasks import Classes, Lists, Target, Values
+from plait.text import Segment, Text
+
+Task = Literal["class", "value", "rank", "choice"]
+BUCKET = 64
+"""Batches among which examples of like length are put together."""
+
+
+def example_lessons(
+    task: Task,
+    examples: Sequence[Example],
+    text: Text,
+    *,
+    classes: Sequence[str] = (),
+    batch: int = 32,
+    candidates: int = 8,
+    longest: int = 384,
+    seed: int = 0,
+) -> list[Lesson]:
+    """Every example once, `batch` at a time; of a `rank` task every relevant one, with wrong ones of its group.
+
+    Args:
+        task: `class`: labels are among `classes`. `value`: labels are numbers. `rank`: labels are relevances, those
+            above 0 right; lists of `candidates`, one right. `choice`: groups are the options of a question, one right.
+        longest: most tokens of a text; what is cut is said in a TruncationWarning.
+
+    Raises:
+        PlaitError: a label or a group that the task cannot have, or another number of texts than the model has roles.
+    """
+    rng = random.Random(seed)
+    for example in examples:
+        if len(example.texts) != len(text.roles):
+            raise PlaitError(
+                f"an example must have {len(text.roles)} texts ({', '.join(text.roles)}), but example {example.id} has "
+                f"{len(example.texts)}; give the plan as many roles"
+            )
+    units = list(_units(task, examples, candidates, rng))
+    segments = _segments(examples, text, longest)
+    make = _target(task, classes)
+    size = max(1, batch // (max(map(len, units), default=1) if task in ("rank", "choice") else 1))
+    rng.shuffle(units)
+    batches = []
+    for begin in range(0, len(units), BUCKET * size):
+        bucket = sorted(units[begin : begin + BUCKET * size], key=lambda unit: _length(unit, segments))
+        batches += [bucket[i : i + size] for i in range(0, len(bucket), size)]
+    rng.shuffle(batches)
+    return [_lesson(some, text, segments, make) for some in batches]
+
+
+def _units(task: Task, examples: Sequence[Example], candidates: int, rng: random.Random) -> Iterator[list[Example]]:
+    """What stays together: an example, or a list of candidates, the right one first."""
+    if task in ("class", "value"):
+        for example in examples:
+            yield [example]
+        return
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        if not isinstance(example.label, int | float):
+            raise PlaitError(
+                f"a {task} task needs a number for a label, above 0 for a right one, but that of example {example.id} "
+                f"is {example.label!r}"
+            )
+        groups[example.group].append(example)
+    for name, group in groups.items():
+        right = [e for e in group if float(e.label or 0) > 0]
+        wrong = [e for e in group if float(e.label or 0) <= 0]
+        if task == "choice":
+            if len(right) != 1 or not wrong:
+                raise PlaitError(
+                    f"a question must have one right and some wrong options, but {name!r} has {len(right)} right and "
+                    f"{len(wrong)} wrong ones"
+                )
+            yield [*right, *wrong]
+        elif wrong:
+            for example in right:
+                yield [example, *rng.sample(wrong, min(candidates - 1, len(wrong)))]
+
+
+def _target(task: Task, classes: Sequence[str]) -> Callable[[list[list[Example]], Tensor], Target]:
+    if task not in get_args(Task):
+        raise PlaitError(f"task must be one of {', '.join(get_args(Task))}, but is {task!r}")
+    number = {name: i for i, name in enumerate(classes)}
+
+    def class_of(example: Example) -> int:
+        if class_name(example.label) not in number:
+            raise PlaitError(
+                f"a label must be one of {', '.join(classes)}, but that of example {example.id} is {example.label!r}; "
+                "mend it or leave the example out"
+            )
+        return number[class_name(example.label)]
+
+    def value_of(example: Example) -> float:
+        if not isinstance(example.label, int | float):
+            raise PlaitError(
+                f"a value task needs a number for a label, but that of example {example.id} is {example.label!r}"
+            )
+        return float(example.label)
+
+    def make(units: list[list[Example]], numbers: Tensor) -> Target:
+        if task == "class":
+            return Classes(numbers, torch.tensor([class_of(unit[0]) for unit in units]))
+        if task == "value":
+            return Values(numbers, torch.tensor([value_of(unit[0]) for unit in units]))
+        return Lists(numbers, [len(unit) for unit in units])
+
+    return make
+
+
+def class_name(label: str | float | None) -> str:
+    """A label as a class: a whole number without its point."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def _segments(examples: Sequence[Example], text: Text, longest: int) -> list[dict[str, Segment]]:
+    """For each role, its segments by text."""
+    columns = []
+    for column, role in enumerate(text.roles):
+        texts = list(dict.fromkeys(example.texts[column] for example in examples))
+        room = min(longest, text.room(role))
+        segments = text.segments(role, texts, room=room)
+        cut = [s.cut for s in segments if s.cut]
+        if cut:
+            warnings.warn(
+                f"{len(cut)} of {len(texts)} {role} texts are longer than {room} tokens; {sum(cut)} tokens at their "
+                "ends are left out",
+                TruncationWarning,
+                stacklevel=3,
+            )
+        columns.append(dict(zip(texts, segments, strict=True)))
+    return columns
+
+
+def _length(unit: list[Example], segments: list[dict[str, Segment]]) -> int:
+    return max(
+        sum(len(column[text].ids) for column, text in zip(segments, e.texts, strict=True)) for e in unit
+    )  # fmt: skip
+
+
+def _lesson(
+    units: list[list[Example]],
+    text: Text,
+    segments: list[dict[str, Segment]],
+    make: Callable[[list[list[Example]], Tensor], Target],
+) -> Lesson:
+    rows = [example.texts for unit in units for example in unit]
+    chosen: dict[str, list[Segment]] = {}
+    numbers = []
+    for column, role in enumerate(text.roles):
+        place = {t: i for i, t in enumerate(dict.fromkeys(row[column] for row in rows))}
+        chosen[role] = [segments[column][t] for t in place]
+        numbers.append([place[row[column]] for row in rows])
+    return Lesson(chosen, (make(units, torch.tensor(numbers).T),))

@@ -1,0 +1,134 @@
+"""What a model gives for the targets of a lesson, under any plans: logits and, if asked, the states behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from plait.encoder import States
+from plait.layout import Layout
+from plait.lessons import Lesson
+from plait.model import Plait
+from plait.plan import Plan
+from plait.scoring import require_meeting
+from plait.tasks import Target
+from plait.text import Tokens
+
+
+@dataclass(frozen=True)
+class Output:
+    """A head's answer for the examples of one target.
+
+    Attributes:
+        logits: float32 [B, labels] of a score, [T, 2] of a span, its tokens by `layout`.
+        layout: tokens of the reader, one group an example.
+        first: states [B, H] that a score was read from, if asked.
+        upper: states [T, H] after every layer from the join on, of the tokens that `read` lays out; empty unless asked.
+        read: tokens of the whole example (joint), or of the reader alone.
+        reader: which of `read`'s tokens are the reader's, int64 [T] by `layout`.
+    """
+
+    logits: Tensor
+    layout: Layout
+    first: Tensor | None = None
+    upper: Sequence[Tensor] = ()
+    read: Layout | None = None
+    reader: Tensor | None = None
+
+
+def full(plan: Plan) -> Plan:
+    """The full plan over the segments of `plan`: all read all in every layer, each counting positions from 0."""
+    return replace(plan, join=0, mode="joint", positions="restart", states="hidden")
+
+
+def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States]:
+    """A lesson's segments, each computed once, with all that the plans read."""
+    return {
+        role: model.own(
+            segments, sorted({name for plan in plans for name in plan.needs(role, model.layers)}), multiple=256
+        )
+        for role, segments in lesson.segments.items()
+    }
+
+
+def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[dict[str, States], list[Tensor]]:
+    """The same for a model whose positions run on through an example: segments belong to one example each.
+
+    Returns:
+        States of every role, and for each target its examples among them.
+    """
+    rows = torch.cat([target.examples for target in targets]).tolist()
+    first, states = [0] * len(rows), {}
+    for column, (role, segments) in enumerate(lesson.segments.items()):
+        chosen = [segments[row[column]] for row in rows]
+        tokens = Tokens.pack(chosen, first_positions=first, multiple=256, device=model.device)
+        states[role] = model.encoder.own(tokens, ["states.0"])
+        first = [a + len(s.ids) for a, s in zip(first, chosen, strict=True)]
+    numbers = torch.arange(len(rows))[:, None].expand(-1, len(states))
+    return states, list(numbers.split([len(target.examples) for target in targets]))
+
+
+def outputs(
+    model: Plait,
+    plans: Mapping[str, Plan],
+    states: Mapping[str, States],
+    asked: Sequence[tuple[str, Tensor]],
+    *,
+    upper: bool = False,
+) -> list[Output]:
+    """The outputs of heads, each for its examples (int64 [B, roles]), in order; heads that join alike share a pass."""
+    for head, _ in asked:
+        require_meeting(head, plans[head], model.layers)
+    alike = {full(plans[head]) if plans[head].join == 0 else plans[head] for head, _ in asked}
+    alike = {replace(plan, reader=plan.roles[0], known=()) for plan in alike}
+    if len(alike) == 1 and next(iter(alike)).mode == "joint" and (len(asked) > 1 or upper):
+        return _together(model, plans, states, asked, upper)
+    return [_alone(model, plans[head], states, head, examples.to(model.device), upper) for head, examples in asked]
+
+
+def _together(
+    model: Plait,
+    plans: Mapping[str, Plan],
+    states: Mapping[str, States],
+    asked: Sequence[tuple[str, Tensor]],
+    upper: bool,
+) -> list[Output]:
+    """One pass over every example that some head reads."""
+    every = torch.cat([examples for _, examples in asked])
+    unique, places = torch.unique(every, dim=0, return_inverse=True)
+    trace: list[Tensor] | None = [] if upper else None
+    plan = plans[asked[0][0]]
+    x, whole = model.encoder.join(plan, states, unique.to(model.device), "whole", trace)
+    results = []
+    for (head, examples), groups in zip(asked, places.split([len(e) for _, e in asked]), strict=True):
+        groups, examples = groups.to(model.device), examples.to(model.device)
+        column = plan.roles.index(plans[head].reader)
+        before = sum(
+            (states[role].layout.lengths_tensor[examples[:, i]] for i, role in enumerate(plan.roles[:column])),
+            torch.zeros_like(groups),
+        )
+        reader, _ = states[plans[head].reader].layout.select(examples[:, column])
+        if upper:
+            read, tokens = whole.select(groups)
+            seen = [y.index_select(0, tokens) for y in trace or []]
+            within = reader.at(read.starts + before)
+        else:
+            read, seen, within = None, [], None
+        begin = whole.starts[groups] + before
+        rows = x.index_select(0, begin if head == "score" else reader.at(begin))
+        first = rows if upper and head == "score" else None
+        results.append(Output(model.read_out(head, rows), reader, first, seen, read, within))
+    return results
+
+
+def _alone(model: Plait, plan: Plan, states: Mapping[str, States], head: str, examples: Tensor, upper: bool) -> Output:
+    if not upper:
+        x, layout = model.encoder.join(plan, states, examples, "first" if head == "score" else "all")
+        return Output(model.read_out(head, x), layout)
+    trace: list[Tensor] = []
+    x, layout = model.encoder.join(plan, states, examples, "all", trace)
+    first = x.index_select(0, layout.starts) if head == "score" else None
+    return Output(model.read_out(head, x if first is None else first), layout, first, trace, layout)

@@ -1,0 +1,54 @@
+"""The trade-off as a chart: quality against operations, milliseconds and stored bytes, a line a mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from plait.extras import library
+from plait.sweep import Point
+
+COLOURS = {"joint": "#0072B2", "oneway": "#D55E00", "frozen": "#009E73"}
+"""Told apart by colour-blind eyes too (Okabe and Ito)."""
+MARKERS = {"joint": "o", "oneway": "s", "frozen": "^"}
+
+
+def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: str = "") -> None:
+    """Write the chart of a sweep; the ending of `path` says its format (.png, .svg, .pdf).
+
+    Raises:
+        PlaitError: matplotlib is not installed.
+    """
+    figures = library("matplotlib.figure", "plots")
+    figure = figures.Figure(figsize=(12, 4), layout="constrained")
+    [whole] = [point for point in points if point.join == 0]
+    known = points[0].known
+    axes = figure.subplots(1, 3, sharey=True)
+    panels = (
+        ("flops", 1e9, f"online GFLOPs, {known} known texts"),
+        ("ms", 1, f"milliseconds, {known} known texts"),
+        ("bytes", 1024, f"stored KiB a known text ({points[0].codec})"),
+    )
+    for axis, (name, unit, label) in zip(axes, panels, strict=True):
+        axis.axhline(whole.quality, color="0.6", linewidth=1, linestyle="--")
+        for mode, colour in COLOURS.items():
+            line = sorted((point for point in points if point.mode == mode and point.join), key=lambda p: p.join)
+            x = [getattr(point, name) / unit for point in line]
+            axis.plot(x, [p.quality for p in line], color=colour, marker=MARKERS[mode], label=mode if line else None)
+            for place, point in zip(x, line, strict=True):
+                axis.annotate(str(point.join), (place, point.quality), (4, 4), textcoords="offset points", fontsize=8)
+        if name != "bytes":  # the full model stores nothing
+            axis.plot([getattr(whole, name) / unit], [whole.quality], "k*", markersize=11, label="full, join=0")
+        axis.plot(
+            [getattr(chosen, name) / unit], [chosen.quality], "o", markersize=16, fillstyle="none", color="k",
+            label=f"chosen: {chosen.plan}",
+        )  # fmt: skip
+        axis.set_xlabel(label)
+        axis.set_xscale("log")
+        axis.grid(alpha=0.25)
+    axes[0].set_ylabel(points[0].metric)
+    handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,199 @@
+"""A model's trade-off: every join and mode evaluated on data, and the plan to take by LAIT's rule or under limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from plait.cost import cost
+from plait.data import Example, Question
+from plait.encoder import States
+from plait.errors import PlaitError
+from plait.evaluate import MAIN, Kind, example_quality, reading_quality
+from plait.heads import head_plans
+from plait.model import Plait
+from plait.plan import Plan
+from plait.text import Segment
+
+SHARE = 0.99
+"""LAIT section 4: the deepest join whose metric is at least this share of the full model's."""
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Point:
+    """One plan's quality and cost.
+
+    Attributes:
+        plan: in text form; join, mode: its own.
+        metric, quality: name and value of what plans are compared by; metrics: all that were measured.
+        flops: operations online, for one live text with `known` known ones each of the other roles.
+        ms: milliseconds for the same from states in memory, median, all plans in turn.
+        bytes: stored for one known example, in `codec`; lengths: tokens of each role that these three are for.
+    """
+
+    plan: str
+    join: int
+    mode: str
+    metric: str
+    quality: float
+    metrics: Mapping[str, float]
+    flops: int
+    ms: float
+    bytes: int
+    known: int
+    codec: str
+    lengths: Mapping[str, int]
+
+
+def sweep(
+    model: Plait,
+    task: str,
+    data: Sequence[Question] | Sequence[Example],
+    *,
+    modes: Sequence[str] = ("joint", "oneway"),
+    known: int = 100,
+    codec: str = "int8",
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Point]:
+    """Evaluate a model's head under every join and mode; its plans are the ones it had afterwards.
+
+    Args:
+        model: an elastic one, or any; split plans that it was not trained for are measured as they are.
+        task: `qa` with questions (the span head, `joint` only); `class`, `value`, `rank` or `choice` with examples.
+        modes: which modes, beside the full plan.
+        known: known texts that are read with one live text, for operations and milliseconds.
+        codec: for the bytes.
+        progress: told what comes next.
+    """
+    head = "span" if task == "qa" else "score"
+    before = dict(model.plans)
+    own = model.plan(head)
+    try:
+        plans = [replace(own, join=0, mode="joint", states="hidden", positions="restart")]
+        for mode in ("joint",) if head == "span" else modes:
+            plans += [replace(plans[0], join=join, mode=mode) for join in range(1, model.layers)]  # type: ignore[arg-type]
+        lengths, segments = _typical(model, data, known)
+        found = []
+        for plan in plans:
+            progress(str(plan))
+            model.plans = {**before, **head_plans([head], {head: plan}, {})}
+            found.append(_quality(model, task, data))
+        times = _milliseconds(model, head, plans, segments)
+    finally:
+        model.plans = before
+    points = []
+    for plan, metrics, ms in zip(plans, found, times, strict=True):
+        counted = cost(plan, model.encoder.family.shape, lengths, known, codec)
+        points.append(
+            Point(
+                str(plan), plan.join, plan.mode, MAIN[task], metrics[MAIN[task]], metrics, counted.online, ms,
+                counted.bytes_per_example, known, codec, lengths,
+            )
+        )  # fmt: skip
+    return points
+
+
+def choose(
+    points: Sequence[Point],
+    *,
+    min_quality: float = SHARE,
+    max_ms: float | None = None,
+    max_bytes: int | None = None,
+) -> Point:
+    """The cheapest plan online (in one mode: the deepest) whose quality is `min_quality` of the full plan's or more.
+
+    Raises:
+        PlaitError: no plan is within the limits.
+    """
+    [whole] = [point for point in points if point.join == 0]
+    least = min_quality * whole.quality
+    allowed = [
+        point
+        for point in points
+        if point.quality >= least
+        and (max_ms is None or point.ms <= max_ms)
+        and (max_bytes is None or point.bytes <= max_bytes)
+    ]
+    if not allowed:
+        best = max(points, key=lambda point: point.quality)
+        quickest = min(points, key=lambda point: point.ms)
+        raise PlaitError(
+            f"a plan must have {whole.metric} of {least:.4g} or more"
+            + (f", at most {max_ms:g} ms" if max_ms is not None else "")
+            + (f", at most {max_bytes} bytes" if max_bytes is not None else "")
+            + f", but none has; the best has {best.quality:.4g} ({best.plan}), the quickest takes {quickest.ms:.3g} ms "
+            f"({quickest.plan})"
+        )
+    return min(allowed, key=lambda point: (point.flops, -point.join))
+
+
+def rows(points: Sequence[Point], **facts: object) -> Iterator[dict[str, object]]:
+    """JSON-able rows, each with `facts` about the run."""
+    for point in points:
+        yield {**facts, **dataclasses.asdict(point)}
+
+
+def markdown(points: Sequence[Point], chosen: Point) -> str:
+    """A table; the chosen plan's row is bold."""
+    [whole] = [point for point in points if point.join == 0]
+    first = points[0]
+    lines = [
+        f"| plan | {first.metric} | of full | online GFLOPs | times fewer | ms | bytes a known example |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for point in points:
+        cells = [
+            point.plan, f"{point.quality:.4g}", f"{point.quality / whole.quality:.1%}" if whole.quality else "-",
+            f"{point.flops / 1e9:.3g}", f"{whole.flops / max(point.flops, 1):.1f}", f"{point.ms:.3g}",
+            f"{point.bytes:,}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(f"**{cell}**" if point is chosen else cell for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _quality(model: Plait, task: str, data: Sequence[Question] | Sequence[Example]) -> dict[str, float]:
+    if task == "qa":
+        return reading_quality(model, [item for item in data if isinstance(item, Question)])
+    kind: Kind = task  # type: ignore[assignment]
+    return example_quality(model, kind, [item for item in data if isinstance(item, Example)])
+
+
+def _typical(
+    model: Plait, data: Sequence[Question] | Sequence[Example], known: int
+) -> tuple[dict[str, int], dict[str, list[Segment]]]:
+    """The median tokens of each role, and its first `known` segments."""
+    columns: list[list[str]] = [[] for _ in model.text.roles]
+    for item in data[:known]:
+        texts = (item.question, item.passage) if isinstance(item, Question) else item.texts
+        for column, text in zip(columns, texts, strict=True):
+            column.append(text)
+    segments = {role: model.text.segments(role, column) for role, column in zip(model.text.roles, columns, strict=True)}
+    lengths = {role: round(statistics.median(len(s.ids) for s in some)) for role, some in segments.items()}
+    return lengths, {role: (some * known)[:known] for role, some in segments.items()}
+
+
+@torch.inference_mode()
+def _milliseconds(model: Plait, head: str, plans: Sequence[Plan], segments: Mapping[str, list[Segment]]) -> list[float]:
+    """The first segment of every live role with all of the known ones, their states at hand."""
+    stored: list[dict[str, States]] = []
+    for plan in plans:
+        stored.append({role: model.own(segments[role], plan.needs(role, model.layers)) for role in plan.known})
+    seconds: list[list[float]] = [[] for _ in plans]
+    count = len(next(iter(segments.values())))
+    for turn in range(ROUNDS + 2):
+        for plan, states, taken in zip(plans, stored, seconds, strict=True):
+            model.plans = {**model.plans, head: plan}
+            begin = time.perf_counter()
+            live = [role for role in plan.roles if role not in plan.known]
+            now = {role: model.own(segments[role][:1], plan.needs(role, model.layers)) for role in live}
+            columns = [torch.arange(count) * (role in plan.known) for role in plan.roles]
+            model.logits(head, {**states, **now}, torch.stack(columns, 1).to(model.device))
+            if turn >= 2:  # the first two compile
+                taken.append(time.perf_counter() - begin)
+    return [1000 * statistics.median(taken) for taken in seconds]

@@ -1,0 +1,77 @@
+"""Ranking and multiple choice: the right candidate of a list before all others. The score head's with one label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from plait.distill import distillation, listwise_loss, margin_loss, pairwise_loss
+from plait.layout import Layout
+from plait.tasks.target import Weights
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Lists of candidates, one after the other, the right one first in each.
+
+    Attributes:
+        examples: int64 [B, roles], of all lists.
+        lengths: candidates of each list, B together.
+        sampled: whether the wrong candidates are a sample, of which the full plan may take a smaller one.
+    """
+
+    examples: Tensor
+    lengths: Sequence[int]
+    sampled: bool = False
+    head: ClassVar[str] = "score"
+
+    def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
+        """`weights.ranking_loss` of logits [B, 1]; nothing to learn where no list has a wrong candidate."""
+        if max(self.lengths, default=1) < 2:
+            return logits.sum() * 0
+        scores = self._scores(logits)
+        return weights.ranking * (listwise_loss if weights.ranking_loss == "listwise" else pairwise_loss)(scores)
+
+    def distance(self, logits: Tensor, taught: Tensor, layout: Layout, weights: Weights) -> Tensor:
+        """MarginMSE and listwise KL to the teacher's scores."""
+        total = logits.sum() * 0
+        if max(self.lengths, default=1) < 2:
+            return total
+        ours, theirs = self._scores(logits), self._scores(taught)
+        if weights.margin:
+            total = total + weights.margin * margin_loss(ours, theirs)
+        if weights.listwise:
+            total = total + weights.listwise * distillation(ours, theirs, weights.temperature)
+        return total
+
+    def heeds_teacher(self, weights: Weights) -> bool:
+        """Whether `distance` has any weight."""
+        return weights.margin > 0 or weights.listwise > 0
+
+    def thinned(self, negatives: float, generator: torch.Generator) -> tuple[Lists, Tensor | None]:
+        """The right and one wrong candidate of a share of the lists, if they are `sampled`.
+
+        With `negatives` of 1 or more each list keeps so many wrong ones, or all it has.
+        """
+        if not self.sampled:
+            return self, None
+        kept: list[int] = []
+        lengths: list[int] = []
+        begin = 0
+        for length in self.lengths:
+            if length > 1 and torch.rand((), generator=generator).item() < negatives:
+                wrong = torch.randperm(length - 1, generator=generator)[: max(1, int(negatives))]
+                kept += [begin, *(begin + 1 + wrong).tolist()]
+                lengths.append(1 + len(wrong))
+            begin += length
+        rows = torch.tensor(kept, dtype=torch.int64)
+        return Lists(self.examples[rows], lengths, sampled=True), rows
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        """Logits [B, 1] -> [Q, C], minus infinity where a list has ended."""
+        scores = logits.squeeze(-1).float().split(list(self.lengths))
+        return torch.nn.utils.rnn.pad_sequence(list(scores), batch_first=True, padding_value=float("-inf"))

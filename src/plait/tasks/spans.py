@@ -1,0 +1,53 @@
+"""Question answering: the first and the last token of the answer, among the reader's. The span head's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plait.distill import distillation, span_logits, span_loss
+from plait.layout import Layout
+from plait.tasks.target import Weights
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Examples and their answers.
+
+    Attributes:
+        examples: int64 [B, roles].
+        first, last: tokens of the answer within the reader's segment, int64 [B].
+        allowed: which of the readers' tokens, one segment after the other, can be part of an answer; bool [T].
+    """
+
+    examples: Tensor
+    first: Tensor
+    last: Tensor
+    allowed: Tensor
+    head: ClassVar[str] = "span"
+
+    def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
+        """Cross entropy of start and end logits [T, 2], mean."""
+        return span_loss(self._rows(logits, layout), self.first.to(logits.device), self.last.to(logits.device))
+
+    def distance(self, logits: Tensor, taught: Tensor, layout: Layout, weights: Weights) -> Tensor:
+        """KL to the teacher's starts and ends at the temperature; the teacher's padding may be another."""
+        taught = F.pad(taught[: layout.used], (0, 0, 0, layout.tokens - layout.used))
+        ours, theirs = self._rows(logits, layout), self._rows(taught, layout)
+        return weights.distillation * distillation(ours, theirs, weights.temperature)
+
+    def heeds_teacher(self, weights: Weights) -> bool:
+        """Whether `distance` has any weight."""
+        return weights.distillation > 0
+
+    def thinned(self, negatives: float, generator: torch.Generator) -> tuple[Spans, None]:
+        """All of them."""
+        return self, None
+
+    def _rows(self, logits: Tensor, layout: Layout) -> Tensor:
+        allowed = F.pad(self.allowed.to(logits.device), (0, layout.tokens - len(self.allowed)))
+        return span_logits(logits, layout, allowed)

@@ -1,0 +1,38 @@
+"""Pair regression: a number for every example, such as a similarity. The score head's with one label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plait.layout import Layout
+from plait.tasks.target import Weights
+
+
+@dataclass(frozen=True)
+class Values:
+    """Examples int64 [B, roles] and their values float32 [B], in the units of the data."""
+
+    examples: Tensor
+    values: Tensor
+    head: ClassVar[str] = "score"
+
+    def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
+        """Mean squared error of logits [B, 1]."""
+        return F.mse_loss(logits.squeeze(-1), self.values.to(logits.device))
+
+    def distance(self, logits: Tensor, taught: Tensor, layout: Layout, weights: Weights) -> Tensor:
+        """Mean squared distance from the teacher's."""
+        return weights.distillation * F.mse_loss(logits, taught)
+
+    def heeds_teacher(self, weights: Weights) -> bool:
+        """Whether `distance` has any weight."""
+        return weights.distillation > 0
+
+    def thinned(self, negatives: float, generator: torch.Generator) -> tuple[Values, None]:
+        """All of them."""
+        return self, None
