@@ -6,7 +6,7 @@ import re
 import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,13 @@ def _f1(ours: list[str], words: list[str]) -> float:
         return float(ours == words)
     common = (Counter(ours) & Counter(words)).total()
     return 2 * common / (len(ours) + len(words))
+
+
+def quality(model: Plait, task: str, data: Sequence[Question] | Sequence[Example]) -> dict[str, float]:
+    """What a task is measured by: `reading_quality` for `qa`, else `example_quality`."""
+    if task == "qa":
+        return reading_quality(model, cast("Sequence[Question]", data))
+    return example_quality(model, cast(Kind, task), cast("Sequence[Example]", data))
 
 
 def example_quality(model: Plait, task: Kind, examples: Sequence[Example]) -> dict[str, float]:

@@ -20,9 +20,19 @@ from plait import passages
 from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
 from plait.data import Document
 from plait.errors import PlaitError
-from plait.model import Plait, require_top_k
+from plait.model import Plait
 from plait.results import Added, Answers, Found, Hit, Ranking
-from plait.scoring import Query, Timing, encode_query, require_one_label, require_read, score, spans, two_roles
+from plait.scoring import (
+    Query,
+    Timing,
+    encode_query,
+    require_one_label,
+    require_read,
+    require_top_k,
+    score,
+    spans,
+    two_roles,
+)  # fmt: skip
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
 from plait.store import Damage, Fingerprint, Row, Stats, Store, check
 

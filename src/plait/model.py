@@ -5,6 +5,7 @@ CrossEncoder.
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plait import checkpoint
+from plait import checkpoint, hub
 from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder, States
 from plait.errors import PlaitError, TruncationWarning
@@ -26,8 +27,8 @@ from plait.known import Known
 from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
 from plait.plan import Plan
-from plait.scoring import require_meeting, require_one_label
-from plait.text import Segment, Text, Tokens, fit, require_texts
+from plait.scoring import require_meeting, require_one_label, require_top_k
+from plait.text import Segment, Text, Tokens, batches, fit, require_texts
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,26 @@ class Plait(nn.Module):
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans."""
         heads = dict(self.heads.items())
         checkpoint.save(Checkpoint(self.base, self.tokenizer, self.config, heads, self.plans), Path(save_directory))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload a model of Plait",
+    ) -> str:
+        """Upload what `save_pretrained` writes to a repository of the Hugging Face hub, made if it is not there.
+
+        Returns:
+            The address of the commit.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.upload(
+                folder, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+            )
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -363,24 +384,6 @@ class Plait(nn.Module):
     def _labels(self) -> int:
         self.plan("score")
         return int(self.config.num_labels)
-
-
-def batches(segments: Sequence[Segment], tokens: int) -> Iterator[list[int]]:
-    """Numbers of segments of like length, longest first, in batches of at most `tokens` tokens (or one segment)."""
-    batch: list[int] = []
-    for i in sorted(range(len(segments)), key=lambda i: -len(segments[i].ids)):
-        if batch and len(segments[batch[0]].ids) * (len(batch) + 1) > tokens:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
-def require_top_k(top_k: int | None) -> None:
-    """Refuse a top_k below 1."""
-    if top_k is not None and top_k < 1:
-        raise PlaitError(f"top_k must be 1 or more, but is {top_k}; leave it out to get all")
 
 
 def _warn(what: str, room: int, cut: Sequence[int]) -> None:

@@ -152,6 +152,12 @@ def require_read(read: int) -> None:
         raise PlaitError(f"read must be 1 or more passages, but is {read}; 3 is the default")
 
 
+def require_top_k(top_k: int | None) -> None:
+    """Refuse a top_k below 1."""
+    if top_k is not None and top_k < 1:
+        raise PlaitError(f"top_k must be 1 or more, but is {top_k}; leave it out to get all")
+
+
 def require_one_label(model: Plait) -> None:
     """Refuse to rank by a score head of several classes, or by none."""
     model.plan("score")

@@ -12,6 +12,7 @@ from rich.table import Table
 from plait.passages import sentence
 
 if TYPE_CHECKING:
+    from plait.adopt import Report
     from plait.known import KnownAnswer
     from plait.results import Answers, Found, Ranking
     from plait.scoring import Timing
@@ -81,6 +82,26 @@ def plan(out: Console, facts: dict[str, Any]) -> None:
         f"GFLOP: {giga['offline']} once for each passage; {giga['online']} online for a query with {facts['passages']} "
         f"passages; {giga['full']} by the full pair model: {facts['gain']:.1f} times fewer"
     )
+
+
+def adopted(out: Console, report: Report) -> None:
+    """Print what adopting gained and lost."""
+    out.print(
+        f"{escape(report.teacher)} adopted as [bold]{report.plan}[/]: {report.passages:,} passages, {report.queries:,} "
+        f"queries ({report.made:,} made), {report.held_out} of them held out"
+    )
+    table = Table("agreement with the teacher", "Kendall's tau", "same best", "of its ten best", "drift", box=None,
+                  header_style="dim")  # fmt: skip
+    for name, found in (("split, not trained", report.split), ("adopted", report.adopted)):
+        cells = (f"{found['kendall']:.3f}", f"{found['top1']:.0%}", f"{found['top10']:.0%}", f"{found['drift']:.2f} sd")
+        table.add_row(name, *cells)
+    out.print(table)
+    out.print(
+        f"{report.full_ms:.1f} ms -> {report.ms:.1f} ms for a query with {report.known} passages from memory; "
+        f"{report.bytes_per_passage:,} bytes a passage of {report.tokens} tokens (int8)"
+    )
+    out.print(f"[bold]{escape(report.verdict())}[/]")
+    out.print(f"saved to {escape(report.output)}")
 
 
 def json_line(value: Any) -> None:

@@ -14,7 +14,7 @@ from plait.cost import cost
 from plait.data import Example, Question
 from plait.encoder import States
 from plait.errors import PlaitError
-from plait.evaluate import MAIN, Kind, example_quality, reading_quality
+from plait.evaluate import MAIN, quality
 from plait.heads import head_plans
 from plait.model import Plait
 from plait.plan import Plan
@@ -83,8 +83,8 @@ def sweep(
         for plan in plans:
             progress(str(plan))
             model.plans = {**before, **head_plans([head], {head: plan}, {})}
-            found.append(_quality(model, task, data))
-        times = _milliseconds(model, head, plans, segments)
+            found.append(quality(model, task, data))
+        times = milliseconds(model, head, plans, segments)
     finally:
         model.plans = before
     points = []
@@ -157,13 +157,6 @@ def markdown(points: Sequence[Point], chosen: Point) -> str:
     return "\n".join(lines)
 
 
-def _quality(model: Plait, task: str, data: Sequence[Question] | Sequence[Example]) -> dict[str, float]:
-    if task == "qa":
-        return reading_quality(model, [item for item in data if isinstance(item, Question)])
-    kind: Kind = task  # type: ignore[assignment]
-    return example_quality(model, kind, [item for item in data if isinstance(item, Example)])
-
-
 def _typical(
     model: Plait, data: Sequence[Question] | Sequence[Example], known: int
 ) -> tuple[dict[str, int], dict[str, list[Segment]]]:
@@ -179,8 +172,10 @@ def _typical(
 
 
 @torch.inference_mode()
-def _milliseconds(model: Plait, head: str, plans: Sequence[Plan], segments: Mapping[str, list[Segment]]) -> list[float]:
-    """The first segment of every live role with all of the known ones, their states at hand."""
+def milliseconds(model: Plait, head: str, plans: Sequence[Plan], segments: Mapping[str, list[Segment]]) -> list[float]:
+    """Median milliseconds of plans in turn: the first segment of every live role with all known ones, whose states are
+    at hand.
+    """
     stored: list[dict[str, States]] = []
     for plan in plans:
         stored.append({role: model.own(segments[role], plan.needs(role, model.layers)) for role in plan.known})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +117,18 @@ class Text:
             )
             for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         ]
+
+
+def batches(segments: Sequence[Segment], tokens: int) -> Iterator[list[int]]:
+    """Numbers of segments of like length, longest first, in batches of at most `tokens` tokens (or one segment)."""
+    batch: list[int] = []
+    for i in sorted(range(len(segments)), key=lambda i: -len(segments[i].ids)):
+        if batch and len(segments[batch[0]].ids) * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
 
 
 def fit(columns: Sequence[Sequence[Segment]], positions: int) -> list[list[Segment]]:

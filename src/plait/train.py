@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,21 +14,26 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments
+from transformers import ProgressCallback, Trainer, TrainingArguments
 
+from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
 from plait.data import Example, Question, read_examples, read_squad
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
+from plait.evaluate import quality
+from plait.extras import library
 from plait.heads import class_names
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.lessons.examples import Task, class_name
-from plait.machine import keep_all_memory, to_dtype
+from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
 from plait.scoring import require_meeting
 from plait.teacher import Teacher
 
+METRICS = {"qa": (), "class": ("sklearn.metrics",), "value": ("scipy.stats",), "rank": ("ir_measures",), "choice": ()}
+"""Libraries that measure each task."""
 BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints."""
 
@@ -41,6 +47,14 @@ class _Lessons(Dataset[Lesson]):
 
     def __getitem__(self, index: int) -> Lesson:
         return self.items[index]
+
+
+class _Progress(ProgressCallback):
+    """The Trainer's bar with the loss beside it, instead of lines on standard output."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if self.training_bar is not None and "loss" in (logs or {}):
+            self.training_bar.set_postfix(loss=f"{float(logs['loss']):.3f}")
 
 
 class _Trainer(Trainer):
@@ -82,15 +96,20 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     earlier = _begin(config, resume)
     torch.manual_seed(config.seed)
     data = _data(config, config.data)
+    dev = _data(config, config.dev) if config.dev else []
+    for module in METRICS[config.task] if dev else ():
+        library(module, "train")  # not after hours of training
     classes = _classes(config, data)
     heads = ("score", "span") if config.task == "qa" else ("score",)
     plans = {head: plan for head, plan in (("score", config.score), ("span", config.span)) if head in heads}
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=heads, labels=classes)
     for head in [head for head in model.plans if head not in heads]:
-        raise PlaitError(
-            f"a {config.task} task trains the score head alone, but {config.model} has a {head} head too; start from "
-            "one without"
+        warnings.warn(
+            f"a {config.task} task changes the layers below the {head} head of {config.model}, which is left out",
+            DataWarning,
+            stacklevel=2,
         )
+        del model.heads[head], model.plans[head]
     for head, plan in model.plans.items():
         require_meeting(head, plan, model.layers)
         if plan.positions == "continue":
@@ -109,13 +128,27 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         )
     arguments = _arguments(config, len(items))
     trainer = _Trainer(Course(model, teacher, config), arguments, items)
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_Progress)
     model.train()
     trainer.train(resume_from_checkpoint=earlier)
     model.eval()
     final = Path(config.output) / "final"
     if trainer.is_world_process_zero():
         model.to(to_dtype(config.save_dtype)).save_pretrained(final)
+        ours, theirs = (_measured(config, where, dev) for where in (final, config.teacher))
+        (final / "README.md").write_text(card(config, model, ours, theirs, len(data)))
     return final
+
+
+def _measured(config: TrainConfig, where: Path | str, dev: Sequence[Question] | Sequence[Example]) -> dict[str, float]:
+    """On the held-out data, if there are; nothing for a teacher that cannot read a text before its question."""
+    if not where or not dev:
+        return {}
+    model = Plait.from_pretrained(where, dtype=fast_dtype() if config.bfloat16 else "float32")
+    if config.task == "qa" and any(plan.positions == "continue" for plan in model.plans.values()):
+        return {}
+    return quality(model, config.task, dev)
 
 
 def _data(config: TrainConfig, path: str) -> list[Question] | list[Example]:

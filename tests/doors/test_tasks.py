@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,15 @@ MAIN = {"class": "accuracy", "value": "spearman", "rank": "rr10", "choice": "acc
 def test_an_elastic_model_learns_at_every_join_and_is_swept(tmp_path: Path, task: str) -> None:
     write(tmp_path / "train.jsonl", task, 200, seed=1)
     held_out = write(tmp_path / "dev.jsonl", task, 60, seed=2)
-    done("train", config(tmp_path, task=task, elastic="joint+oneway", score="join=2,mode=oneway"))
+    plan = "join=2,mode=oneway"
+    done("train", config(tmp_path, task=task, elastic="joint+oneway", score=plan, dev=str(held_out)))
     final = tmp_path / "out" / "final"
     examples = read_examples(held_out)
+    card = (final / "README.md").read_text()
+    measured = example_quality(Plait.from_pretrained(final), task, examples)  # type: ignore[arg-type]
+    assert f"| {' | '.join(measured)} |" in card and f"| `score` | `{plan}` |" in card
+    assert f"| this model | {' | '.join(f'{value:.4g}' for value in measured.values())} |" in card
+    assert tomllib.loads(card.split("```toml")[1].split("```")[0])["score"] == plan
     for plan in ("join=0", "join=1", "join=2,mode=oneway"):
         found = example_quality(Plait.from_pretrained(final, plan=plan), task, examples)  # type: ignore[arg-type]
         assert found[MAIN[task]] > CHANCE[task], (plan, found)

@@ -86,6 +86,44 @@ def sweep(
     out.print(f"chosen: {chosen.plan}")
 
 
+@app.command()
+def adopt(
+    teacher: Annotated[str, typer.Argument(help="A full pair model that ranks: a folder or a hub id.")],
+    corpus: Annotated[str, typer.Option(help="Your documents, as for index.")],
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Folder of the new checkpoint (out/final) and report.json.")
+    ],
+    queries: Annotated[Path | None, typer.Option(help="A text file of real queries, one a line.")] = None,
+    plan: Annotated[str, typer.Option(help="Of the split model.")] = "join=4,mode=oneway",
+    pseudo: Annotated[int, typer.Option(help="Queries in all; made from titles and sentences where yours end.")] = 2000,
+    held_out: Annotated[int, typer.Option(help="Queries to compare on, at most a fifth.")] = 100,
+    candidates: Annotated[int, typer.Option(help="Passages of each query that are trained on.")] = 8,
+    epochs: Annotated[float, typer.Option(help="Rounds over the queries.")] = 1.0,
+    learning_rate: Annotated[float, typer.Option()] = 1e-4,
+    seed: Annotated[int, typer.Option()] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    json_: Json = False,
+) -> None:
+    """Split a full model without labels: distil it on your documents, and say what that gained and lost."""
+    from plait.adopt import adopt as run
+    from plait.data import read_documents
+
+    try:
+        asked = [line.strip() for line in queries.read_text().splitlines()] if queries is not None else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlaitError(f"--queries must be a text file of one query a line, but is not ({error})") from None
+    if queries is not None and not any(asked):
+        raise PlaitError(f"--queries must hold at least one query, but {queries} holds none; leave it out to make some")
+    report = run(
+        teacher, list(read_documents(corpus)), out_folder, queries=asked, plan=plan, pseudo=pseudo, held_out=held_out,
+        candidates=candidates, epochs=epochs, learning_rate=learning_rate, seed=seed, resume=resume,
+        progress=lambda text: err.print(text, style="dim") if err.is_terminal else None,
+    )  # fmt: skip
+    if json_:
+        return show.json_line(json.loads(report.to_json()))
+    show.adopted(out, report)
+
+
 def write_folder(folder: Path, files: dict[str, str]) -> None:
     """Write texts into a folder, which is made if it is not there."""
     try:

@@ -5,6 +5,7 @@ from plait.store.fingerprint import FORMAT, Fingerprint, check
 from plait.store.row import Batch, Damage, Hit, Passage, Row
 from plait.store.stats import Stats, Version
 from plait.store.table import Store
+from plait.store.words import Words
 
 __all__ = [
     "FORMAT",
@@ -18,5 +19,6 @@ __all__ = [
     "Stats",
     "Store",
     "Version",
+    "Words",
     "check",
 ]

@@ -1,0 +1,115 @@
+"""The model card that a training writes: what was trained on what, how, how good it is, and what it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from plait.config import TrainConfig
+from plait.cost import cost
+from plait.model import Plait
+
+LENGTHS = (16, 154)
+"""Tokens of the live and of the known texts that the card counts operations and bytes for."""
+KNOWN = 100
+
+
+TEMPLATE = """---
+library_name: plait
+pipeline_tag: {kind}
+base_model: {base}
+tags: [plait]
+---
+
+# {name}
+
+A pair model of {layers} layers ({family}) for the task `{task}`, made by `plait train`.
+
+```python
+import plait
+
+model = plait.Plait.from_pretrained("{name}")
+```
+
+## Plans
+
+| head | plan | stored of a known text | bytes, int8 | times fewer operations online |
+|---|---|---|---|---|
+{plans}
+
+Bytes and operations of {long} known tokens, the latter for {short} live ones with {known} known texts.
+
+## Figures
+
+{figures}
+
+## Training
+
+- data: `{data}`, {items:,} {unit}
+- started from `{base}`{taught}
+- seed {seed}; positions restart at 0 in every text
+- command: `plait train config.toml` with
+
+```toml
+{config}
+```
+"""
+
+
+def card(
+    config: TrainConfig, model: Plait, metrics: Mapping[str, float], teacher_metrics: Mapping[str, float], items: int
+) -> str:
+    """Markdown with the metadata that the Hugging Face hub reads.
+
+    Args:
+        config: the training.
+        model: what came of it.
+        metrics, teacher_metrics: on `config.dev`; empty where nothing was measured.
+        items: questions or examples that were trained on.
+    """
+    return TEMPLATE.format(
+        kind={"qa": "question-answering", "rank": "text-ranking"}.get(config.task, "text-classification"),
+        base=_public(config.model), name=Path(config.output).name, layers=model.layers, family=model.config.model_type,
+        task=config.task, plans="\n".join(_plans(model)), long=LENGTHS[1], short=LENGTHS[0], known=KNOWN,
+        figures="\n".join(_figures(config, metrics, teacher_metrics)), data=Path(config.data).name, items=items,
+        unit="questions" if config.task == "qa" else "examples",
+        taught=f", taught by `{_public(config.teacher)}`" if config.teacher else "",
+        seed=config.seed, config="\n".join(_keys(config)),
+    )  # fmt: skip
+
+
+def _plans(model: Plait) -> Iterator[str]:
+    for head, plan in model.plans.items():
+        lengths = {role: LENGTHS[role in plan.known] for role in plan.roles}
+        counted = cost(plan, model.encoder.family.shape, lengths, KNOWN, "int8")
+        stored = ", ".join(f"`{tensor}`" for role in plan.known for tensor in plan.stored(role, model.layers))
+        yield f"| `{head}` | `{plan}` | {stored} | {counted.bytes_per_example:,} | {counted.gain:.1f} |"
+
+
+def _figures(config: TrainConfig, metrics: Mapping[str, float], teacher_metrics: Mapping[str, float]) -> Iterator[str]:
+    if not metrics:
+        yield "Nothing was measured: the training had no `dev`."
+        return
+    yield f"On `{Path(config.dev).name}`, which was not trained on; one run."
+    yield ""
+    yield "| | " + " | ".join(metrics) + " |"
+    yield "|---" * (len(metrics) + 1) + "|"
+    for who, found in (("this model", metrics), ("its teacher", teacher_metrics)):
+        if found:
+            yield f"| {who} | " + " | ".join(f"{found[key]:.4g}" for key in metrics) + " |"
+
+
+def _keys(config: TrainConfig) -> Iterator[str]:
+    """The keys of a config file that differ from the defaults."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value != field.default:
+            yield f"{field.name} = {json.dumps(_public(value) if isinstance(value, str) else value)}"
+
+
+def _public(name: str) -> str:
+    """A path by its last parts; a hub id or a package as it is."""
+    path = Path(name)
+    return "/".join(path.parts[-2:]) if path.is_absolute() else name

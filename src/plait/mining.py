@@ -1,0 +1,105 @@
+"""Queries and candidates from a user's own documents, where nobody labelled any."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plait import passages
+from plait.data import Document, Example
+from plait.errors import PlaitError
+from plait.store import Words
+
+SENTENCE_CHARACTERS = (30, 300)
+"""Shortest and longest sentence that can stand for a query."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A query; of one made from a sentence, the passage it was taken out of and what is left of that."""
+
+    id: str
+    text: str
+    passage: str = ""
+    left: str = ""
+
+
+def cut(documents: Iterable[Document], tokenizer: Any, tokens: int = 384, overlap: int = 64) -> dict[str, str]:
+    """Passages by id (`document#number`), cut as an index cuts them."""
+    found = {
+        f"{document.id}#{number}": passage.text
+        for document in documents
+        for number, passage in enumerate(passages.split(document.text, tokenizer, tokens, overlap))
+    }
+    if not found:
+        raise PlaitError("a corpus must hold a text that makes a token, but holds none; name another one")
+    return found
+
+
+def pseudo_queries(documents: Sequence[Document], texts: Mapping[str, str], count: int, seed: int = 0) -> list[Wanted]:
+    """Up to `count` queries: titles of documents, and sentences taken out of their passage (the inverse cloze task of
+    Lee et al. 2019), half of each where there are enough titles.
+    """
+    rng = random.Random(seed)
+    found = ((document.id, document.metadata.get("title")) for document in documents)
+    titles = [(id, title) for id, title in found if isinstance(title, str) and title.strip()]
+    titled = [Wanted(f"title {id}", title) for id, title in rng.sample(titles, min(count // 2, len(titles)))]
+    ids = list(texts)
+    rng.shuffle(ids)
+    taken: list[Wanted] = []
+    while len(titled) + len(taken) < count and ids:  # one a passage in the first round, another in the next
+        left: list[str] = []
+        for id in ids:
+            if len(titled) + len(taken) == count:
+                break
+            sentence = _sentence(texts[id], rng)
+            if sentence is not None:
+                first, last = sentence
+                rest = " ".join((texts[id][:first] + texts[id][last:]).split())
+                taken.append(Wanted(f"sentence {len(taken)} {id}", texts[id][first:last], id, rest))
+                left.append(id)
+        ids = left if len(taken) < 4 * len(texts) else []
+    return titled + taken
+
+
+def _sentence(text: str, rng: random.Random) -> tuple[int, int] | None:
+    """Characters of one of a passage's sentences, if something is left of the passage without it."""
+    first, last = passages.sentence(text, *[rng.randrange(len(text))] * 2)
+    shortest, longest = SENTENCE_CHARACTERS
+    whole = shortest <= last - first <= min(longest, len(text) - shortest)
+    return (first, last) if whole and text[first:last].strip() else None
+
+
+def mined(queries: Sequence[Wanted], texts: Mapping[str, str], folder: Path, depth: int = 100) -> dict[str, list[str]]:
+    """For each query the ids of its `depth` best passages by BM25, from a table made in `folder`."""
+    words = Words(folder, texts)
+    return {query.id: [hit.id for hit in words.search(query.text, depth)] for query in queries}
+
+
+def examples(
+    queries: Sequence[Wanted],
+    texts: Mapping[str, str],
+    found: Mapping[str, Sequence[str]],
+    candidates: int,
+    seed: int = 0,
+) -> Iterator[Example]:
+    """Lists of `candidates` passages a query: half of them its best, the others by chance from the rest.
+
+    The first of each list is labelled 1, which says only where the list begins: a sentence's own passage, without the
+    sentence, or what BM25 found first.
+    """
+    rng = random.Random(seed)
+    for query in queries:
+        ids = [id for id in found[query.id] if id != query.passage]
+        best = ids[: candidates // 2]
+        rest = ids[len(best) :]
+        chosen = [*best, *rng.sample(rest, min(len(rest), candidates - len(best) - bool(query.passage)))]
+        listed = [(query.passage, query.left)] if query.passage else []
+        listed += [(id, texts[id]) for id in chosen]
+        if len(listed) < 2:
+            continue
+        for number, (id, text) in enumerate(listed):
+            yield Example(f"{query.id} {id}", (query.text, text), float(number == 0), query.id)

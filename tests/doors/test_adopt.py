@@ -1,0 +1,122 @@
+"""`plait adopt`: documents and a full model in, a split model and a report out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from plait.agreement import agreement
+from plait.data import Document
+from plait.mining import cut, examples, mined, pseudo_queries
+from plait.model import Plait
+from tests.command import done, refused
+from tests.small import small_checkpoint, small_tokenizer
+
+NOUNS = ["river", "stone", "copper", "lantern", "garden", "engine", "harbour", "castle"]
+VERBS = ["found the", "wrote to the", "built a", "was by the"]
+
+
+def documents(count: int = 24) -> list[Document]:
+    texts = []
+    for n in range(count):
+        a, b, c = (NOUNS[(n * k + n // 8 + k) % len(NOUNS)] for k in (1, 3, 5))
+        first, second, third = (VERBS[(n + k) % 4] for k in range(3))
+        texts.append(
+            f"The sailor of the {a} {first} {b} in winter {n}. A doctor {second} {c} and the {a}. The {b} {third} {c}."
+        )
+    return [Document(f"d{n}", text, {"title": f"{NOUNS[n % 8]} {n}"}) for n, text in enumerate(texts)]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "docs.jsonl"
+    path.write_text("".join(json.dumps({"id": d.id, "text": d.text, **d.metadata}) + "\n" for d in documents()))
+    return path
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    """An ordinary cross-encoder, with another head that adopting leaves out."""
+    return small_checkpoint(tmp_path / "teacher")
+
+
+def test_adopting_brings_the_split_model_nearer(tmp_path: Path, corpus: Path, teacher: Path) -> None:
+    out = tmp_path / "adopted"
+    said = done("adopt", teacher, "--corpus", corpus, "--out", out, "--plan", "join=2,mode=oneway", "--epochs", 6,
+                "--learning-rate", 1e-3, "--pseudo", 80)  # fmt: skip
+    report = json.loads((out / "report.json").read_text())
+    assert report["adopted"]["drift"] < report["split"]["drift"]
+    assert report["adopted"]["kendall"] > report["split"]["kendall"]
+    assert report["held_out"] == 16 and report["queries"] == report["made"] == 80
+    assert report["verdict"] in said and said.splitlines()[-1] == f"saved to {out / 'final'}"
+    model = Plait.from_pretrained(out / "final")
+    assert {head: str(plan) for head, plan in model.plans.items()} == {"score": "join=2,mode=oneway"}
+
+
+def test_real_queries_are_held_out_first(tmp_path: Path, corpus: Path, teacher: Path) -> None:
+    queries = tmp_path / "queries.txt"
+    queries.write_text("\n".join(f"who {verb} {noun}" for verb in VERBS for noun in NOUNS[:5]) + "\n\n")
+    found = json.loads(
+        done("adopt", teacher, "--corpus", corpus, "--out", tmp_path / "out", "--plan", "join=1", "--queries", queries,
+             "--pseudo", 30, "--json")
+    )  # fmt: skip
+    assert (found["queries"], found["made"], found["held_out"]) == (30, 10, 4)
+
+
+def test_refusals(tmp_path: Path, corpus: Path, teacher: Path) -> None:
+    out = tmp_path / "out"
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n")
+    several = small_checkpoint(tmp_path / "classes", heads=("score",), num_labels=3)
+    one = tmp_path / "one.jsonl"
+    one.write_text('{"text": "river"}\n')
+    for words, arguments in (
+        ("must hold at least one query", ("--corpus", corpus, "--queries", empty)),
+        ("queries or more", ("--corpus", one)),
+        ("nowhere.jsonl", ("--corpus", tmp_path / "nowhere.jsonl")),
+    ):
+        assert words in refused("adopt", teacher, *arguments, "--out", out, "--plan", "join=1")
+    assert "one label" in refused("adopt", several, "--corpus", corpus, "--out", out, "--plan", "join=1")
+
+
+def test_sentences_are_taken_out_of_their_passage(tmp_path: Path) -> None:
+    docs = documents()
+    texts = cut(docs, small_tokenizer())
+    queries = pseudo_queries(docs, texts, 30)
+    assert len({q.id for q in queries}) == len(queries) == 30
+    assert sum(not q.passage for q in queries) == 15  # titles
+    for query in queries:
+        if query.passage:
+            assert query.text in texts[query.passage] and query.text not in query.left
+    found = mined(queries, texts, tmp_path / "words", 10)
+    lists = list(examples(queries, texts, found, 6))
+    by_group: dict[str, list[str]] = {}
+    for example in lists:
+        by_group.setdefault(example.group, []).append(example.texts[1])
+        assert (example.label == 1.0) is (len(by_group[example.group]) == 1)
+    for query in queries:
+        passages = by_group[query.id]
+        assert 2 <= len(passages) <= 6 and len(set(passages)) == len(passages)
+        if query.passage:
+            assert passages[0] == query.left and texts[query.passage] not in passages
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-50, 50), min_size=2, max_size=30, unique=True))
+def test_agreement_by_its_definition(scores: list[int]) -> None:
+    theirs = np.array(scores, np.float32)
+    same = agreement({"q": theirs}, {"q": theirs + 3})
+    assert same["kendall"] == pytest.approx(1) and same["top1"] == same["top10"] == 1
+    assert same["drift"] == pytest.approx(0, abs=1e-5)
+    ours = theirs[::-1].copy()
+    other = agreement({"q": theirs}, {"q": ours})
+    assert other["kendall"] == pytest.approx(kendalltau(theirs, ours).statistic)
+    ten = min(10, len(scores))
+    best, found = (set(sorted(range(len(x)), key=lambda i: -x[i])[:ten]) for x in (theirs, ours))
+    assert other["top10"] == pytest.approx(len(best & found) / ten)
