@@ -83,7 +83,8 @@ class Encoder:
         Args:
             plan: who reads whom.
             states: for every role, segments with the tensors that `plan.needs(role, layers)` names.
-            examples: int64 [B, roles]; which segment of each role an example is made of. Segments may be shared.
+            examples: int64 [B, roles]; which segment of each role an example is made of, -1 for none (not of the
+                reader). Segments may be shared.
             answer: compute the last layer for the `first` token of the reader only, for `all` of its tokens, or (joint)
                 for the `whole` example, for heads that share one pass.
             trace: gets the states after every layer from `plan.join` on, of the tokens that go on through it.
@@ -91,6 +92,7 @@ class Encoder:
         Returns:
             States [T, H] and their layout of B groups: one token each for `first`.
         """
+        states, examples = with_nothing(plan, states, examples)
         if plan.join == self.layers:
             reader = states[plan.reader]
             layout, tokens = reader.layout.select(examples[:, plan.roles.index(plan.reader)])
@@ -176,6 +178,21 @@ class Encoder:
     def _layer(self, layer: int, x: Tensor, layout: Layout, source: KeyValue) -> Tensor:
         context = attend(self.family.query(layer, x), layout, [source], self._scale)
         return self.family.merge(layer, x, context)
+
+
+def with_nothing(plan: Plan, states: Mapping[str, States], examples: Tensor) -> tuple[Mapping[str, States], Tensor]:
+    """The same with a segment without tokens behind those of each role that some example lacks, in place of -1."""
+    if not (examples < 0).any():
+        return states, examples
+    whole = dict(states)
+    for column, role in enumerate(plan.roles):
+        layout = whole[role].layout
+        if (examples[:, column] < 0).any():
+            lengths = [*layout.lengths, 0]
+            more = Layout(lengths, multiple=layout.multiple, tokens=layout.tokens, device=layout.device)
+            whole[role] = States(more, whole[role].tensors)
+    ends = torch.tensor([len(states[role].layout.lengths) for role in plan.roles], device=examples.device)
+    return whole, torch.where(examples < 0, ends, examples)
 
 
 def _chosen(layout: Layout, groups: Tensor) -> tuple[Layout, Tensor | None]:

@@ -18,6 +18,7 @@ from plait.lessons.examples import class_name
 
 if TYPE_CHECKING:
     from plait.data import Example, Question
+    from plait.examples import Part
     from plait.index import Index
     from plait.model import Plait
 
@@ -69,11 +70,13 @@ def example_quality(model: Plait, task: Kind, examples: Sequence[Example]) -> di
     order = sorted(range(len(examples)), key=lambda i: tuple(map(len, reversed(examples[i].texts))))
     logits = np.empty((len(examples), model.config.num_labels), np.float32)
     if examples:
-        logits[order] = raw_scores(model, [examples[i].texts for i in order])
+        roles = len(model.text.roles)
+        rows = [examples[i].texts for i in order]
+        logits[order] = raw_scores(model, [row + (None,) * (roles - len(row)) for row in rows])
     return example_metrics(task, examples, logits, model)
 
 
-def raw_scores(model: Plait, rows: Sequence[tuple[str, ...]]) -> NDArray[np.float32]:
+def raw_scores(model: Plait, rows: Sequence[tuple[Part, ...]]) -> NDArray[np.float32]:
     """The score head's logits, float32 [N, labels]."""
     import torch
 

@@ -30,7 +30,7 @@ class Layout:
     """Groups of tokens side by side without padding: group g holds tokens starts[g] ... starts[g] + lengths[g] - 1.
 
     Args:
-        lengths: tokens of each group, at least 1 each.
+        lengths: tokens of each group; 0 for a segment that an example lacks.
         multiple: the packed length is rounded up to a multiple of this, and the padded length to one of this or of 32.
             Tokens past the last group belong to nobody; they are there to have few shapes, see `rounded`.
         tokens: the packed length, if another one, at least that of all groups.
@@ -82,9 +82,9 @@ class Layout:
 
     @cached_property
     def places(self) -> Tensor:
-        """Token at each place of the padded form, int64 [G, M]; past its end a group's last one."""
+        """Token at each place of the padded form, int64 [G, M]; past its end a group's last one, if it has one."""
         place = torch.arange(self.longest, device=self.device).minimum(self.lengths_tensor[:, None] - 1)
-        return self.starts[:, None] + place
+        return (self.starts[:, None] + place).clamp(0, max(self.tokens - 1, 0))
 
     @cached_property
     def _packed(self) -> Tensor:
@@ -100,7 +100,7 @@ class Layout:
     @cached_property
     def within(self) -> Tensor:
         """Number of each token within its group, counted from 0 (0 for tokens of nobody), int64 [T]."""
-        return self._packed % self.longest
+        return self._packed % max(self.longest, 1)
 
     def pad(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """[T, ...] -> [G, M, ...]; what stands in padding is arbitrary but finite, and must not reach a loss.

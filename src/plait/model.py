@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +18,8 @@ from torch import Tensor, nn
 from plait import checkpoint, hub
 from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder, States
-from plait.errors import PlaitError, TruncationWarning
+from plait.errors import PlaitError
+from plait.examples import Encoded, Part, score_rows, tokenized, warn_cut
 from plait.families import adapter
 from plait.heads import SpanFound, best_spans, default_activation, head_plans
 from plait.known import Known
@@ -28,22 +27,7 @@ from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
 from plait.plan import Plan
 from plait.scoring import require_meeting, require_one_label, require_top_k
-from plait.text import Segment, Text, Tokens, batches, fit, require_texts
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One known text: its states, and the characters that its tokens stand for.
-
-    Attributes:
-        states: tensors by name, each [tokens, H]; see `Plan.needs`.
-        offsets: int32 [tokens, 2], characters of the text; (0, 0) for special tokens.
-        cut: tokens that the model could not read.
-    """
-
-    states: dict[str, Tensor]
-    offsets: NDArray[np.int32]
-    cut: int
+from plait.text import Segment, Text, Tokens, batches
 
 
 class Plait(nn.Module):
@@ -202,7 +186,7 @@ class Plait(nn.Module):
 
     def predict(
         self,
-        inputs: Sequence[Sequence[str]] | tuple[str, ...],
+        inputs: Sequence[Sequence[Part]] | tuple[Part, ...],
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
         activation_fn: Callable[[Tensor], Tensor] | None = None,
@@ -211,7 +195,8 @@ class Plait(nn.Module):
         """Score pairs (or as many texts an example as the plan has roles).
 
         Args:
-            inputs: examples, each one text a role in the plan's order; or a single example.
+            inputs: examples, each one text a role in the plan's order; or a single example. In place of a text can
+                stand what `encode` computed of it, or None where an example lacks one (not for the reader).
             batch_size: examples joined at once.
             show_progress_bar: show one on standard error; default: for more than 1,000 examples.
             activation_fn: applied to the logits; default: the config's, as sentence-transformers reads it; else a
@@ -222,8 +207,8 @@ class Plait(nn.Module):
             float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
         """
         self.eval()
-        single = bool(inputs) and isinstance(inputs[0], str)
-        rows = [tuple(row) for row in ([cast(Sequence[str], inputs)] if single else inputs)]
+        single = bool(inputs) and isinstance(inputs[0], str | Encoded)
+        rows = [tuple(row) for row in cast("Sequence[Sequence[Part]]", [inputs] if single else inputs)]
         plan = self.plan("score")
         for number, row in enumerate(rows):
             if len(row) != len(plan.roles):
@@ -233,7 +218,7 @@ class Plait(nn.Module):
                 )
         if batch_size < 1:
             raise PlaitError(f"batch_size must be 1 or more, but is {batch_size}; 32 is the default")
-        logits = torch.cat([torch.zeros(0, self._labels()), *self._score(rows, batch_size, show_progress_bar)])
+        logits = torch.cat([torch.zeros(0, self._labels()), *score_rows(self, rows, batch_size, show_progress_bar)])
         if activation_fn is None:
             activation_fn = default_activation(self.config)
         scores = activation_fn(logits)
@@ -310,15 +295,9 @@ class Plait(nn.Module):
 
     def segments(self, role: str, texts: Sequence[str]) -> list[Segment]:
         """Tokenize; an empty text is refused, a text that is too long is cut and a TruncationWarning says so."""
-        segments = self._tokenized(role, texts)
-        _warn(f"{role} texts", self.text.room(role), [s.cut for s in segments])
+        segments = tokenized(self, role, texts)
+        warn_cut(f"{role} texts", self.text.room(role), [s.cut for s in segments])
         return segments
-
-    def _tokenized(self, role: str, texts: Sequence[str]) -> list[Segment]:
-        if role not in self.text.roles:
-            raise PlaitError(f"role must be one of {', '.join(self.text.roles)}, but is {role!r}")
-        require_texts(role, texts)
-        return self.text.segments(role, texts)
 
     def spans(
         self, states: Mapping[str, States], examples: Tensor, known: Sequence[tuple[str, NDArray[np.int32]]]
@@ -335,62 +314,6 @@ class Plait(nn.Module):
             answers.append(SpanFound(text[start:end], start, end, span.score))
         return answers
 
-    def _score(
-        self, rows: Sequence[tuple[str, ...]], batch_size: int, show_progress_bar: bool | None
-    ) -> Iterator[Tensor]:
-        """Logits float32 [b, labels] in the order of rows. A text that recurs in a batch is computed once."""
-        from tqdm.auto import tqdm
-
-        plan = self.plan("score")
-        bar = tqdm(
-            total=len(rows),
-            desc="pairs",
-            unit="pair",
-            disable=not (len(rows) > 1000 if show_progress_bar is None else show_progress_bar),
-        )
-        with torch.inference_mode(), bar:
-            for begin in range(0, len(rows), batch_size):
-                batch = rows[begin : begin + batch_size]
-                states, examples = self._states(plan, batch)
-                logits, _ = self.logits("score", states, examples)
-                bar.update(len(batch))
-                yield logits.cpu()
-
-    def _states(self, plan: Plan, rows: Sequence[tuple[str, ...]]) -> tuple[dict[str, States], Tensor]:
-        if plan.positions == "continue":
-            return self._continued(plan, rows)
-        states, columns = {}, []
-        for column, role in enumerate(plan.roles):
-            unique = {text: i for i, text in enumerate(dict.fromkeys(row[column] for row in rows))}
-            states[role] = self.own(self.segments(role, list(unique)), plan.needs(role, self.layers))
-            columns.append([unique[row[column]] for row in rows])
-        return states, torch.tensor(columns, device=self.device).T
-
-    def _continued(self, plan: Plan, rows: Sequence[tuple[str, ...]]) -> tuple[dict[str, States], Tensor]:
-        """The ordinary pair model: positions run on, so that a segment belongs to one example, and all share one
-        room.
-        """
-        columns = [self._tokenized(role, [row[c] for row in rows]) for c, role in enumerate(plan.roles)]
-        columns = fit(columns, self.text.positions)
-        _warn("examples", self.text.positions, [sum(s.cut for s in row) for row in zip(*columns, strict=True)])
-        first = np.zeros(len(rows), int)
-        states = {}
-        for role, segments in zip(plan.roles, columns, strict=True):
-            tokens = Tokens.pack(segments, first_positions=first.tolist(), device=self.device)
-            states[role] = self.encoder.own(tokens, plan.needs(role, self.layers))
-            first = first + np.array([len(s.ids) for s in segments])
-        return states, torch.arange(len(rows), device=self.device)[:, None].expand(-1, len(plan.roles))
-
     def _labels(self) -> int:
         self.plan("score")
         return int(self.config.num_labels)
-
-
-def _warn(what: str, room: int, cut: Sequence[int]) -> None:
-    if any(cut):
-        warnings.warn(
-            f"{sum(map(bool, cut))} of {len(cut)} {what} are longer than the {room} tokens this model reads; "
-            f"{sum(cut)} tokens at their ends were left out",
-            TruncationWarning,
-            stacklevel=4,
-        )

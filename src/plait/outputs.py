@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from plait.encoder import States
+from plait.encoder import States, with_nothing
 from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.plan import Plan
 from plait.scoring import require_meeting
 from plait.tasks import Target
-from plait.text import Tokens
+from plait.text import Segment, Tokens
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
     rows = torch.cat([target.examples for target in targets]).tolist()
     first, states = [0] * len(rows), {}
     for column, (role, segments) in enumerate(lesson.segments.items()):
-        chosen = [segments[row[column]] for row in rows]
+        nothing = Segment([], [], 0)
+        chosen = [segments[row[column]] if row[column] >= 0 else nothing for row in rows]
         tokens = Tokens.pack(chosen, first_positions=first, multiple=256, device=model.device)
         states[role] = model.encoder.own(tokens, ["states.0"])
         first = [a + len(s.ids) for a, s in zip(first, chosen, strict=True)]
@@ -97,14 +98,15 @@ def _together(
     upper: bool,
 ) -> list[Output]:
     """One pass over every example that some head reads."""
-    every = torch.cat([examples for _, examples in asked])
+    plan = plans[asked[0][0]]
+    every = torch.cat([examples for _, examples in asked]).to(model.device)
+    states, every = with_nothing(plan, states, every)
     unique, places = torch.unique(every, dim=0, return_inverse=True)
     trace: list[Tensor] | None = [] if upper else None
-    plan = plans[asked[0][0]]
-    x, whole = model.encoder.join(plan, states, unique.to(model.device), "whole", trace)
+    x, whole = model.encoder.join(plan, states, unique, "whole", trace)
     results = []
-    for (head, examples), groups in zip(asked, places.split([len(e) for _, e in asked]), strict=True):
-        groups, examples = groups.to(model.device), examples.to(model.device)
+    counts = [len(examples) for _, examples in asked]
+    for (head, _), examples, groups in zip(asked, every.split(counts), places.split(counts), strict=True):
         column = plan.roles.index(plans[head].reader)
         before = sum(
             (states[role].layout.lengths_tensor[examples[:, i]] for i, role in enumerate(plan.roles[:column])),

@@ -164,7 +164,7 @@ def _typical(
     columns: list[list[str]] = [[] for _ in model.text.roles]
     for item in data[:known]:
         texts = (item.question, item.passage) if isinstance(item, Question) else item.texts
-        for column, text in zip(columns, texts, strict=True):
+        for column, text in zip(columns, texts, strict=False):  # the last roles may be without
             column.append(text)
     segments = {role: model.text.segments(role, column) for role, column in zip(model.text.roles, columns, strict=True)}
     lengths = {role: round(statistics.median(len(s.ids) for s in some)) for role, some in segments.items()}

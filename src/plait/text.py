@@ -53,7 +53,7 @@ class Tokens:
         """Put segments side by side; segment i counts its positions from first_positions[i], or from 0."""
         layout = Layout.few_shapes([len(s.ids) for s in segments], multiple, device)
         nobody = layout.tokens - layout.used
-        ids = [i for s in segments for i in s.ids] + [segments[0].ids[0]] * nobody
+        ids = [i for s in segments for i in s.ids] + [0] * nobody
         types = [t for s in segments for t in [s.type] * len(s.ids)] + [0] * nobody
         positions = layout.within
         if first_positions is not None:

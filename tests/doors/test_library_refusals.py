@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from plait import Document, Index, Plait, PlaitError, TruncationWarning
+from plait.examples import states_of
 from tests.corpus import PASSAGES, QUESTION, raw
 from tests.small import LAYERS
 
@@ -74,7 +75,8 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
         "top_k must be 1 or more, but is -3": lambda: model.rank(QUESTION, PASSAGES, top_k=-3),
         "batch_size must be 1 or more, but is 0": lambda: model.predict([("a", "b")], batch_size=0),
         "role must be one of query, passage": lambda: model.encode("document", ["a"]),
-        "number 0 is None": lambda: model.predict([(None, "b")]),  # type: ignore[list-item]
+        "may lack any text but the query": lambda: model.predict([(None, "b")]),
+        "number 0 is 5": lambda: model.predict([("a", 5)]),  # type: ignore[list-item]
         "overlap of at most half": lambda: model.read("the river", passage_tokens=4),
         "one is 'states.9'": lambda: model.encode("passage", ["a"], ["states.9"]),
     }
@@ -144,6 +146,6 @@ def test_both_texts_too_long_for_the_full_pair_model(checkpoint_path: Path) -> N
     """As the tokenizer's own longest_first: both are cut, none is lost."""
     full = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
     with pytest.warns(TruncationWarning):
-        states, _ = full._states(full.plan("score"), [("river " * 500, "stone " * 90)])
+        states, _ = states_of(full, full.plan("score"), [("river " * 500, "stone " * 90)])
     lengths = {role: states[role].layout.lengths[0] for role in states}
     assert sum(lengths.values()) == 128 and abs(lengths["query"] - lengths["passage"]) <= 2

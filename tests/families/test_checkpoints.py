@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.errors import PlaitError
+from plait.examples import states_of
 from plait.families import MODEL_TYPES
 from plait.model import Plait
 from tests.small import small_checkpoint, small_families, small_pair, small_tokenizer
@@ -65,7 +66,7 @@ def assert_spans_agree(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     theirs = AutoModelForQuestionAnswering.from_pretrained(folder, num_labels=2).eval()
     ours = Plait.from_pretrained(folder, plan=FULL)
-    states, examples = ours._states(ours.plan("span"), PAIRS)
+    states, examples = states_of(ours, ours.plan("span"), PAIRS)
     with torch.no_grad():
         logits, layout = ours.logits("span", states, examples)
         begin = 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from plait.encoder import Encoder
+from plait.examples import states_of
 from plait.families import adapter
 from plait.layout import Layout
 from plait.model import Plait
@@ -76,7 +77,7 @@ def test_no_query_changes_what_is_known_of_a_passage(checkpoint_path: str, plan:
     passage = data.draw(text)
     queries = data.draw(st.lists(text, min_size=1, max_size=4, unique=True))
     with torch.no_grad():
-        states, examples = model._states(model.plan("score"), [(query, passage) for query in queries])
+        states, examples = states_of(model, model.plan("score"), [(query, passage) for query in queries])
         expected = model.own(model.segments("passage", [passage]), model.needs("passage", ["score"]))
     assert examples[:, 1].tolist() == [0] * len(queries)
     assert states["passage"].layout.lengths == expected.layout.lengths
@@ -89,7 +90,7 @@ def test_with_the_pair_models_positions_a_query_would_change_it(checkpoint_path:
     model = load(checkpoint_path, "join=0,positions=continue")
     plan = model.plan("score")
     with torch.no_grad():
-        short, long = (model._states(plan, [(q, "the river")])[0]["passage"] for q in ("why", "why and where"))
+        short, long = (states_of(model, plan, [(q, "the river")])[0]["passage"] for q in ("why", "why and where"))
     assert (short.tensors["states.0"] - long.tensors["states.0"]).abs().max() > 0.1
 
 

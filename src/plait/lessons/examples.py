@@ -38,6 +38,7 @@ def example_lessons(
     Args:
         task: `class`: labels are among `classes`. `value`: labels are numbers. `rank`: labels are relevances, those
             above 0 right; lists of `candidates`, one right. `choice`: groups are the options of a question, one right.
+        examples: each with a text for each role; the last roles may be without (claims with few evidence sentences).
         longest: most tokens of a text; what is cut is said in a TruncationWarning.
 
     Raises:
@@ -45,10 +46,10 @@ def example_lessons(
     """
     rng = random.Random(seed)
     for example in examples:
-        if len(example.texts) != len(text.roles):
+        if len(example.texts) > len(text.roles):
             raise PlaitError(
-                f"an example must have {len(text.roles)} texts ({', '.join(text.roles)}), but example {example.id} has "
-                f"{len(example.texts)}; give the plan as many roles"
+                f"an example must have at most {len(text.roles)} texts ({', '.join(text.roles)}), but example "
+                f"{example.id} has {len(example.texts)}; give the plan as many roles"
             )
     units = list(_units(task, examples, candidates, rng))
     segments = _segments(examples, text, longest)
@@ -131,7 +132,12 @@ def _segments(examples: Sequence[Example], text: Text, longest: int) -> list[dic
     """For each role, its segments by text."""
     columns = []
     for column, role in enumerate(text.roles):
-        texts = list(dict.fromkeys(example.texts[column] for example in examples))
+        texts = list(dict.fromkeys(example.texts[column] for example in examples if column < len(example.texts)))
+        if not texts:
+            raise PlaitError(
+                f"every role must have a text in some example, but {role} has none; give the plan fewer roles than "
+                f"{'+'.join(text.roles)}"
+            )
         room = min(longest, text.room(role))
         segments = text.segments(role, texts, room=room)
         cut = [s.cut for s in segments if s.cut]
@@ -147,9 +153,7 @@ def _segments(examples: Sequence[Example], text: Text, longest: int) -> list[dic
 
 
 def _length(unit: list[Example], segments: list[dict[str, Segment]]) -> int:
-    return max(
-        sum(len(column[text].ids) for column, text in zip(segments, e.texts, strict=True)) for e in unit
-    )  # fmt: skip
+    return max(sum(len(column[text].ids) for column, text in zip(segments, e.texts, strict=False)) for e in unit)
 
 
 def _lesson(
@@ -162,7 +166,7 @@ def _lesson(
     chosen: dict[str, list[Segment]] = {}
     numbers = []
     for column, role in enumerate(text.roles):
-        place = {t: i for i, t in enumerate(dict.fromkeys(row[column] for row in rows))}
-        chosen[role] = [segments[column][t] for t in place]
-        numbers.append([place[row[column]] for row in rows])
+        place = {t: i for i, t in enumerate(dict.fromkeys(row[column] for row in rows if column < len(row)))}
+        chosen[role] = [segments[column][t] for t in place or segments[column]][: max(len(place), 1)]
+        numbers.append([place[row[column]] if column < len(row) else -1 for row in rows])
     return Lesson(chosen, (make(units, torch.tensor(numbers).T),))

@@ -1,0 +1,145 @@
+"""What a pair model scores: rows of texts, of what was computed of them before, or of nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plait.encoder import States
+from plait.errors import PlaitError, TruncationWarning
+from plait.layout import Layout
+from plait.plan import Plan
+from plait.text import Segment, Tokens, fit, require_texts
+
+if TYPE_CHECKING:
+    from plait.model import Plait
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One known text: its states, and the characters that its tokens stand for.
+
+    Attributes:
+        states: tensors by name, each [tokens, H]; see `Plan.needs`.
+        offsets: int32 [tokens, 2], characters of the text; (0, 0) for special tokens.
+        cut: tokens that the model could not read.
+    """
+
+    states: dict[str, Tensor]
+    offsets: NDArray[np.int32]
+    cut: int
+
+
+Part = str | Encoded | None
+"""One role's part of an example: a text, its states, or nothing."""
+
+
+def score_rows(
+    model: Plait, rows: Sequence[tuple[Part, ...]], batch_size: int, show_progress_bar: bool | None
+) -> Iterator[Tensor]:
+    """Logits float32 [b, labels] of the score head, in the order of rows. A text that recurs in a batch is computed
+    once.
+    """
+    from tqdm.auto import tqdm
+
+    plan = model.plan("score")
+    hidden = not (len(rows) > 1000 if show_progress_bar is None else show_progress_bar)
+    with torch.inference_mode(), tqdm(total=len(rows), desc="pairs", unit="pair", disable=hidden) as bar:
+        for begin in range(0, len(rows), batch_size):
+            batch = rows[begin : begin + batch_size]
+            states, examples = states_of(model, plan, batch)
+            logits, _ = model.logits("score", states, examples)
+            bar.update(len(batch))
+            yield logits.cpu()
+
+
+def states_of(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tuple[dict[str, States], Tensor]:
+    """What a plan reads of rows: states of every role, and int64 [B, roles], which of them each row is made of."""
+    for row in rows:
+        for role, part in zip(plan.roles, row, strict=True):
+            if not isinstance(part, Encoded | None):
+                require_texts(role, [part])
+    return (_continued if plan.positions == "continue" else _own)(model, plan, rows)
+
+
+def _own(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tuple[dict[str, States], Tensor]:
+    """States of every role, each part once, and which of them each row is made of."""
+    states, columns = {}, []
+    for column, role in enumerate(plan.roles):
+        parts = [row[column] for row in rows]
+        if role == plan.reader and None in parts:
+            raise PlaitError(f"an example may lack any text but the {role}, from which the answer is read; give that")
+        texts = list(dict.fromkeys(part for part in parts if isinstance(part, str)))
+        known = list({id(part): part for part in parts if isinstance(part, Encoded)}.values())
+        place: dict[object, int] = {text: i for i, text in enumerate(texts)}
+        place |= {id(part): len(texts) + i for i, part in enumerate(known)}
+        states[role] = _together(model, role, plan.needs(role, model.layers), texts, known)
+        columns.append([-1 if part is None else place[part if isinstance(part, str) else id(part)] for part in parts])
+    return states, torch.tensor(columns, device=model.device).T
+
+
+def _together(model: Plait, role: str, names: Sequence[str], texts: Sequence[str], known: Sequence[Encoded]) -> States:
+    """Computed texts and then known ones, packed."""
+    if not known:  # where all rows lack the text, something that nobody reads
+        return model.own(model.segments(role, texts or ["."]), names)
+    for part in known:
+        missing = [name for name in names if name not in part.states]
+        if missing:
+            raise PlaitError(
+                f"the states of a {role} must be those that the plan reads ({', '.join(names)}), but one lacks "
+                f"{missing[0]}; encode it with this model under this plan"
+            )
+    made = model.own(model.segments(role, texts), names) if texts else None
+    lengths = [] if made is None else made.layout.lengths
+    layout = Layout([*lengths, *(len(part.offsets) for part in known)], device=model.device)
+    like = next(model.parameters())
+    tensors = {}
+    for name in names:
+        own = [] if made is None else [made.tensors[name][: made.layout.used]]
+        tensors[name] = torch.cat([*own, *(part.states[name].to(like.device, like.dtype) for part in known)])
+    return States(layout, tensors)
+
+
+def _continued(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tuple[dict[str, States], Tensor]:
+    """The ordinary pair model: positions run on, so that a segment belongs to one example, and all share one room."""
+    if not all(isinstance(part, str) for row in rows for part in row):
+        raise PlaitError(
+            "a plan with positions=continue reads whole texts only, but an example has states or nothing in place of "
+            f"one; load the model with a plan such as join=1 (it has {plan})"
+        )
+    columns = [tokenized(model, role, [str(row[c]) for row in rows]) for c, role in enumerate(plan.roles)]
+    columns = fit(columns, model.text.positions)
+    warn_cut("examples", model.text.positions, [sum(s.cut for s in row) for row in zip(*columns, strict=True)])
+    first = np.zeros(len(rows), int)
+    states = {}
+    for role, segments in zip(plan.roles, columns, strict=True):
+        tokens = Tokens.pack(segments, first_positions=first.tolist(), device=model.device)
+        states[role] = model.encoder.own(tokens, plan.needs(role, model.layers))
+        first = first + np.array([len(s.ids) for s in segments])
+    return states, torch.arange(len(rows), device=model.device)[:, None].expand(-1, len(plan.roles))
+
+
+def tokenized(model: Plait, role: str, texts: Sequence[str]) -> list[Segment]:
+    """Segments of one role; texts that no tokenizer can read are refused."""
+    if role not in model.text.roles:
+        raise PlaitError(f"role must be one of {', '.join(model.text.roles)}, but is {role!r}")
+    require_texts(role, texts)
+    return model.text.segments(role, texts)
+
+
+def warn_cut(what: str, room: int, cut: Sequence[int]) -> None:
+    """Say how many tokens of which texts were left out, if any were."""
+    if any(cut):
+        warnings.warn(
+            f"{sum(map(bool, cut))} of {len(cut)} {what} are longer than the {room} tokens this model reads; "
+            f"{sum(cut)} tokens at their ends were left out",
+            TruncationWarning,
+            stacklevel=4,
+        )

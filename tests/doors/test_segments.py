@@ -1,0 +1,94 @@
+"""Examples of three and more texts (LAIT): any of them stored, some of them absent, from data to scores."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from plait.errors import PlaitError
+from plait.examples import Part
+from plait.model import Plait
+from tests.command import done, refused
+from tests.small import small_checkpoint
+
+TEXTS = {
+    "claim": ["a sailor built the bridge", "the music was silver"],
+    "first": ["the bridge of stone", "a doctor wrote music in winter", "the river"],
+    "second": ["the queen found a letter", "copper and stone"],
+}
+ROWS = [(0, 0, 1), (1, 1, 0), (0, 2, 0), (1, 1, 1)]
+ROLES = "roles=claim+first+second,reader=claim,known=first+second"
+
+
+@pytest.mark.parametrize("plan", ["join=0", "join=1", "join=2,mode=oneway", "join=2,mode=frozen,states=kv"])
+def test_any_texts_can_be_stored(tmp_path: Path, plan: str) -> None:
+    """What `encode` gave in place of any subset of the texts changes no score."""
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=f"{plan},{ROLES}")
+    texts = [tuple(TEXTS[role][i] for role, i in zip(TEXTS, row, strict=True)) for row in ROWS]
+    expected = model.predict(texts)
+    known = {role: model.encode(role, some) for role, some in TEXTS.items()}
+    for count in (1, 2, 3):
+        for stored in itertools.combinations(TEXTS, count):
+            rows: list[tuple[Part, ...]] = [
+                tuple(known[role][i] if role in stored else TEXTS[role][i] for role, i in zip(TEXTS, row, strict=True))
+                for row in ROWS
+            ]
+            assert model.predict(rows) == pytest.approx(expected, abs=1e-5)
+    mixed: list[tuple[Part, ...]] = [(texts[0][0], known["first"][0], texts[0][2]), texts[1], texts[2], texts[3]]
+    assert model.predict(mixed) == pytest.approx(expected, abs=1e-5)
+    assert model.predict(mixed[0]) == pytest.approx(expected[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("plan", ["join=0", "join=1", "join=2,mode=oneway", "join=1,mode=frozen"])
+def test_an_absent_text_is_as_if_the_plan_had_no_such_role(tmp_path: Path, plan: str) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    three = Plait.from_pretrained(folder, plan=f"{plan},{ROLES}")
+    two = Plait.from_pretrained(folder, plan=f"{plan},roles=claim+first,reader=claim,known=first")
+    pairs = [(TEXTS["claim"][0], TEXTS["first"][1]), (TEXTS["claim"][1], TEXTS["first"][0])]
+    whole = (TEXTS["claim"][0], TEXTS["first"][0], TEXTS["second"][0])
+    lacking: list[tuple[Part, ...]] = [(*pair, None) for pair in pairs]
+    assert three.predict(lacking) == pytest.approx(two.predict(pairs), abs=1e-5)
+    assert three.predict([lacking[0], whole, lacking[1]])[[0, 2]] == pytest.approx(two.predict(pairs), abs=1e-5)
+
+
+def test_what_cannot_be_scored(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    model = Plait.from_pretrained(folder, plan=f"join=1,{ROLES}")
+    with pytest.raises(PlaitError, match="may lack any text but the claim"):
+        model.predict([(None, "river", "stone")])
+    other = Plait.from_pretrained(folder, plan=f"join=2,{ROLES}")
+    with pytest.raises(PlaitError, match=r"one lacks states\.1"):
+        model.predict([("river", other.encode("first", ["stone"])[0], "stone")])
+    full = Plait.from_pretrained(folder)
+    with pytest.raises(PlaitError, match="reads whole texts only"):
+        full.predict([("river", None)])
+
+
+def test_claims_with_few_evidence_sentences_are_learned_and_swept(tmp_path: Path) -> None:
+    words = ["river", "stone", "lantern", "winter", "garden"]
+    rows = [
+        {"claim": f"{words[n % 5]} {words[n % 3]}",
+         "evidence": [f"{words[(n + k) % 5]} copper" if n % 2 else words[(n + k) % 5] for k in range(1 + n % 3)],
+         "label": "supports" if n % 2 else "refutes"}
+        for n in range(80)
+    ]  # fmt: skip
+    data = tmp_path / "claims.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = "join=1,roles=claim+e1+e2+e3,known=e1+e2+e3,reader=claim"
+    fields = {
+        "model": str(small_checkpoint(tmp_path / "start", heads=())), "data": str(data), "dev": str(data),
+        "output": str(tmp_path / "out"), "task": "class", "score": plan, "epochs": 12.0, "learning_rate": 3e-3,
+        "freeze_embeddings": False, "bfloat16": False, "elastic": "joint+oneway",
+    }  # fmt: skip
+    config = tmp_path / "config.toml"
+    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
+    done("train", config)
+    final = tmp_path / "out" / "final"
+    found = json.loads(done("sweep", final, data, "--task", "class", "--known", 4, "--min-quality", 0.1, "--json"))
+    assert all(point["quality"] > 70 for point in found["points"])
+    fewer = config.read_text().replace("e1+e2+e3", "e1+e2").replace(str(tmp_path / "out"), str(tmp_path / "other"))
+    config.write_text(fewer)
+    assert "at most 3 texts" in refused("train", config)
