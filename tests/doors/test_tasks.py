@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -135,3 +138,27 @@ def test_a_label_outside_the_models_classes(tmp_path: Path) -> None:
     model = small_checkpoint(tmp_path / "model", heads=("score",), num_labels=2, plans={"score": "join=1"})
     data = write(tmp_path / "dev.jsonl", "class", 4, seed=1)
     assert "a label must be one of the model's" in refused("sweep", model, data, "--task", "class")
+
+
+def test_several_processes_and_curves(tmp_path: Path) -> None:
+    """Two processes, as `accelerate launch` starts them for several GPUs, on this machine's processor; gradients of two
+    batches summed.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write(tmp_path / "train.jsonl", "class", 200, seed=1)
+    path = config(tmp_path, task="class", score="join=1", accumulate=2, tensorboard=True, epochs=30.0, batch=20)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "plait", "train", path]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
+    ran = subprocess.run(launch, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    state = json.loads(next((tmp_path / "out").glob("checkpoint-*/trainer_state.json")).read_text())
+    assert state["global_step"] == round(10 * 30 / 4)  # ten batches, two processes, two batches a step
+    [events] = (tmp_path / "out" / "runs").rglob("events.*")
+    curves = EventAccumulator(str(events))
+    curves.Reload()
+    losses = [event.value for event in curves.Scalars("train/loss")]
+    assert losses[-1] < losses[0]
+    held_out = write(tmp_path / "dev.jsonl", "class", 60, seed=2)
+    found = example_quality(Plait.from_pretrained(tmp_path / "out" / "final"), "class", read_examples(held_out))
+    assert found["accuracy"] > CHANCE["class"]
