@@ -81,6 +81,7 @@ def adopt(
     output: str | Path,
     *,
     queries: Sequence[str] = (),
+    start: str = "",
     plan: str = "join=4,mode=oneway",
     pseudo: int = 2000,
     held_out: int = 100,
@@ -98,10 +99,11 @@ def adopt(
     """Distil a full pair model into a split one on a user's own documents, and say what that gained and lost.
 
     Args:
-        teacher: a checkpoint that ranks (one label), a folder or hub id; the split model starts from its weights.
+        teacher: a checkpoint that ranks (one label), a folder or hub id; its labels are not needed.
         documents: the corpus; it is cut into passages as an index cuts it.
         output: folder of the training, of `report.json` and of the finished checkpoint, `output/final`.
         queries: real ones, if there are; queries made from titles and sentences fill up to `pseudo`.
+        start: a checkpoint whose weights training starts from, such as a model already split; empty for the teacher.
         plan: of the split model's score head.
         held_out: queries that are not trained on, from the real ones if there are; at most a fifth of them.
         candidates: passages of each query that are trained on; depth: those that agreement is measured on.
@@ -113,7 +115,7 @@ def adopt(
         PlaitError: the teacher does not rank, the corpus or the queries are empty, or too few.
     """
     output = Path(output)
-    model = Plait.from_pretrained(teacher, plan={"score": plan})
+    model = Plait.from_pretrained(start or teacher, plan={"score": plan})
     require_one_label(model)
     room = min(longest, model.text.room(model.text.roles[-1]))
     progress("cutting passages, making queries")
@@ -125,7 +127,7 @@ def adopt(
     lessons = list(examples(wanted, texts, found, candidates, seed))
     data = _write(output, lessons)
     config = TrainConfig(
-        model=teacher, teacher=teacher, data=str(data), output=str(output), task="rank", texts="query+passage",
+        model=start or teacher, teacher=teacher, data=str(data), output=str(output), task="rank", texts="query+passage",
         score=plan, labels=0.0, listwise=1.0, margin=margin, temperature=1.0, candidates=candidates, longest=longest,
         epochs=epochs, learning_rate=learning_rate, seed=seed, bfloat16=bfloat16,
         teacher_outputs=str(output / "teacher"), batch=4 * candidates,

@@ -148,7 +148,7 @@ def test_several_processes_and_curves(tmp_path: Path) -> None:
 
     write(tmp_path / "train.jsonl", "class", 200, seed=1)
     path = config(tmp_path, task="class", score="join=1", accumulate=2, tensorboard=True, epochs=30.0, batch=20)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "plait", "train", path]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "plait", "train", str(path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
     ran = subprocess.run(launch, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr

@@ -37,7 +37,9 @@ def train(
 @app.command()
 def sweep(
     model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id; an elastic one holds at every join.")],
-    data: Annotated[str, typer.Argument(help="Held-out data: a SQuAD file for qa, else labelled examples.")],
+    data: Annotated[
+        str, typer.Argument(help="For qa a SQuAD file or bundled:squad-dev, else labelled examples.")
+    ],
     task: Annotated[str, typer.Option(help="qa, class, value, rank or choice.")] = "qa",
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Write rows.jsonl, table.md and chart.png there.")
@@ -57,7 +59,7 @@ def sweep(
     import dataclasses
 
     from plait.config import CHOICES
-    from plait.data import read_examples, read_squad
+    from plait.data import bundled, read_examples, read_squad
     from plait.plots import tradeoff
     from plait.sweep import choose, markdown, rows
     from plait.sweep import sweep as run
@@ -65,7 +67,9 @@ def sweep(
     if task not in CHOICES["task"]:
         raise PlaitError(f"task must be one of {', '.join(CHOICES['task'])}, but is {task!r}")
     columns = [name for name in texts.split("+") if name]
-    items = read_squad(data) if task == "qa" else read_examples(data, texts=columns, label=label)
+    kind, _, name = data.partition(":")
+    source = bundled(name) if kind == "bundled" else Path(data)
+    items = read_squad(source) if task == "qa" else read_examples(source, texts=columns, label=label)
     items = items[: limit or None]
     loaded = load(model, None, dtype)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
