@@ -32,7 +32,7 @@ from plait.plan import Plan
 @dataclass
 class Checkpoint:
     """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved
-    with.
+    with, and whether its span head can say that there is no answer.
     """
 
     base: Any
@@ -40,6 +40,7 @@ class Checkpoint:
     config: Any
     heads: dict[str, nn.Module]
     plans: dict[str, Plan]
+    no_answer: bool = False
 
 
 def load(
@@ -114,7 +115,7 @@ def load(
             f"numbered {largest}; use the tokenizer that the model was trained with"
         )
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items()}
-    return Checkpoint(base, tokenizer, scorer.config, heads, plans)
+    return Checkpoint(base, tokenizer, scorer.config, heads, plans, bool(saved.get("no_answer", False)))
 
 
 def load_config(path: str | os.PathLike[str]) -> Any:
@@ -174,6 +175,8 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     config = checkpoint.config
     config.architectures = [_architecture(checkpoint)]
     config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
+    if checkpoint.no_answer:
+        config.plait["no_answer"] = True
     config.dtype = next(iter(state.values())).dtype
     temporary = None
     try:

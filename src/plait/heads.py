@@ -58,7 +58,9 @@ class SpanAnswer:
 
 @dataclass(frozen=True)
 class SpanFound:
-    """An answer: characters [start, end) of the text it stands in, and its score (start + end logit)."""
+    """An answer: characters [start, end) of the text it stands in, and its score: start + end logit, less those of no
+    answer where the model can say that.
+    """
 
     text: str
     start: int

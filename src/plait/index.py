@@ -206,7 +206,7 @@ class Index:
 
         Args:
             question: a text that is not blank.
-            top_k: answers to return.
+            top_k: answers to return; fewer where the model says that passages have none.
             read: passages that the span head reads, at least `top_k`.
             candidates, first_stage: as in `rank`.
         """
@@ -223,13 +223,15 @@ class Index:
                 texts = [(p.text, p.offsets) for p in still.store.passages(ids)] if ids else []
             found = spans(self.model, query, texts, functools.partial(still._fetch, ids), timing)
         answers = [
-            Found(s.text, s.start, s.end, s.score + h.score, h) for s, h in zip(found, ranking.hits, strict=True)
+            Found(s.text, s.start, s.end, s.score + h.score, h)
+            for s, h in zip(found, ranking.hits, strict=True)
+            if s.score > 0 or not self.model.no_answer
         ]
         answers.sort(key=lambda answer: -answer.score)
         return Answers(answers[:top_k], ranking)
 
     def answer_in(self, question: str, document: str) -> Found:
-        """The best span for a question within one stored document, by the span head alone."""
+        """The best span for a question within one stored document, by the span head alone; empty if there is none."""
         timing, still = Timing(), self._still()
         ids = still.store.passage_ids(document)
         with torch.inference_mode():
@@ -240,6 +242,8 @@ class Index:
         best = max(range(len(found)), key=lambda i: found[i].score)
         span, p = found[best], kept[best]
         hit = Hit(p.id, p.document, p.text, p.start, 0.0, p.metadata)
+        if self.model.no_answer and span.score <= 0:
+            return Found("", 0, 0, span.score, hit)
         return Found(span.text, span.start, span.end, span.score, hit)
 
     def _still(self) -> Self:

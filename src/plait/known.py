@@ -23,7 +23,7 @@ class KnownAnswer:
     """An answer in a known text.
 
     Attributes:
-        answer: its words, characters [start, end) of the text.
+        answer: its words, characters [start, end) of the text; empty if the model says that the text has no answer.
         sentence: the sentence around it, characters [sentence_start, sentence_start + len(sentence)).
         score: of the span, and of its passage where the text has several and the model ranks.
         timing: where the time went.
@@ -78,6 +78,8 @@ class Known:
             texts = [(self.passages[i].text, self._encoded[i].offsets) for i in chosen]
             found = spans(self.model, query, texts, lambda b, names: self._fetch([chosen[i] for i in b], names), timing)
         best = max(range(len(found)), key=lambda i: found[i].score + bonus[chosen[i]])
+        if self.model.no_answer and found[best].score <= 0:
+            return KnownAnswer("", 0, 0, "", 0, found[best].score, timing)
         return self._answer(found[best], self.passages[chosen[best]].start, bonus[chosen[best]], timing)
 
     def _fetch(self, batch: Sequence[int], names: Sequence[str]) -> Mapping[str, Tensor]:

@@ -43,6 +43,7 @@ class Plait(nn.Module):
         self.base: nn.Module = parts.base
         self.heads = nn.ModuleDict(parts.heads)
         self.plans: dict[str, Plan] = parts.plans
+        self.no_answer = parts.no_answer
         self.tokenizer = parts.tokenizer
         self.config = parts.config
         self.encoder = Encoder(adapter(parts.base))
@@ -100,7 +101,8 @@ class Plait(nn.Module):
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans."""
         heads = dict(self.heads.items())
-        checkpoint.save(Checkpoint(self.base, self.tokenizer, self.config, heads, self.plans), Path(save_directory))
+        parts = Checkpoint(self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer)
+        checkpoint.save(parts, Path(save_directory))
 
     def push_to_hub(
         self,
@@ -302,16 +304,21 @@ class Plait(nn.Module):
     def spans(
         self, states: Mapping[str, States], examples: Tensor, known: Sequence[tuple[str, NDArray[np.int32]]]
     ) -> list[SpanFound]:
-        """The best span of every example; `known` gives each example's text and token offsets."""
+        """The best span of every example; `known` gives each example's text and token offsets.
+
+        If the model can say that there is no answer (`no_answer`), which it does by the last token of the reader's
+        segment, a separator, scores are those above that: positive ones are answers.
+        """
         logits, layout = self.logits("span", states, examples)
         words = np.concatenate([offsets[:, 1] > offsets[:, 0] for _, offsets in known])
         allowed = torch.zeros(layout.tokens, dtype=torch.bool)
         allowed[: layout.used] = torch.from_numpy(words)
         found = best_spans(logits, layout, allowed.to(logits.device))
+        none = logits[layout.starts + layout.lengths_tensor - 1].sum(-1) * self.no_answer
         answers = []
-        for (text, offsets), span in zip(known, found, strict=True):
+        for (text, offsets), span, nothing in zip(known, found, none.tolist(), strict=True):
             start, end = int(offsets[span.first, 0]), int(offsets[span.last, 1])
-            answers.append(SpanFound(text[start:end], start, end, span.score))
+            answers.append(SpanFound(text[start:end], start, end, span.score - nothing))
         return answers
 
     def _labels(self) -> int:

@@ -19,7 +19,7 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
     Raises:
         PlaitError: matplotlib is not installed.
     """
-    figures = library("matplotlib.figure", "plots")
+    figures, ticker = library("matplotlib.figure", "plots"), library("matplotlib.ticker", "plots")
     figure = figures.Figure(figsize=(12, 4), layout="constrained")
     [whole] = [point for point in points if point.join == 0]
     known = points[0].known
@@ -44,7 +44,8 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
             label=f"chosen: {chosen.plan}",
         )  # fmt: skip
         axis.set_xlabel(label)
-        axis.set_xscale("log")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
         axis.grid(alpha=0.25)
     axes[0].set_ylabel(points[0].metric)
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))

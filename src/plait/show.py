@@ -31,6 +31,8 @@ def found(answer: Found) -> str:
 
 def known(answer: KnownAnswer) -> str:
     """Markup of an answer in its sentence."""
+    if not answer.answer:
+        return "the text has no answer"
     begin = answer.sentence_start
     return marked(answer.sentence, answer.start - begin, answer.end - begin)
 
@@ -53,7 +55,10 @@ def answers(out: Console, result: Answers) -> None:
         out.print(found(answer))
         out.print(f"  {escape(answer.hit.id)}, characters {answer.start + at}-{answer.end + at}", style="dim")
     if not result.answers:
-        out.print("no passage shares a word with the question")
+        some = bool(result.ranking.hits)
+        out.print(
+            "the passages that were read have no answer" if some else "no passage shares a word with the question"
+        )
     out.print(milliseconds(result.ranking.timing), style="dim")
 
 

@@ -103,6 +103,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     heads = ("score", "span") if config.task == "qa" else ("score",)
     plans = {head: plan for head, plan in (("score", config.score), ("span", config.span)) if head in heads}
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=heads, labels=classes)
+    model.no_answer = any(isinstance(item, Question) and not item.answers for item in data)
     for head in [head for head in model.plans if head not in heads]:
         warnings.warn(
             f"a {config.task} task changes the layers below the {head} head of {config.model}, which is left out",

@@ -1,4 +1,4 @@
-"""The README is a transcript: its commands run, in its order, and print what it says, up to times and sizes."""
+"""README and docs are transcripts: their commands run, in order, and print what they say, up to times and sizes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(kind: str) -> list[str]:
-    return [body for found, body in BLOCK.findall(README.read_text("utf-8")) if found == kind]
+    return [body for page in PAGES for found, body in BLOCK.findall(page.read_text("utf-8")) if found == kind]
 
 
 def commands(block: str) -> list[tuple[str, list[str]]]:
@@ -62,8 +63,8 @@ def test_python_blocks_run(folder: Path) -> None:
 
 
 def test_the_tree_names_every_room() -> None:
-    text = README.read_text("utf-8")
-    package = README.parent / "src" / "plait"
+    text = PAGES[0].read_text("utf-8")
+    package = ROOT / "src" / "plait"
     for path in package.iterdir():
         module = path.suffix == ".py" and not path.name.startswith("__")
         if module or (path / "__init__.py").exists():

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from plait.config import TrainConfig
+from plait.index import Index
 from plait.model import Plait
 from tests.command import done, refused, start
+from tests.small import small_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TEXTS = {
@@ -133,6 +135,30 @@ def test_texts_longer_than_the_model_reads(tmp_path: Path, questions: Path, chec
     paragraph["context"] += " The river was yellow." * 100
     questions.write_text(json.dumps(squad))
     done("train", config(tmp_path / "run", checkpoint_path, questions, epochs=1))
+
+
+def test_questions_without_an_answer(tmp_path: Path, questions: Path) -> None:
+    """SQuAD 2.0: what the model learned to leave unanswered it does, from a text, a store and a checkpoint alike."""
+    squad = json.loads(questions.read_text())
+    for article in squad["data"]:
+        for number, paragraph in enumerate(article["paragraphs"]):
+            qas = {"id": f"{article['title']} {number}", "question": "why why", "answers": [], "is_impossible": True}
+            paragraph["qas"].append(qas)
+    questions.write_text(json.dumps(squad))
+    fresh = small_checkpoint(tmp_path / "start", heads=())
+    changes = dict(span="join=1", score="join=1", full=0.0, epochs=40, learning_rate=3e-3, freeze_embeddings=False)
+    done("train", config(tmp_path / "run", fresh, questions, save_steps=1000, bfloat16=False, **changes))
+    final = tmp_path / "run" / "out" / "final"
+    text = tmp_path / "text.txt"
+    text.write_text(squad["data"][0]["paragraphs"][0]["context"])
+    assert json.loads(done("ask", "--text", text, "--model", final, "why why", "--json"))["answer"] == ""
+    assert "has no answer" in done("ask", "--text", text, "--model", final, "why why")
+    assert json.loads(done("ask", "--text", text, "--model", final, "who built it", "--json"))["answer"]
+    done("index", questions, "--model", final, "--store", tmp_path / "store")
+    assert "have no answer" in done("ask", tmp_path / "store", "why why number")
+    found = Index.open(tmp_path / "store")
+    assert found.answer_in("why why", "article 0/1").answer == ""
+    assert found.answer_in("who built it", "article 0/1").answer
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)

@@ -37,9 +37,7 @@ def train(
 @app.command()
 def sweep(
     model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id; an elastic one holds at every join.")],
-    data: Annotated[
-        str, typer.Argument(help="For qa a SQuAD file or bundled:squad-dev, else labelled examples.")
-    ],
+    data: Annotated[str, typer.Argument(help="For qa a SQuAD file or bundled:squad-dev, else labelled examples.")],
     task: Annotated[str, typer.Option(help="qa, class, value, rank or choice.")] = "qa",
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Write rows.jsonl, table.md and chart.png there.")

@@ -15,7 +15,7 @@ from plait.data import Question
 from plait.errors import TruncationWarning
 from plait.lessons.lesson import Lesson
 from plait.lessons.windows import windowed
-from plait.tasks import Lists, Spans
+from plait.tasks import Lists, Spans, Target
 from plait.text import Segment, Text
 
 BUCKET = 64
@@ -39,8 +39,9 @@ def question_lessons(
     """Every question once, in batches of `passages` passages of like length, of one article where it has enough.
 
     Each batch has two targets: the spans of the answers, and lists of `candidates` passages of the batch, those of the
-    right one's article first. Of a passage of more than `longest` tokens a question reads one window. A question
-    without an answer, or with one that no window holds, is left out with a TruncationWarning.
+    right one's article first. Of a passage of more than `longest` tokens a question reads one window. A question whose
+    answer no window holds is left out with a TruncationWarning. One without an answer (SQuAD 2.0) has the passage's
+    last token, a separator, for one, and no list.
     """
     rng = random.Random(seed)
     query_role, passage_role = text.roles
@@ -52,14 +53,16 @@ def question_lessons(
     by_article: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     answers: dict[int, tuple[int, int]] = {}
     for number, question in enumerate(questions):
-        tokens = answer_tokens(segments[question.passage], *_characters(question))
+        segment = segments[question.passage]
+        last = len(segment.ids) - 1
+        tokens = (last, last) if not question.answers else answer_tokens(segment, *_characters(question))
         if tokens is not None:
             answers[number] = tokens
             by_article[question.document.rpartition("/")[0]][question.passage].append(number)
     if len(answers) < len(questions):
         warnings.warn(
-            f"{len(questions) - len(answers)} of {len(questions)} questions have no answer, or one that no window of "
-            f"{room} tokens holds; they are left out",
+            f"{len(questions) - len(answers)} of {len(questions)} questions have an answer that no window of {room} "
+            "tokens holds; they are left out",
             TruncationWarning,
             stacklevel=2,
         )
@@ -80,7 +83,8 @@ def question_lessons(
         bucket = sorted(pieces[begin : begin + BUCKET], key=lambda piece: max(len(segments[p].ids) for p, _ in piece))
         batches += _filled(bucket, passages)
     rng.shuffle(batches)
-    return [_lesson(batch, text, segments, asked, answers, candidates, rng) for batch in batches]
+    nothing = any(not question.answers for question in questions)
+    return [_lesson(batch, text, segments, asked, answers, candidates, nothing, rng) for batch in batches]
 
 
 def _filled(pieces: Sequence[Piece], passages: int) -> list[list[Piece]]:
@@ -102,11 +106,13 @@ def _lesson(
     asked: Sequence[Segment],
     answers: dict[int, tuple[int, int]],
     candidates: int,
+    nothing: bool,
     rng: random.Random,
 ) -> Lesson:
     passages = list(dict.fromkeys(p for piece in pieces for p, _ in piece))
     place = {p: i for i, p in enumerate(passages)}
     queries: list[Segment] = []
+    pairs: list[tuple[int, int]] = []
     lists: list[list[tuple[int, int]]] = []
     spans: list[tuple[int, int]] = []
     for piece in pieces:
@@ -116,20 +122,23 @@ def _lesson(
             others = [i for i in here if i != right], [i for i in range(len(passages)) if i not in here]
             for number in numbers:
                 wrong = [i for some in others for i in rng.sample(some, len(some))]
-                lists.append([(len(queries), i) for i in (right, *wrong)[:candidates]])
+                pairs.append((len(queries), right))
+                if answers[number][0] < len(segments[passage].ids) - 1:
+                    lists.append([(len(queries), i) for i in (right, *wrong)[:candidates]])
                 queries.append(asked[number])
                 spans.append(answers[number])
     first, last = torch.tensor(spans).T
-    right_pairs = torch.tensor([candidate[0] for candidate in lists])
-    words = [b > a for _, i in right_pairs.tolist() for a, b in segments[passages[i]].offsets]
+    allowed = [b > a for _, i in pairs for a, b in segments[passages[i]].offsets]
+    if nothing:
+        ends = torch.tensor([len(segments[passages[i]].ids) for _, i in pairs]).cumsum(0) - 1
+        for end in ends.tolist():
+            allowed[end] = True
     query_role, passage_role = text.roles
-    return Lesson(
-        {query_role: queries, passage_role: [segments[p] for p in passages]},
-        (
-            Spans(right_pairs, first, last, torch.tensor(words)),
-            Lists(torch.tensor([pair for row in lists for pair in row]), [len(row) for row in lists], sampled=True),
-        ),
-    )
+    targets: list[Target] = [Spans(torch.tensor(pairs), first, last, torch.tensor(allowed))]
+    if lists:
+        flat = torch.tensor([pair for row in lists for pair in row])
+        targets.append(Lists(flat, [len(row) for row in lists], sampled=True))
+    return Lesson({query_role: queries, passage_role: [segments[p] for p in passages]}, targets)
 
 
 def answer_tokens(segment: Segment, start: int, end: int) -> tuple[int, int] | None:
@@ -141,5 +150,5 @@ def answer_tokens(segment: Segment, start: int, end: int) -> tuple[int, int] | N
 
 
 def _characters(question: Question) -> tuple[int, int]:
-    text, start = question.answers[0] if question.answers else ("", 0)
+    text, start = question.answers[0]
     return start, start + len(text)
