@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plait import files
 from plait.agreement import agreement
 from plait.config import TrainConfig
 from plait.cost import cost
 from plait.data import Document, Example
 from plait.errors import PlaitError
 from plait.evaluate import raw_scores
-from plait.mining import Wanted, cut, examples, mined, pseudo_queries
+from plait.extras import library
+from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from plait.outputs import full
-from plait.plan import Plan
 from plait.scoring import require_one_label
 from plait.sweep import milliseconds
 from plait.train import train
@@ -105,7 +107,8 @@ def adopt(
         queries: real ones, if there are; queries made from titles and sentences fill up to `pseudo`.
         start: a checkpoint whose weights training starts from, such as a model already split; empty for the teacher.
         plan: of the split model's score head.
-        held_out: queries that are not trained on, from the real ones if there are; at most a fifth of them.
+        held_out: queries that are not trained on, from the real ones if there are; at most a fifth of them. No words of
+            theirs are trained on.
         candidates: passages of each query that are trained on; depth: those that agreement is measured on.
         longest: most tokens of a passage.
         epochs, learning_rate, margin, seed, bfloat16, resume: as in TrainConfig.
@@ -115,17 +118,30 @@ def adopt(
         PlaitError: the teacher does not rank, the corpus or the queries are empty, or too few.
     """
     output = Path(output)
-    model = Plait.from_pretrained(start or teacher, plan={"score": plan})
-    require_one_label(model)
+    for name, value, least in (("pseudo", pseudo, 0), ("held_out", held_out, 1), ("candidates", candidates, 2),
+                               ("depth", depth, 2), ("longest", longest, 8)):  # fmt: skip
+        if value < least:
+            raise PlaitError(f"{name} must be {least} or more, but is {value}")
+    library("scipy.stats", "train")  # for the report, and not after the training
+    model = Plait.from_pretrained(start or teacher, plan={"score": plan}, heads=("score",))
+    whole = Plait.from_pretrained(teacher, heads=("score",))
+    for one in (model, whole):
+        require_one_label(one)
+    if whole.plans["score"].join > 0:
+        whole = Plait.from_pretrained(teacher, plan="join=0", heads=("score",))
     room = min(longest, model.text.room(model.text.roles[-1]))
     progress("cutting passages, making queries")
     texts = cut(documents, model.tokenizer, room, min(64, room // 2))
-    wanted, asked = _queries(queries, documents, texts, pseudo, held_out, seed)
+    real = [Wanted(f"query {i}", query) for i, query in enumerate(dict.fromkeys(q.strip() for q in queries)) if query]
+    made = pseudo_queries(documents, texts, max(0, pseudo - len(real)), seed)
     with tempfile.TemporaryDirectory() as folder:
-        progress(f"searching {len(texts)} passages for {len(wanted) + len(asked)} queries")
-        found = mined([*wanted, *asked], texts, Path(folder) / "words", depth)
+        progress(f"searching {len(texts)} passages for {len(real) + len(made)} queries")
+        found = mined([*real, *made], texts, Path(folder) / "words", depth)
+    rows = {q.id: [(q.text, texts[id]) for id in found[q.id] if id != q.passage] for q in (*real, *made)}
+    wanted, asked = _split([q for q in real if len(rows[q.id]) > 1], [q for q in made if len(rows[q.id]) > 1],
+                           held_out, seed)  # fmt: skip
     lessons = list(examples(wanted, texts, found, candidates, seed))
-    data = _write(output, lessons)
+    data = _write(output, lessons, resume)
     config = TrainConfig(
         model=start or teacher, teacher=teacher, data=str(data), output=str(output), task="rank", texts="query+passage",
         score=plan, labels=0.0, listwise=1.0, margin=margin, temperature=1.0, candidates=candidates, longest=longest,
@@ -135,79 +151,62 @@ def adopt(
     progress(f"training on {len(lessons)} pairs")
     final = train(config, resume=resume)
     progress(f"comparing on {len(asked)} held-out queries")
-    rows = {q.id: [(q.text, texts[id]) for id in found[q.id] if id != q.passage] for q in asked}
-    whole = Plait.from_pretrained(teacher)
-    if whole.plans["score"].join > 0:
-        whole = Plait.from_pretrained(teacher, plan={"score": "join=0"})
+    adopted = Plait.from_pretrained(final)
     scores = {
-        name: {id: raw_scores(one, some)[:, 0] for id, some in rows.items() if some}
-        for name, one in (("teacher", whole), ("split", model), ("adopted", Plait.from_pretrained(final)))
+        name: {q.id: raw_scores(one, rows[q.id])[:, 0] for q in asked}
+        for name, one in (("teacher", whole), ("split", model), ("adopted", adopted))
     }
-    report = _report(teacher, plan, seed, final, texts, wanted, asked, scores, rows)
-    (output / "report.json").write_text(report.to_json())
+    query, passage = model.text.roles
+    known = min(100, len(texts))
+    segments = {
+        query: model.text.segments(query, [asked[0].text]) * known,
+        passage: model.text.segments(passage, list(texts.values())[:known]),
+    }
+    split = adopted.plans["score"]
+    full_ms, ms = milliseconds([(whole, full(split)), (adopted, split)], "score", segments)
+    lengths = {role: round(statistics.median(len(s.ids) for s in some)) for role, some in segments.items()}
+    report = Report(
+        teacher, plan, seed, str(final), len(texts), len(wanted) + len(asked),
+        sum(not q.id.startswith("query ") for q in (*wanted, *asked)), len(asked),
+        agreement(scores["teacher"], scores["split"]), agreement(scores["teacher"], scores["adopted"]), full_ms, ms,
+        known, cost(split, adopted.encoder.family.shape, lengths, known, "int8").bytes_per_example, lengths[passage],
+    )  # fmt: skip
+    files.write(output / "report.json", report.to_json())
     return report
 
 
-def _queries(
-    queries: Sequence[str],
-    documents: Sequence[Document],
-    texts: Mapping[str, str],
-    pseudo: int,
-    held_out: int,
-    seed: int,
-) -> tuple[list[Wanted], list[Wanted]]:
-    """Queries to train on and queries held out."""
-    real = [Wanted(f"query {i}", query) for i, query in enumerate(dict.fromkeys(q.strip() for q in queries)) if query]
-    made = pseudo_queries(documents, texts, max(0, pseudo - len(real)), seed)
+def _split(real: list[Wanted], made: list[Wanted], held_out: int, seed: int) -> tuple[list[Wanted], list[Wanted]]:
+    """Queries to train on and queries held out, these from the real ones if there are; no words are in both."""
     source = real or made
     random.Random(seed).shuffle(source)
     count = min(held_out, len(source) // 5)
     if count < 1:
         raise PlaitError(
-            f"adopting needs 5 queries or more, but there are {len(source)}; give --queries, or more documents"
+            f"adopting needs 5 queries or more that share words with two passages, but there are {len(source)}; give "
+            "--queries, or more documents"
         )
-    return source[count:] + (made if real else []), source[:count]
+    return apart(source[count:] + (made if real else []), source[:count]), source[:count]
 
 
-def _write(output: Path, rows: Sequence[Example]) -> Path:
+def _write(output: Path, rows: Sequence[Example], resume: bool) -> Path:
+    """Once: what a training goes on with must be what it began with."""
     path = output / "examples.jsonl"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            for row in rows:
-                query, passage = row.texts
-                fields = {"id": row.id, "query": query, "passage": passage, "label": row.label, "group": row.group}
-                file.write(json.dumps(fields) + "\n")
-    except OSError as error:
-        raise PlaitError(f"the output must be a folder to write to, but is not ({error}); name another") from None
+    lines = []
+    for row in rows:
+        query, passage = row.texts
+        fields = {"id": row.id, "query": query, "passage": passage, "label": row.label, "group": row.group}
+        lines.append(json.dumps(fields))
+    text = "\n".join(lines) + "\n"
+    began = any(output.glob("checkpoint-*/trainer_state.json"))
+    if began and not resume:
+        raise PlaitError(
+            f"adopting needs an output without checkpoints, but {output} holds some; pass --resume to go on, or choose "
+            "another"
+        )
+    if began and (not path.exists() or path.read_text() != text):
+        raise PlaitError(
+            f"adopting goes on as it began, but documents, queries or numbers are not those that {path} was made of; "
+            "give the same again, or choose another output"
+        )
+    files.write(path, text)
     return path
-
-
-def _report(
-    teacher: str,
-    plan: str,
-    seed: int,
-    final: Path,
-    texts: Mapping[str, str],
-    wanted: Sequence[Wanted],
-    asked: Sequence[Wanted],
-    scores: Mapping[str, Mapping[str, object]],
-    rows: Mapping[str, Sequence[tuple[str, str]]],
-) -> Report:
-    model = Plait.from_pretrained(final)
-    split = Plan.parse(plan)
-    known = min(100, len(texts))
-    query, passage = model.text.roles
-    segments = {
-        query: model.text.segments(query, [asked[0].text]) * known,
-        passage: model.text.segments(passage, list(texts.values())[:known]),
-    }
-    tokens = sorted(len(segment.ids) for segment in segments[passage])[known // 2]
-    full_ms, ms = milliseconds(model, "score", [full(split), split], segments)
-    lengths = {query: len(segments[query][0].ids), passage: tokens}
-    return Report(
-        teacher, plan, seed, str(final), len(texts), len(wanted) + len(asked),
-        sum(not q.id.startswith("query ") for q in (*wanted, *asked)), len(asked),
-        agreement(scores["teacher"], scores["split"]), agreement(scores["teacher"], scores["adopted"]),  # type: ignore[arg-type]
-        full_ms, ms, known, cost(split, model.encoder.family.shape, lengths, known, "int8").bytes_per_example, tokens,
-    )  # fmt: skip

@@ -18,9 +18,9 @@ def agreement(teacher: Scores, student: Scores) -> dict[str, float]:
 
     Returns:
         `kendall`: tau-b of the two orders. `top1`: share of queries with the same best candidate. `top10`: share of
-        the teacher's ten best that are among the student's (of all, where there are fewer). `drift`: mean absolute
-        difference of scores, in standard deviations of the teacher's scores, after the means are taken off, which a
-        ranking does not see. And the number of `queries`.
+        the teacher's ten best that are among the student's ten; of fewer than 20 candidates, its better half.
+        `drift`: mean absolute difference of scores, in standard deviations of the teacher's scores, after the means are
+        taken off, which a ranking does not see. And the number of `queries`.
     """
     stats = library("scipy.stats", "train")
     rows = []
@@ -30,7 +30,7 @@ def agreement(teacher: Scores, student: Scores) -> dict[str, float]:
         if len(theirs) < 2:
             continue
         tau = stats.kendalltau(theirs, ours).statistic
-        ten = min(10, len(theirs))
+        ten = min(10, len(theirs) // 2)
         best, found = _best(theirs), _best(ours)
         shared = len(set(best[:ten]) & set(found[:ten])) / ten
         drift = float(np.abs((ours - ours.mean()) - (theirs - theirs.mean())).mean()) / spread

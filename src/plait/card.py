@@ -30,7 +30,7 @@ A pair model of {layers} layers ({family}) for the task `{task}`, made by `plait
 ```python
 import plait
 
-model = plait.Plait.from_pretrained("{name}")
+model = plait.Plait.from_pretrained("{path}")
 ```
 
 ## Plans
@@ -71,7 +71,8 @@ def card(
     """
     return TEMPLATE.format(
         kind={"qa": "question-answering", "rank": "text-ranking"}.get(config.task, "text-classification"),
-        base=_public(config.model), name=Path(config.output).name, layers=model.layers, family=model.config.model_type,
+        base=_public(config.model), name=Path(config.output).name,
+        path=_public(str(Path(config.output) / "final")), layers=model.layers, family=model.config.model_type,
         task=config.task, plans="\n".join(_plans(model)), long=LENGTHS[1], short=LENGTHS[0], known=KNOWN,
         figures="\n".join(_figures(config, metrics, teacher_metrics)), data=Path(config.data).name, items=items,
         unit="questions" if config.task == "qa" else "examples",

@@ -13,6 +13,7 @@ import importlib.resources
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,9 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 from plait.families import check_model_type
-from plait.heads import score_head, span_head
+from plait.heads import HEADS, class_names, score_head, span_head
 from plait.plan import Plan
 
 
@@ -48,6 +49,7 @@ def load(
     *,
     new_heads: Sequence[str] = (),
     labels: Sequence[str] = (),
+    heads: Sequence[str] = HEADS,
     revision: str | None = None,
     local_files_only: bool = False,
     token: str | None = None,
@@ -57,7 +59,8 @@ def load(
     Args:
         path: folder or hub id.
         new_heads: heads to start at random where the checkpoint lacks them; any other missing head is left out.
-        labels: names of a new score head's classes; empty for one label. A head of other labels gives way.
+        labels: names of a new score head's classes; empty for one label. A head of others gives way: a DataWarning.
+        heads: which to load of those that the checkpoint has.
         revision, local_files_only, token: as in `transformers`' `from_pretrained`.
 
     Raises:
@@ -74,8 +77,9 @@ def load(
                 f"the key plait in a config.json must hold plans by head, but in {name!r} it is {saved!r}; take it out"
             )
         new: dict[str, Any] = {}
+        had = class_names(config)
         if "score" in new_heads:
-            names = labels or ["LABEL_0"]
+            names = list(labels) or (list(config.id2label.values()) if config.num_labels == 1 else ["LABEL_0"])
             new = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
             new |= {"num_labels": len(names), "ignore_mismatched_sizes": True}
         scorer, info = _try(
@@ -91,19 +95,31 @@ def load(
                 f"the checkpoint must hold every weight of the encoder, but {name!r} lacks {len(missing)}, "
                 f"{missing[0]!r} first; download or save it again"
             )
-        heads: dict[str, nn.Module] = {}
-        if "score" in new_heads or not info["missing_keys"]:
-            heads["score"] = score_head(scorer)
+        found: dict[str, nn.Module] = {}
+        if new and not info["missing_keys"] and had != class_names(scorer.config):
+            warnings.warn(
+                f"the score head of {name} has the labels {', '.join(had)}; one with "
+                f"{', '.join(class_names(scorer.config))} takes its place, untrained",
+                DataWarning,
+                stacklevel=3,
+            )
+            for module in scorer.classifier.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, std=config.initializer_range)
+                    nn.init.zeros_(module.bias)
+        if "score" in heads and ("score" in new_heads or not info["missing_keys"]):
+            found["score"] = score_head(scorer)
         elif getattr(base, "pooler", None) is not None:
             base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
-        if "span" in new_heads or any(k.startswith("qa_outputs") for k in info["unexpected_keys"]):
+        has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
+        if "span" in heads and ("span" in new_heads or has_span):
             reader, _ = _try(
                 name,
                 lambda: AutoModelForQuestionAnswering.from_pretrained(
                     name, dtype="auto", num_labels=2, output_loading_info=True, **where
                 ),
             )
-            heads["span"] = span_head(reader)
+            found["span"] = span_head(reader)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where there are no files
         raise PlaitError(
             f"the checkpoint must hold its tokenizer, but {name!r} has none; copy the tokenizer's files there"
@@ -114,8 +130,8 @@ def load(
             f"the tokenizer must have no more tokens than the model's table of {config.vocab_size}, but one is "
             f"numbered {largest}; use the tokenizer that the model was trained with"
         )
-    plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items()}
-    return Checkpoint(base, tokenizer, scorer.config, heads, plans, bool(saved.get("no_answer", False)))
+    plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
+    return Checkpoint(base, tokenizer, scorer.config, found, plans, bool(saved.get("no_answer", False)))
 
 
 def load_config(path: str | os.PathLike[str]) -> Any:

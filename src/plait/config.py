@@ -11,11 +11,21 @@ from typing import get_args
 
 from plait.errors import PlaitError
 from plait.plan import Mode
-from plait.tasks import Weights
+from plait.tasks import KINDS, Weights
 
-CHOICES = {"task": ("qa", "class", "value", "rank", "choice"), "ranking_loss": ("listwise", "pairwise")}
-LEAST = {"candidates": 2, "batch": 1, "passages": 2, "accumulate": 1, "longest": 8, "save_steps": 1, "questions": 0}
-"""The smallest value of each key."""
+CHOICES = {"task": tuple(KINDS), "ranking_loss": ("listwise", "pairwise")}
+BOUNDS: dict[str, tuple[float, float]] = {
+    "candidates": (2, 10_000), "batch": (1, 100_000), "passages": (2, 10_000), "accumulate": (1, 10_000),
+    "longest": (8, 100_000), "save_steps": (1, 10**9), "questions": (0, 10**12), "seed": (0, 2**32 - 1),
+    "epochs": (1e-9, 1e6), "learning_rate": (1e-12, 10), "warmup": (0, 1), "weight_decay": (0, 10),
+    "dropout": (0, 0.99),
+    "full": (0, 1), "negatives": (0, 10_000), "temperature": (1e-3, 1e3), "labels": (0, 1e6), "ranking": (0, 1e6),
+    "distillation": (0, 1e6), "margin": (0, 1e6), "listwise": (0, 1e6), "representation": (0, 1e6),
+}  # fmt: skip
+"""The smallest and the largest value of each number."""
+SAYS = {"class": ("distillation",), "value": ("distillation",), "rank": ("listwise", "margin")}
+SAYS |= {"choice": SAYS["rank"], "qa": ("distillation", *SAYS["rank"])}
+"""The weights by which a teacher has a say in each task, beside `representation`."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +43,18 @@ class TrainConfig:
         elastic: modes joined by +: at every step the full plan, the deepest split and one by chance are trained, the
             full one teaching, so that any join can be chosen later (span heads stay joint). Empty for the plans alone.
         teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
-        teacher_outputs: folder where the teacher's outputs are kept, to be computed once for several runs.
+        teacher_outputs: folder where the teacher's outputs are kept, to be computed once for several runs; with
+            `representation`, which would have to keep states, they are not.
         full: share of the steps that train the full plan beside the heads' own, so that join=0 keeps working.
         epochs, learning_rate, warmup, weight_decay, seed: as usual; warmup is a share of the steps.
         passages: of `qa`, passages a batch; every one comes with up to four of its questions.
         batch: of other tasks, examples a batch.
-        accumulate: batches whose gradients are summed before a step.
+        accumulate: batches whose gradients are averaged before a step.
         longest: most tokens of a text; of a longer passage `qa` takes the window that holds the answer.
-        questions: use only the first so many questions or examples of the data; 0 for all.
+        questions: use only the first so many questions, examples or groups of examples of the data; 0 for all.
         candidates: of a list to be ranked, the right one among them; of `qa` at most `passages`.
-        negatives: of `qa`, wrong passages that the full plan and the teacher score for each question, on average.
+        negatives: of `qa`, wrong passages that the full plan and the teacher score for each question: below 1, one for
+            that share of the questions, else so many, in whole numbers.
         labels: weight of what the data say; 0 to learn from the teacher alone.
         ranking, ranking_loss: weight of the lists' labels beside those of other targets; listwise or pairwise.
         distillation, temperature: weight and temperature of the KL to the teacher's spans and classes.
@@ -87,7 +99,7 @@ class TrainConfig:
     distillation: float = 1.0
     temperature: float = 2.0
     margin: float = 0.0
-    listwise: float = 0.0
+    listwise: float = 1.0
     representation: float = 0.0
     dropout: float = 0.0
     bfloat16: bool = True
@@ -105,12 +117,19 @@ class TrainConfig:
                 raise PlaitError(
                     f"elastic must be modes joined by +, among {', '.join(get_args(Mode))}, but has {mode!r}"
                 )
-        for key, least in LEAST.items():
-            if getattr(self, key) < least:
-                raise PlaitError(f"{key} must be {least} or more, but is {getattr(self, key)}")
-
+        for key, (least, most) in BOUNDS.items():
+            if not least <= getattr(self, key) <= most:
+                raise PlaitError(f"{key} must be between {least:g} and {most:g}, but is {getattr(self, key)}")
         if not self.labels and not self.teacher and not self.elastic:
             raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
+        weights = (*SAYS[self.task], "representation")
+        if (self.teacher or self.elastic) and not any(getattr(self, key) for key in weights):
+            raise PlaitError(
+                f"a teacher must have a say, but {' and '.join(weights)} are 0; give one of them a weight, or leave "
+                f"{'teacher' if self.teacher else 'elastic'} out"
+            )
+        if self.dev and Path(self.dev).absolute() == Path(self.data).absolute():
+            raise PlaitError(f"dev must be held out from training, but is data itself, {self.data}; name another file")
 
     def weights(self) -> Weights:
         """What each loss counts."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from plait.config import TrainConfig
 from plait.distill import representation_loss
+from plait.errors import PlaitError
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Output, full, outputs, own
@@ -40,7 +41,12 @@ class Course(nn.Module):
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.steps)
         self.steps += 1
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
-            return {"loss": self._loss(lesson, generator)}
+            loss = self._loss(lesson, generator)
+        if not torch.isfinite(loss):
+            raise PlaitError(
+                f"a loss must be a finite number, but that of batch {self.steps} is {loss.item()}; lower learning_rate"
+            )
+        return {"loss": loss}
 
     def _loss(self, lesson: Lesson, generator: torch.Generator) -> Tensor:
         config, weights = self.settings, self._weights
@@ -54,7 +60,7 @@ class Course(nn.Module):
         if teacher is not None:
             teacher.model.to(self.model.device)
             heeding = [(number, target) for number, target, _ in thin if upper or target.heeds_teacher(weights)]
-            known = teacher.outputs(lesson, [target for _, target in heeding], upper=upper)
+            known = teacher.outputs(lesson, [target for _, target in heeding], upper=upper) if heeding else []
             taught = {number: output for (number, _), output in zip(heeding, known, strict=True)}
         states = own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
         losses: list[Tensor] = []

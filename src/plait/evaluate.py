@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from plait.errors import PlaitError
 from plait.extras import library
 from plait.heads import class_names
-from plait.lessons.examples import class_name
+from plait.tasks import class_name, group_name
 
 if TYPE_CHECKING:
     from plait.data import Example, Question
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 ARTICLE = re.compile(r"\b(a|an|the)\b")
 WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
-Kind = Literal["class", "value", "rank", "choice"]
-MAIN = {"qa": "f1", "class": "accuracy", "value": "spearman", "rank": "rr10", "choice": "accuracy"}
-"""The metric of each task that models are compared by."""
 
 
 def squad_scores(prediction: str, golds: list[str]) -> tuple[float, float]:
@@ -56,17 +54,21 @@ def quality(model: Plait, task: str, data: Sequence[Question] | Sequence[Example
     """What a task is measured by: `reading_quality` for `qa`, else `example_quality`."""
     if task == "qa":
         return reading_quality(model, cast("Sequence[Question]", data))
-    return example_quality(model, cast(Kind, task), cast("Sequence[Example]", data))
+    return example_quality(model, task, cast("Sequence[Example]", data))
 
 
-def example_quality(model: Plait, task: Kind, examples: Sequence[Example]) -> dict[str, float]:
+def example_quality(model: Plait, task: str, examples: Sequence[Example]) -> dict[str, float]:
     """A model's score head on labelled examples, under the plan that it has.
 
     Returns:
         `class`: `accuracy` and `f1` (macro). `value`: `spearman` and `pearson`. `rank`: `rr10` and `ndcg10` of the
-        groups by `ir_measures`, ties in the order given. `choice`: `accuracy` of the groups. All in 0..100 but the
-        ranking metrics, which are in 0..1; and the number of `examples`.
+        groups by `ir_measures`. `choice`: `accuracy` of the groups. All in 0..100 but the ranking metrics, which are in
+        0..1; and the number of `examples`. Among equal scores the wrong ones stand first.
+
+    Raises:
+        PlaitError: a label that the task or the model cannot have, or scores that are not finite.
     """
+    require_fit(task, examples, model)
     order = sorted(range(len(examples)), key=lambda i: tuple(map(len, reversed(examples[i].texts))))
     logits = np.empty((len(examples), model.config.num_labels), np.float32)
     if examples:
@@ -85,13 +87,14 @@ def raw_scores(model: Plait, rows: Sequence[tuple[Part, ...]]) -> NDArray[np.flo
 
 
 def example_metrics(
-    task: Kind, examples: Sequence[Example], logits: NDArray[np.float32], model: Plait
+    task: str, examples: Sequence[Example], logits: NDArray[np.float32], model: Plait
 ) -> dict[str, float]:
     """The same from logits float32 [N, labels]."""
-    unlabelled = [example.id for example in examples if example.label is None]
-    if not examples or unlabelled:
-        lacking = f"{len(unlabelled)} of {len(examples)} have no label" if examples else "there are none"
-        raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
+    if not np.isfinite(logits).all():
+        raise PlaitError(
+            f"scores must be finite numbers, but {int((~np.isfinite(logits)).sum())} are not; train again with a lower "
+            "learning_rate, or load the model in float32"
+        )
     if task == "class":
         found = _classes(examples, logits, model)
     elif task == "value":
@@ -106,10 +109,7 @@ def example_metrics(
 def _classes(examples: Sequence[Example], logits: NDArray[np.float32], model: Plait) -> dict[str, float]:
     metrics = library("sklearn.metrics", "train")
     names = class_names(model.config)
-    right = [class_name(example.label) for example in examples]
-    for label in right:
-        if label not in names:
-            raise PlaitError(f"a label must be one of the model's {', '.join(names)}, but one is {label!r}; mend it")
+    right = [class_name(example.label) for example in examples if example.label is not None]
     found = [names[i] for i in logits.argmax(1)]
     macro = metrics.f1_score(right, found, average="macro", zero_division=0.0)
     return {"accuracy": 100 * float(metrics.accuracy_score(right, found)), "f1": 100 * float(macro)}
@@ -128,9 +128,12 @@ def _ranked(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[st
     ir = library("ir_measures", "train")
     qrels: dict[str, dict[str, int]] = defaultdict(dict)
     run: dict[str, dict[str, float]] = defaultdict(dict)
-    for number, (example, score) in enumerate(zip(examples, logits, strict=True)):
-        qrels[example.group][f"{number:09}"] = round(float(example.label or 0))
-        run[example.group][f"{number:09}"] = float(score)
+    gains = np.array([float(example.label or 0) for example in examples])
+    for place, number in enumerate(np.lexsort((gains, -logits)).tolist()):  # places, so that none are equal
+        example = examples[number]
+        group = group_name(example.group, example.texts)
+        qrels[group][str(number)] = math.ceil(gains[number])
+        run[group][str(number)] = -float(place)
     found = ir.calc_aggregate([ir.RR @ 10, ir.nDCG @ 10], dict(qrels), dict(run))
     return {"rr10": found[ir.RR @ 10], "ndcg10": found[ir.nDCG @ 10], "groups": len(qrels)}
 
@@ -138,9 +141,34 @@ def _ranked(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[st
 def _chosen(examples: Sequence[Example], logits: NDArray[np.float32]) -> float:
     groups: dict[str, list[int]] = defaultdict(list)
     for number, example in enumerate(examples):
-        groups[example.group].append(number)
-    best = [max(numbers, key=lambda i: logits[i]) for numbers in groups.values()]
-    return float(np.mean([float(examples[i].label or 0) > 0 for i in best]))
+        groups[group_name(example.group, example.texts)].append(number)
+    gains = [float(example.label or 0) for example in examples]
+    best = [max(numbers, key=lambda i: (logits[i], -gains[i])) for numbers in groups.values()]
+    return float(np.mean([gains[i] > 0 for i in best]))
+
+
+def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
+    """Refuse examples that a task cannot be measured on by a model: no labels, others than it has, or wrong kinds."""
+    unlabelled = sum(example.label is None for example in examples)
+    if not examples or unlabelled:
+        lacking = f"{unlabelled} of {len(examples)} have no label" if examples else "there are none"
+        raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
+    names = class_names(model.config)
+    if task == "class":
+        for example in examples:
+            if class_name(example.label or 0.0) not in names:
+                raise PlaitError(
+                    f"a label must be one of the model's {', '.join(names)}, but that of example {example.id} is "
+                    f"{example.label!r}; mend it, or pass the label's column"
+                )
+        return
+    if len(names) != 1:
+        raise PlaitError(f"a {task} task needs a model with one label, but it has {len(names)}; use task class")
+    for example in examples:
+        if isinstance(example.label, str):
+            raise PlaitError(
+                f"a {task} task needs a number for a label, but that of example {example.id} is {example.label!r}"
+            )
 
 
 def span_quality(index: Index, questions: Sequence[Question]) -> dict[str, float]:

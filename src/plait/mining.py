@@ -15,6 +15,8 @@ from plait.store import Words
 
 SENTENCE_CHARACTERS = (30, 300)
 """Shortest and longest sentence that can stand for a query."""
+ROUNDS = 6
+"""Sentences that are tried of each passage."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +46,35 @@ def pseudo_queries(documents: Sequence[Document], texts: Mapping[str, str], coun
     Lee et al. 2019), half of each where there are enough titles.
     """
     rng = random.Random(seed)
-    found = ((document.id, document.metadata.get("title")) for document in documents)
-    titles = [(id, title) for id, title in found if isinstance(title, str) and title.strip()]
-    titled = [Wanted(f"title {id}", title) for id, title in rng.sample(titles, min(count // 2, len(titles)))]
+    titles: dict[str, Wanted] = {}  # by its words: no query stands twice
+    for document in documents:
+        title = document.metadata.get("title")
+        if isinstance(title, str) and title.strip():
+            titles.setdefault(_words(title), Wanted(f"title {document.id}", title))
+    chosen = rng.sample(sorted(titles), min(count // 2, len(titles)))
+    wanted = {words: titles[words] for words in chosen}
     ids = list(texts)
     rng.shuffle(ids)
-    taken: list[Wanted] = []
-    while len(titled) + len(taken) < count and ids:  # one a passage in the first round, another in the next
-        left: list[str] = []
+    for turn in range(ROUNDS):  # one sentence a passage each time
         for id in ids:
-            if len(titled) + len(taken) == count:
-                break
+            if len(wanted) == count:
+                return list(wanted.values())
             sentence = _sentence(texts[id], rng)
             if sentence is not None:
                 first, last = sentence
-                rest = " ".join((texts[id][:first] + texts[id][last:]).split())
-                taken.append(Wanted(f"sentence {len(taken)} {id}", texts[id][first:last], id, rest))
-                left.append(id)
-        ids = left if len(taken) < 4 * len(texts) else []
-    return titled + taken
+                query, rest = texts[id][first:last], " ".join((texts[id][:first] + texts[id][last:]).split())
+                wanted.setdefault(_words(query), Wanted(f"sentence {turn} {id}", query, id, rest))
+    return list(wanted.values())
+
+
+def _words(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def apart(queries: Sequence[Wanted], held_out: Sequence[Wanted]) -> list[Wanted]:
+    """The queries whose words are not those of a held-out one."""
+    taken = {_words(query.text) for query in held_out}
+    return [query for query in queries if _words(query.text) not in taken]
 
 
 def _sentence(text: str, rng: random.Random) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from plait.encoder import CACHE_TOKENS, Answer, Encoder, States
 from plait.errors import PlaitError
 from plait.examples import Encoded, Part, score_rows, tokenized, warn_cut
 from plait.families import adapter
-from plait.heads import SpanFound, best_spans, default_activation, head_plans
+from plait.heads import HEADS, SpanFound, best_spans, default_activation, head_plans
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
@@ -70,6 +70,7 @@ class Plait(nn.Module):
         device: str | torch.device = "cpu",
         new_heads: Sequence[str] = (),
         labels: Sequence[str] = (),
+        heads: Sequence[str] = HEADS,
         revision: str | None = None,
         local_files_only: bool = False,
         token: str | None = None,
@@ -85,13 +86,14 @@ class Plait(nn.Module):
             device: where to run.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
             labels: names of a new score head's classes; empty for one label.
+            heads: which heads to load.
             revision, local_files_only, token: as in `transformers`.
 
         Raises:
             PlaitError: the checkpoint cannot be read, its family is unknown, or the plan does not fit it.
         """
         parts = checkpoint.load(
-            model_name_or_path, new_heads=new_heads, labels=labels, revision=revision,
+            model_name_or_path, new_heads=new_heads, labels=labels, heads=heads, revision=revision,
             local_files_only=local_files_only, token=token,
         )  # fmt: skip
         parts.plans = head_plans(list(parts.heads), plan, parts.plans)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,13 +10,14 @@ import torch
 from torch import Tensor
 
 from plait.encoder import States, with_nothing
+from plait.errors import PlaitError, TruncationWarning
 from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
-from plait.plan import Plan
+from plait.plan import Plan, Positions
 from plait.scoring import require_meeting
 from plait.tasks import Target
-from plait.text import Segment, Tokens
+from plait.text import Segment, Tokens, fit
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Output:
     reader: Tensor | None = None
 
 
-def full(plan: Plan) -> Plan:
-    """The full plan over the segments of `plan`: all read all in every layer, each counting positions from 0."""
-    return replace(plan, join=0, mode="joint", positions="restart", states="hidden")
+def full(plan: Plan, positions: Positions = "restart") -> Plan:
+    """The full plan over the segments of `plan`: all read all in every layer; each counts positions from 0."""
+    return replace(plan, join=0, mode="joint", positions=positions, states="hidden")
 
 
 def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States]:
@@ -61,10 +63,25 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
         States of every role, and for each target its examples among them.
     """
     rows = torch.cat([target.examples for target in targets]).tolist()
-    first, states = [0] * len(rows), {}
-    for column, (role, segments) in enumerate(lesson.segments.items()):
-        nothing = Segment([], [], 0)
-        chosen = [segments[row[column]] if row[column] >= 0 else nothing for row in rows]
+    first, states, nothing = [0] * len(rows), {}, Segment([], [], 0)
+    columns = [
+        [segments[row[column]] if row[column] >= 0 else nothing for row in rows]
+        for column, segments in enumerate(lesson.segments.values())
+    ]
+    longest = max(sum(len(segment.ids) for segment in row) for row in zip(*columns, strict=True))
+    if longest > model.text.positions:
+        if any(target.head == "span" for target in targets):
+            raise PlaitError(
+                f"a teacher must read whole examples to teach spans, but one has {longest} tokens and it reads "
+                f"{model.text.positions}; set longest lower"
+            )
+        warnings.warn(
+            f"examples of more than {model.text.positions} tokens are cut for the teacher, which reads no more",
+            TruncationWarning,
+            stacklevel=2,
+        )
+        columns = fit(columns, model.text.positions)
+    for role, chosen in zip(lesson.segments, columns, strict=True):
         tokens = Tokens.pack(chosen, first_positions=first, multiple=256, device=model.device)
         states[role] = model.encoder.own(tokens, ["states.0"])
         first = [a + len(s.ids) for a, s in zip(first, chosen, strict=True)]
@@ -81,13 +98,24 @@ def outputs(
     upper: bool = False,
 ) -> list[Output]:
     """The outputs of heads, each for its examples (int64 [B, roles]), in order; heads that join alike share a pass."""
-    for head, _ in asked:
+    alike: dict[Plan, list[int]] = {}
+    for number, (head, _) in enumerate(asked):
         require_meeting(head, plans[head], model.layers)
-    alike = {full(plans[head]) if plans[head].join == 0 else plans[head] for head, _ in asked}
-    alike = {replace(plan, reader=plan.roles[0], known=()) for plan in alike}
-    if len(alike) == 1 and next(iter(alike)).mode == "joint" and (len(asked) > 1 or upper):
-        return _together(model, plans, states, asked, upper)
-    return [_alone(model, plans[head], states, head, examples.to(model.device), upper) for head, examples in asked]
+        alike.setdefault(_pass(plans[head]), []).append(number)
+    found: dict[int, Output] = {}
+    for kind, numbers in alike.items():
+        if kind.mode == "joint" and (len(numbers) > 1 or upper):
+            some = _together(model, plans, states, [asked[number] for number in numbers], upper)
+        else:
+            pairs = [asked[number] for number in numbers]
+            some = [_alone(model, plans[head], states, head, x.to(model.device), upper) for head, x in pairs]
+        found |= dict(zip(numbers, some, strict=True))
+    return [found[number] for number in range(len(asked))]
+
+
+def _pass(plan: Plan) -> Plan:
+    """What two heads must share to share a pass: all of their plans but who reads the answer."""
+    return replace(plan, reader=plan.roles[0], known=())
 
 
 def _together(

@@ -136,7 +136,9 @@ class Plan:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> Plan:
-        """The inverse of `to_dict`; unknown keys are refused."""
+        """The inverse of `to_dict`; unknown keys are refused. Of given roles the first is the reader and the others are
+        known, unless said otherwise.
+        """
         if not isinstance(fields, Mapping):
             raise PlaitError(f"a plan must be fields with values, but is {fields!r}; e.g. join=4,mode=oneway")
         known = {field.name: field for field in dataclasses.fields(cls)}
@@ -146,6 +148,9 @@ class Plan:
                     f"a plan has the keys {', '.join(known)}, but was given {key!r}; see `plait plan --help`"
                 )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        roles = values.get("roles")
+        if isinstance(roles, tuple) and roles:  # whoever names them need not name the first and the others again
+            values = {"reader": roles[0], "known": roles[1:], **values}
         return cls(**values)  # type: ignore[arg-type]
 
     @classmethod

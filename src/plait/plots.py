@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from plait import files
 from plait.extras import library
 from plait.sweep import Point
 
@@ -52,4 +54,6 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     if title:
         figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=150)
+    image = io.BytesIO()
+    figure.savefig(image, dpi=150, format=Path(path).suffix.removeprefix("."))
+    files.write(path, image.getvalue())

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 
 from plait.cost import cost
 from plait.data import Example, Question
-from plait.encoder import States
 from plait.errors import PlaitError
-from plait.evaluate import MAIN, quality
+from plait.evaluate import quality, require_fit
 from plait.heads import head_plans
 from plait.model import Plait
+from plait.outputs import outputs
 from plait.plan import Plan
+from plait.tasks import KINDS
 from plait.text import Segment
 
 SHARE = 0.99
@@ -34,7 +37,8 @@ class Point:
         metric, quality: name and value of what plans are compared by; metrics: all that were measured.
         flops: operations online, for one live text with `known` known ones each of the other roles.
         ms: milliseconds for the same from states in memory, median, all plans in turn.
-        bytes: stored for one known example, in `codec`; lengths: tokens of each role that these three are for.
+        bytes: stored for one known example, in `codec`; nothing for the full plan.
+        lengths: tokens of each role that these three are for.
     """
 
     plan: str
@@ -72,8 +76,15 @@ def sweep(
         progress: told what comes next.
     """
     head = "span" if task == "qa" else "score"
+    if known < 1:
+        raise PlaitError(f"known must be 1 or more texts, but is {known}; 100 is the default")
+    if not data:
+        raise PlaitError("a sweep needs at least one question or example, but there is none; pass other data")
+    if task != "qa":
+        require_fit(task, cast("Sequence[Example]", data), model)
     before = dict(model.plans)
     own = model.plan(head)
+    restart = {other: replace(plan, positions="restart") for other, plan in before.items()}
     try:
         plans = [replace(own, join=0, mode="joint", states="hidden", positions="restart")]
         for mode in ("joint",) if head == "span" else modes:
@@ -82,18 +93,20 @@ def sweep(
         found = []
         for plan in plans:
             progress(str(plan))
-            model.plans = {**before, **head_plans([head], {head: plan}, {})}
+            model.plans = {**restart, **head_plans([head], {head: plan}, {})}
             found.append(quality(model, task, data))
-        times = milliseconds(model, head, plans, segments)
+        times = milliseconds([(model, plan) for plan in plans], head, segments)
     finally:
         model.plans = before
     points = []
     for plan, metrics, ms in zip(plans, found, times, strict=True):
         counted = cost(plan, model.encoder.family.shape, lengths, known, codec)
+        stored = counted.bytes_per_example if plan.join else 0
+        kind = KINDS[task].metric
         points.append(
             Point(
-                str(plan), plan.join, plan.mode, MAIN[task], metrics[MAIN[task]], metrics, counted.online, ms,
-                counted.bytes_per_example, known, codec, lengths,
+                str(plan), plan.join, plan.mode, kind, metrics[kind], metrics, counted.online, ms, stored, known, codec,
+                lengths,
             )
         )  # fmt: skip
     return points
@@ -112,7 +125,7 @@ def choose(
         PlaitError: no plan is within the limits.
     """
     [whole] = [point for point in points if point.join == 0]
-    least = min_quality * whole.quality
+    least = whole.quality - (1 - min_quality) * abs(whole.quality)
     allowed = [
         point
         for point in points
@@ -160,35 +173,35 @@ def markdown(points: Sequence[Point], chosen: Point) -> str:
 def _typical(
     model: Plait, data: Sequence[Question] | Sequence[Example], known: int
 ) -> tuple[dict[str, int], dict[str, list[Segment]]]:
-    """The median tokens of each role, and its first `known` segments."""
-    columns: list[list[str]] = [[] for _ in model.text.roles]
-    for item in data[:known]:
-        texts = (item.question, item.passage) if isinstance(item, Question) else item.texts
-        for column, text in zip(columns, texts, strict=False):  # the last roles may be without
-            column.append(text)
-    segments = {role: model.text.segments(role, column) for role, column in zip(model.text.roles, columns, strict=True)}
-    lengths = {role: round(statistics.median(len(s.ids) for s in some)) for role, some in segments.items()}
-    return lengths, {role: (some * known)[:known] for role, some in segments.items()}
+    """The median tokens of each role, and `known` segments of it, the first of the data over and over if need be."""
+    segments: dict[str, list[Segment]] = {}
+    for column, role in enumerate(model.text.roles):
+        rows = ((item.question, item.passage) if isinstance(item, Question) else item.texts for item in data)
+        texts = list(itertools.islice((row[column] for row in rows if column < len(row)), known))
+        if not texts:
+            raise PlaitError(f"every role must have a text in some example, but {role} has none; leave it out")
+        segments[role] = list(itertools.islice(itertools.cycle(model.text.segments(role, texts)), known))
+    return {role: round(statistics.median(len(s.ids) for s in some)) for role, some in segments.items()}, segments
 
 
 @torch.inference_mode()
-def milliseconds(model: Plait, head: str, plans: Sequence[Plan], segments: Mapping[str, list[Segment]]) -> list[float]:
-    """Median milliseconds of plans in turn: the first segment of every live role with all known ones, whose states are
-    at hand.
+def milliseconds(
+    systems: Sequence[tuple[Plait, Plan]], head: str, segments: Mapping[str, list[Segment]]
+) -> list[float]:
+    """Median milliseconds of models under plans, in turn: the first segment of every live role with all known ones,
+    whose states are at hand.
     """
-    stored: list[dict[str, States]] = []
-    for plan in plans:
-        stored.append({role: model.own(segments[role], plan.needs(role, model.layers)) for role in plan.known})
-    seconds: list[list[float]] = [[] for _ in plans]
+    stored = [{r: model.own(segments[r], plan.needs(r, model.layers)) for r in plan.known} for model, plan in systems]
+    seconds: list[list[float]] = [[] for _ in systems]
     count = len(next(iter(segments.values())))
     for turn in range(ROUNDS + 2):
-        for plan, states, taken in zip(plans, stored, seconds, strict=True):
-            model.plans = {**model.plans, head: plan}
+        for (model, plan), states, taken in zip(systems, stored, seconds, strict=True):
             begin = time.perf_counter()
             live = [role for role in plan.roles if role not in plan.known]
             now = {role: model.own(segments[role][:1], plan.needs(role, model.layers)) for role in live}
             columns = [torch.arange(count) * (role in plan.known) for role in plan.roles]
-            model.logits(head, {**states, **now}, torch.stack(columns, 1).to(model.device))
+            examples = torch.stack(columns, 1).to(model.device)
+            outputs(model, {head: plan}, {**states, **now}, [(head, examples)])
             if turn >= 2:  # the first two compile
                 taken.append(time.perf_counter() - begin)
     return [1000 * statistics.median(taken) for taken in seconds]

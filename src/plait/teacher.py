@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
+from plait import files
+from plait.checkpoint import fingerprint
 from plait.errors import PlaitError
 from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Output, continued, full, outputs, own
+from plait.plan import Plan
 from plait.tasks import Target
 
 
 class Teacher:
-    """A pair model under its full plan; with positions as its checkpoint says, those of the ordinary pair model
-    unless it was saved with others.
+    """A pair model under its full plan, over the student's texts; with positions as its checkpoint says, those of the
+    ordinary pair model unless it was saved with others.
 
     Args:
-        model: heads as the student's; it is put into evaluation mode.
+        model: it is put into evaluation mode.
+        plans: the student's, whose heads and roles the teacher takes.
         kept: folder of outputs that were computed before; each is written there once.
     """
 
-    def __init__(self, model: Plait, kept: Path | None = None) -> None:
+    def __init__(self, model: Plait, plans: Mapping[str, Plan], kept: Path | None = None) -> None:
         self.model = model.eval()
         self.kept = kept
-        self.plans = {head: plan if plan.join == 0 else full(plan) for head, plan in model.plans.items()}
-        self._name = str(sorted((head, str(plan)) for head, plan in self.plans.items())) + str(model.fingerprint)
+        self.plans = {head: full(plan, model.plan(head).positions) for head, plan in plans.items()}
+        parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), fingerprint(model)]
+        self._name = json.dumps(parts)
 
     @torch.no_grad()
     def outputs(self, lesson: Lesson, targets: Sequence[Target], *, upper: bool = False) -> list[Output]:
@@ -42,7 +47,7 @@ class Teacher:
             return self._load(file, lesson, targets)
         found = self._compute(lesson, targets, upper)
         if file is not None:
-            _save(file, found)
+            files.write(file, save({str(i): output.logits.cpu().contiguous() for i, output in enumerate(found)}))
         return found
 
     def _compute(self, lesson: Lesson, targets: Sequence[Target], upper: bool) -> list[Output]:
@@ -78,18 +83,3 @@ class Teacher:
             lengths = [len(lesson.segments[role][i].ids) for i in groups.tolist()]
             found.append(Output(tensors[str(number)].to(self.model.device), Layout(lengths, device=self.model.device)))
         return found
-
-
-def _save(file: Path, found: Sequence[Output]) -> None:
-    """Written beside and renamed, so that a file is whole or is not there."""
-    beside = file.with_suffix(f".{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({str(i): output.logits.cpu().contiguous() for i, output in enumerate(found)}, beside)
-        os.replace(beside, file)
-    except (OSError, SafetensorError) as error:
-        beside.unlink(missing_ok=True)
-        raise PlaitError(
-            f"a teacher's outputs must be kept whole, but {file} could not be written ({error}); free some space "
-            "there, or leave teacher_outputs out"
-        ) from None

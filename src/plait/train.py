@@ -1,81 +1,39 @@
-"""Training, on the Hugging Face Trainer: the full pair model (the teacher), and the split model by distillation."""
+"""Training: the full pair model (the teacher), a split one by distillation, or one that holds at every join."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import hashlib
 import json
 import os
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
-from transformers import ProgressCallback, Trainer, TrainingArguments
 
+from plait import files
 from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
 from plait.data import Example, Question, read_examples, read_squad
-from plait.errors import DataWarning, PlaitError
-from plait.evaluate import quality
+from plait.errors import PlaitError
+from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.heads import class_names
 from plait.lessons import Lesson, example_lessons, question_lessons
-from plait.lessons.examples import Task, class_name
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
 from plait.scoring import require_meeting
+from plait.tasks import KINDS, class_name, group_name
 from plait.teacher import Teacher
+from plait.trainer import Trainer
 
-METRICS = {"qa": (), "class": ("sklearn.metrics",), "value": ("scipy.stats",), "rank": ("ir_measures",), "choice": ()}
-"""Libraries that measure each task."""
 BESIDE = "plait-train.json"
-"""The config of a training, kept beside its checkpoints."""
+"""The config of a training, kept beside its checkpoints, with a hash of its data."""
 
-
-class _Lessons(Dataset[Lesson]):
-    def __init__(self, items: list[Lesson]) -> None:
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Lesson:
-        return self.items[index]
-
-
-class _Progress(ProgressCallback):
-    """The Trainer's bar with the loss beside it, instead of lines on standard output."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if self.training_bar is not None and "loss" in (logs or {}):
-            self.training_bar.set_postfix(loss=f"{float(logs['loss']):.3f}")
-
-
-class _Trainer(Trainer):
-    """Checkpoints in Plait's own form, which `transformers` also loads."""
-
-    def __init__(self, course: Course, arguments: TrainingArguments, items: list[Lesson]) -> None:
-        super().__init__(
-            model=course,
-            args=arguments,
-            train_dataset=_Lessons(items),
-            data_collator=lambda batch: {"lesson": batch[0]},
-        )
-        self.course = course
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.course.model.save_pretrained(output_dir or str(self.args.output_dir))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        saved = Plait.from_pretrained(resume_from_checkpoint)
-        self.course.model.load_state_dict(saved.state_dict())
-        self.course.steps = int(resume_from_checkpoint.rpartition("-")[2]) * self.args.gradient_accumulation_steps
+Data = list[Question] | list[Example]
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -89,90 +47,103 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             undisturbed run.
 
     Raises:
-        PlaitError: the data or a checkpoint cannot be read, or a plan or a label does not fit.
+        PlaitError: the data or a checkpoint cannot be read, a plan or a label does not fit, or the disk is full.
     """
     keep_all_memory()
     to_dtype(config.save_dtype)
+    data, dev = _data(config, config.data), _data(config, config.dev) if config.dev else []
+    for module in KINDS[config.task].libraries if dev else ():
+        library(module, "train")  # not after hours of training
     earlier = _begin(config, resume)
     torch.manual_seed(config.seed)
-    data = _data(config, config.data)
-    dev = _data(config, config.dev) if config.dev else []
-    for module in METRICS[config.task] if dev else ():
-        library(module, "train")  # not after hours of training
-    classes = _classes(config, data)
-    heads = ("score", "span") if config.task == "qa" else ("score",)
-    plans = {head: plan for head, plan in (("score", config.score), ("span", config.span)) if head in heads}
-    model = Plait.from_pretrained(config.model, plan=plans, new_heads=heads, labels=classes)
-    model.no_answer = any(isinstance(item, Question) and not item.answers for item in data)
-    for head in [head for head in model.plans if head not in heads]:
-        warnings.warn(
-            f"a {config.task} task changes the layers below the {head} head of {config.model}, which is left out",
-            DataWarning,
-            stacklevel=2,
-        )
-        del model.heads[head], model.plans[head]
-    for head, plan in model.plans.items():
-        require_meeting(head, plan, model.layers)
-        if plan.positions == "continue":
-            raise PlaitError(f"training needs positions=restart, but the plan of the {head} head is {plan}; change it")
-    _set_dropout(model, config.dropout)
-    base: Any = model.base
-    if config.freeze_embeddings:
-        base.get_input_embeddings().weight.requires_grad_(False)
+    model = _model(config, data)
     teacher = _teacher(config, model)
-    items = _lessons(config, model, data, classes)
-    if not items:
-        raise PlaitError(
-            f"training needs at least one question with an answer, but {config.data} has none; check the file"
-            if config.task == "qa"
-            else f"training needs at least one list with a right and a wrong candidate, but {config.data} has none"
-        )
-    arguments = _arguments(config, len(items))
-    trainer = _Trainer(Course(model, teacher, config), arguments, items)
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_Progress)
+    if config.task != "qa" and dev:
+        require_fit(config.task, cast(list[Example], dev), model)
+    items = _lessons(config, model, data)
+    trainer = Trainer(Course(model, teacher, config), config, items)
     model.train()
-    trainer.train(resume_from_checkpoint=earlier)
+    try:
+        trainer.train(resume_from_checkpoint=earlier)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # PyTorch's word for a full disk
+            raise
+        raise PlaitError(
+            f"checkpoints must be written whole, but {config.output} could not be written to ({error!s:.100}); free "
+            "some space there and go on with --resume"
+        ) from None
     model.eval()
     final = Path(config.output) / "final"
     if trainer.is_world_process_zero():
         model.to(to_dtype(config.save_dtype)).save_pretrained(final)
-        ours, theirs = (_measured(config, where, dev) for where in (final, config.teacher))
-        (final / "README.md").write_text(card(config, model, ours, theirs, len(data)))
+        ours = _measured(config, Plait.from_pretrained(final, dtype=_dtype(config)), dev)
+        theirs = _measured(config, None if teacher is None else _taught(config, teacher), dev)
+        files.write(final / "README.md", card(config, model, ours, theirs, len(data)))
     return final
 
 
-def _measured(config: TrainConfig, where: Path | str, dev: Sequence[Question] | Sequence[Example]) -> dict[str, float]:
-    """On the held-out data, if there are; nothing for a teacher that cannot read a text before its question."""
-    if not where or not dev:
-        return {}
-    model = Plait.from_pretrained(where, dtype=fast_dtype() if config.bfloat16 else "float32")
-    if config.task == "qa" and any(plan.positions == "continue" for plan in model.plans.values()):
-        return {}
-    return quality(model, config.task, dev)
-
-
-def _data(config: TrainConfig, path: str) -> list[Question] | list[Example]:
+def _data(config: TrainConfig, path: str) -> Data:
     if config.task == "qa":
         return read_squad(path)[: config.questions or None]
     texts = [name for name in config.texts.split("+") if name]
-    return read_examples(path, texts=texts, label=config.label)[: config.questions or None]
+    return first(config.task, read_examples(path, texts=texts, label=config.label), config.questions)
 
 
-def _classes(config: TrainConfig, data: Sequence[Question | Example]) -> tuple[str, ...]:
-    """The classes of a `class` task in the order of their numbers: the checkpoint's, if it knows them all."""
-    if config.task != "class":
-        return ()
-    found = sorted({class_name(example.label) for example in data if isinstance(example, Example)})
-    known = class_names(load_config(config.model))
-    return known if set(found) <= set(known) else tuple(found)
+def first(task: str, examples: list[Example], count: int) -> list[Example]:
+    """The first `count` examples, or groups of them where they belong together; all for 0."""
+    if not count or not KINDS[task].grouped:
+        return examples[: count or None]
+    groups = list(dict.fromkeys(group_name(example.group, example.texts) for example in examples))
+    kept = set(groups[:count])
+    return [example for example in examples if group_name(example.group, example.texts) in kept]
+
+
+def _model(config: TrainConfig, data: Data) -> Plait:
+    heads = ("score", "span") if config.task == "qa" else ("score",)
+    plans = {head: plan for head, plan in (("score", config.score), ("span", config.span)) if head in heads}
+    classes = _classes(config, data) if config.task == "class" else ()
+    model = Plait.from_pretrained(config.model, plan=plans, new_heads=heads, labels=classes, heads=heads)
+    for head, plan in model.plans.items():
+        require_meeting(head, plan, model.layers)
+        if plan.positions == "continue":
+            raise PlaitError(f"training needs positions=restart, but the plan of the {head} head is {plan}; change it")
+    if config.task == "qa" and len(model.text.roles) != 2:
+        raise PlaitError(f"a qa task needs two roles, but the plan has {', '.join(model.text.roles)}; leave roles out")
+    model.no_answer = any(isinstance(item, Question) and item.impossible for item in data)
+    if config.task == "value":  # predict is to give what it was trained on, not its sigmoid
+        model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = config.dropout
+    base: Any = model.base
+    if config.freeze_embeddings:
+        base.get_input_embeddings().weight.requires_grad_(False)
+    return model
+
+
+def _classes(config: TrainConfig, data: Data) -> tuple[str, ...]:
+    """The classes in the order of their numbers: the teacher's or the checkpoint's, if these know all of them."""
+    labels = [example.label for example in data if isinstance(example, Example)]
+    if None in labels:
+        raise PlaitError(
+            f"every example of a class task needs a label, but {labels.count(None)} of {len(labels)} in {config.data} "
+            "have none; leave them out, or name the column with label"
+        )
+    found = {class_name(label) for label in labels if label is not None}
+    if len(found) < 2:
+        raise PlaitError(f"a class task needs two classes or more, but {config.data} has only {', '.join(found)}")
+    for checkpoint in filter(None, (config.teacher, config.model)):
+        known = class_names(load_config(checkpoint))
+        if found <= set(known):
+            return known
+    numbers = all(isinstance(label, int | float) for label in labels)
+    return tuple(sorted(found, key=float if numbers else None))
 
 
 def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
     if not config.teacher:
         return None
-    dtype = torch.bfloat16 if config.bfloat16 else torch.float32
-    teacher = Plait.from_pretrained(config.teacher, dtype=dtype)
+    teacher = Plait.from_pretrained(config.teacher, dtype=torch.bfloat16 if config.bfloat16 else torch.float32)
     if teacher.fingerprint["tokenizer"] != model.fingerprint["tokenizer"]:
         raise PlaitError(
             f"a teacher must read the same tokens as the model, but the tokenizer of {config.teacher} is not that of "
@@ -180,58 +151,52 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
         )
     for head in model.plans:
         teacher.plan(head)
-    if "score" in model.plans and teacher.config.num_labels != model.config.num_labels:
+    theirs, ours = class_names(teacher.config), class_names(model.config)
+    if "score" in model.plans and (theirs != ours if config.task == "class" else len(theirs) != len(ours)):
         raise PlaitError(
-            f"a teacher must have the model's {model.config.num_labels} labels, but {config.teacher} has "
-            f"{teacher.config.num_labels}; train the teacher on the same task"
+            f"a teacher must have the model's labels, {', '.join(ours)}, but {config.teacher} has {', '.join(theirs)}; "
+            "train the teacher on the same task"
         )
-    if config.representation and (teacher.layers, teacher.config.hidden_size) != (
-        model.layers, model.config.hidden_size
-    ):  # fmt: skip
+    sizes = [(one.layers, one.config.hidden_size) for one in (teacher, model)]
+    if config.representation and sizes[0] != sizes[1]:
         raise PlaitError(
-            f"representation needs a teacher of the model's size, but {config.teacher} has {teacher.layers} layers of "
-            f"{teacher.config.hidden_size} and the model {model.layers} of {model.config.hidden_size}; set it to 0"
+            f"representation needs a teacher of the model's size, but {config.teacher} has {sizes[0][0]} layers of "
+            f"{sizes[0][1]} and the model {sizes[1][0]} of {sizes[1][1]}; set it to 0"
         )
-    return Teacher(teacher, Path(config.teacher_outputs) if config.teacher_outputs else None)
+    return Teacher(teacher, model.plans, Path(config.teacher_outputs) if config.teacher_outputs else None)
 
 
-def _lessons(
-    config: TrainConfig, model: Plait, data: list[Question] | list[Example], classes: Sequence[str]
-) -> list[Lesson]:
+def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
     if config.task == "qa":
-        return question_lessons(
+        items = question_lessons(
             cast(list[Question], data), model.text, passages=config.passages, candidates=config.candidates,
             longest=config.longest, seed=config.seed,
         )  # fmt: skip
-    return example_lessons(
-        cast(Task, config.task), cast(list[Example], data), model.text, classes=classes, batch=config.batch,
-        candidates=config.candidates, longest=config.longest, seed=config.seed,
-    )  # fmt: skip
+        needed = "question with an answer"
+    else:
+        items = example_lessons(
+            config.task, cast(list[Example], data), model.text, classes=class_names(model.config), batch=config.batch,
+            candidates=config.candidates, longest=config.longest, seed=config.seed,
+        )  # fmt: skip
+        needed = "list with a right and a wrong candidate" if KINDS[config.task].grouped else "example"
+    if not items:
+        raise PlaitError(f"training needs at least one {needed}, but {config.data} has none; check the file")
+    return items
 
 
-def _arguments(config: TrainConfig, batches: int) -> TrainingArguments:
-    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise PlaitError(
-            "tensorboard=true needs the package tensorboard, which is not installed; pip install plait[train]"
-        )
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    steps = max(1, round(batches * config.epochs / (config.accumulate * processes)))
-    arguments = TrainingArguments(
-        output_dir=config.output, max_steps=steps, per_device_train_batch_size=1, seed=config.seed,
-        gradient_accumulation_steps=config.accumulate,
-        learning_rate=config.learning_rate, warmup_steps=round(steps * config.warmup), weight_decay=config.weight_decay,
-        lr_scheduler_type="linear", max_grad_norm=1.0, logging_steps=20,
-        save_steps=config.save_steps, save_total_limit=2,
-        report_to=["tensorboard"] if config.tensorboard else [],
-        remove_unused_columns=False, dataloader_pin_memory=False, optim="adamw_torch_fused",
-        ddp_find_unused_parameters=True,  # a plan or a target may leave some out
-    )  # fmt: skip
-    if arguments.n_gpu > 1:
-        raise PlaitError(
-            f"one process trains on one GPU, but {arguments.n_gpu} are visible; start one a GPU with accelerate launch "
-            "-m plait train, or set CUDA_VISIBLE_DEVICES=0"
-        )
-    return arguments
+def _dtype(config: TrainConfig) -> str:
+    return fast_dtype() if config.bfloat16 else "float32"
+
+
+def _taught(config: TrainConfig, teacher: Teacher) -> Plait | None:
+    """The teacher under the plans that it taught with; none if a text cannot be read before its question under them."""
+    if config.task == "qa" and any(plan.positions == "continue" for plan in teacher.plans.values()):
+        return None
+    return Plait.from_pretrained(config.teacher, plan=teacher.plans, heads=tuple(teacher.plans), dtype=_dtype(config))
+
+
+def _measured(config: TrainConfig, model: Plait | None, dev: Data) -> dict[str, float]:
+    return quality(model, config.task, dev) if dev and model is not None else {}
 
 
 def _begin(config: TrainConfig, resume: bool) -> str | None:
@@ -239,34 +204,35 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
     output = Path(config.output)
     whole = [path.parent for path in output.glob("checkpoint-*/trainer_state.json")]  # what is written last of each
     beside = output / BESIDE
+    now = dataclasses.asdict(config) | {"contents of data": contents(config.data)}
     if whole and not resume:
         raise PlaitError(
             f"a new training needs an output without checkpoints, but {output} holds {len(whole)}; pass --resume to go "
             "on, or choose another output"
         )
-    if resume and beside.exists():
-        try:
-            before = json.loads(beside.read_text())
-        except (OSError, ValueError) as error:
-            raise PlaitError(
-                f"a training goes on by the config that it began with, but {beside} is not readable ({error}); "
-                "choose another output"
-            ) from None
-        for key, value in dataclasses.asdict(config).items():
-            if before.get(key) != value and key != "output":
-                raise PlaitError(
-                    f"a training goes on as it began, but {key} was {before.get(key)!r} and is now {value!r}; set it "
-                    "back, or choose another output"
-                )
+    if not whole:
+        if os.environ.get("RANK", "0") == "0":  # of several processes, one
+            files.write(beside, json.dumps(now, indent=2))
+        return None
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(dataclasses.asdict(config), indent=2))
-    except OSError as error:
-        raise PlaitError(f"the output must be a folder that can be written, but is not ({error})") from None
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+        before = json.loads(beside.read_text())
+    except (OSError, ValueError) as error:
+        raise PlaitError(
+            f"a training goes on by the config that it began with, but {beside} is not readable ({error}); choose "
+            "another output"
+        ) from None
+    for key, value in now.items():
+        if before.get(key) != value and key != "output":
+            raise PlaitError(
+                f"a training goes on as it began, but {key} was {before.get(key)!r} and is now {value!r}; set it back, "
+                "or choose another output"
+            )
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
 
 
-def _set_dropout(model: nn.Module, rate: float) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = rate
+def contents(path: str) -> str:
+    """A hash of a file, or of all files of a folder (16 hexadecimal digits)."""
+    root, digest = Path(path), hashlib.sha256()
+    for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 
 from plait.agreement import agreement
 from plait.data import Document
-from plait.mining import cut, examples, mined, pseudo_queries
+from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from tests.command import done, refused
 from tests.small import small_checkpoint, small_tokenizer
@@ -53,7 +53,12 @@ def test_adopting_brings_the_split_model_nearer(tmp_path: Path, corpus: Path, te
     report = json.loads((out / "report.json").read_text())
     assert report["adopted"]["drift"] < report["split"]["drift"]
     assert report["adopted"]["kendall"] > report["split"]["kendall"]
-    assert report["held_out"] == 16 and report["queries"] == report["made"] == 80
+    assert report["queries"] == report["made"] <= 80 and 10 <= report["held_out"] <= report["queries"] // 4
+    groups = {json.loads(line)["group"] for line in (out / "examples.jsonl").read_text().splitlines()}
+    assert len(groups) <= report["queries"] - report["held_out"]
+    assert "pass --resume" in refused(
+        "adopt", teacher, "--corpus", corpus, "--out", out, "--plan", "join=2,mode=oneway"
+    )
     assert report["verdict"] in said and said.splitlines()[-1] == f"saved to {out / 'final'}"
     model = Plait.from_pretrained(out / "final")
     assert {head: str(plan) for head, plan in model.plans.items()} == {"score": "join=2,mode=oneway"}
@@ -91,6 +96,10 @@ def test_sentences_are_taken_out_of_their_passage(tmp_path: Path) -> None:
     queries = pseudo_queries(docs, texts, 30)
     assert len({q.id for q in queries}) == len(queries) == 30
     assert sum(not q.passage for q in queries) == 15  # titles
+    assert len({q.text for q in queries}) == 30
+    assert [q.text for q in apart(queries, [Wanted("x", queries[3].text.upper())])] == [
+        q.text for q in queries if q is not queries[3]
+    ]
     for query in queries:
         if query.passage:
             assert query.text in texts[query.passage] and query.text not in query.left
@@ -117,6 +126,6 @@ def test_agreement_by_its_definition(scores: list[int]) -> None:
     ours = theirs[::-1].copy()
     other = agreement({"q": theirs}, {"q": ours})
     assert other["kendall"] == pytest.approx(kendalltau(theirs, ours).statistic)
-    ten = min(10, len(scores))
+    ten = min(10, len(scores) // 2)
     best, found = (set(sorted(range(len(x)), key=lambda i: -x[i])[:ten]) for x in (theirs, ours))
     assert other["top10"] == pytest.approx(len(best & found) / ten)

@@ -73,13 +73,14 @@ def test_claims_with_few_evidence_sentences_are_learned_and_swept(tmp_path: Path
         {"claim": f"{words[n % 5]} {words[n % 3]}",
          "evidence": [f"{words[(n + k) % 5]} copper" if n % 2 else words[(n + k) % 5] for k in range(1 + n % 3)],
          "label": "supports" if n % 2 else "refutes"}
-        for n in range(80)
+        for n in range(110)
     ]  # fmt: skip
-    data = tmp_path / "claims.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plan = "join=1,roles=claim+e1+e2+e3,known=e1+e2+e3,reader=claim"
+    data, held_out = tmp_path / "claims.jsonl", tmp_path / "more.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows[:80]))
+    held_out.write_text("".join(json.dumps(row) + "\n" for row in rows[80:]))
+    plan = "join=1,roles=claim+e1+e2+e3"
     fields = {
-        "model": str(small_checkpoint(tmp_path / "start", heads=())), "data": str(data), "dev": str(data),
+        "model": str(small_checkpoint(tmp_path / "start", heads=())), "data": str(data), "dev": str(held_out),
         "output": str(tmp_path / "out"), "task": "class", "score": plan, "epochs": 12.0, "learning_rate": 3e-3,
         "freeze_embeddings": False, "bfloat16": False, "elastic": "joint+oneway",
     }  # fmt: skip
@@ -87,7 +88,7 @@ def test_claims_with_few_evidence_sentences_are_learned_and_swept(tmp_path: Path
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
     done("train", config)
     final = tmp_path / "out" / "final"
-    found = json.loads(done("sweep", final, data, "--task", "class", "--known", 4, "--min-quality", 0.1, "--json"))
+    found = json.loads(done("sweep", final, held_out, "--task", "class", "--known", 4, "--min-quality", 0.1, "--json"))
     assert all(point["quality"] > 70 for point in found["points"])
     fewer = config.read_text().replace("e1+e2+e3", "e1+e2").replace(str(tmp_path / "out"), str(tmp_path / "other"))
     config.write_text(fewer)

@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from plait.data import read_examples
-from plait.evaluate import example_quality
+from plait.config import TrainConfig
+from plait.data import Example, read_examples
+from plait.errors import DataWarning, PlaitError
+from plait.evaluate import example_metrics, example_quality, raw_scores
+from plait.lessons import example_lessons
 from plait.model import Plait
+from plait.tasks import Lists
+from plait.train import train
 from tests.command import done, refused, run
 from tests.small import small_checkpoint
 
@@ -26,8 +36,9 @@ def write(path: Path, task: str, count: int, seed: int) -> Path:
     rng = random.Random(seed)
     rows = []
     for number in range(count):
+        best = rng.randrange(3)
         for option in range(3 if task in ("rank", "choice") else 1):
-            right = option == 0 if task in ("rank", "choice") else rng.random() < 0.5
+            right = option == best if task in ("rank", "choice") else rng.random() < 0.5
             passage = [*rng.sample(WORDS, 2), "copper" if right else rng.choice(WORDS)]
             rng.shuffle(passage)
             label: object = ("yes" if right else "no") if task == "class" else float(right)
@@ -48,6 +59,15 @@ def config(folder: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For sums to be taken in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 CHANCE = {"class": 60.0, "value": 20.0, "rank": 0.75, "choice": 50.0}
 MAIN = {"class": "accuracy", "value": "spearman", "rank": "rr10", "choice": "accuracy"}
 
@@ -61,12 +81,12 @@ def test_an_elastic_model_learns_at_every_join_and_is_swept(tmp_path: Path, task
     final = tmp_path / "out" / "final"
     examples = read_examples(held_out)
     card = (final / "README.md").read_text()
-    measured = example_quality(Plait.from_pretrained(final), task, examples)  # type: ignore[arg-type]
+    measured = example_quality(Plait.from_pretrained(final), task, examples)
     assert f"| {' | '.join(measured)} |" in card and f"| `score` | `{plan}` |" in card
     assert f"| this model | {' | '.join(f'{value:.4g}' for value in measured.values())} |" in card
     assert tomllib.loads(card.split("```toml")[1].split("```")[0])["score"] == plan
     for plan in ("join=0", "join=1", "join=2,mode=oneway"):
-        found = example_quality(Plait.from_pretrained(final, plan=plan), task, examples)  # type: ignore[arg-type]
+        found = example_quality(Plait.from_pretrained(final, plan=plan), task, examples)
         assert found[MAIN[task]] > CHANCE[task], (plan, found)
     swept = tmp_path / "sweep"
     said = done("sweep", final, held_out, "--task", task, "--out", swept, "--known", 5, "--min-quality", 0.5)
@@ -79,7 +99,7 @@ def test_an_elastic_model_learns_at_every_join_and_is_swept(tmp_path: Path, task
     assert said.splitlines()[-1] == f"chosen: {chosen['plan']}"
     assert f"**{chosen['plan']}**" in (swept / "table.md").read_text()
     assert (swept / "chart.png").read_bytes().startswith(b"\x89PNG")
-    assert "but none has; the best has" in refused("sweep", final, held_out, "--task", task, "--max-bytes", 1)
+    assert "but none has; the best has" in refused("sweep", final, held_out, "--task", task, "--max-ms", 1e-6)
 
 
 def test_classes_are_the_checkpoints_where_it_knows_them(tmp_path: Path) -> None:
@@ -131,7 +151,18 @@ def test_any_pair_checkpoint_teaches_and_is_asked_once(tmp_path: Path) -> None:
 )
 def test_data_that_a_task_cannot_have(tmp_path: Path, task: str, line: dict[str, object], words: str) -> None:
     (tmp_path / "train.jsonl").write_text(json.dumps(line) + "\n")
-    assert words in refused("train", config(tmp_path, task=task))
+    failed = run("train", config(tmp_path, task=task))
+    assert failed.code == 1 and words in failed.err and "Traceback" not in failed.err
+
+
+def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", "value", 10, seed=1)
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "bad", heads=("score",)))
+    with torch.no_grad():
+        next(model.parameters()).mul_(float("inf"))
+    model.save_pretrained(tmp_path / "bad")
+    failed = run("train", config(tmp_path, task="value", model=str(tmp_path / "bad")))
+    assert failed.code == 1 and "must be a finite number" in failed.err and "Traceback" not in failed.err
 
 
 def test_a_label_outside_the_models_classes(tmp_path: Path) -> None:
@@ -153,7 +184,7 @@ def test_several_processes_and_curves(tmp_path: Path) -> None:
     ran = subprocess.run(launch, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     state = json.loads(next((tmp_path / "out").glob("checkpoint-*/trainer_state.json")).read_text())
-    assert state["global_step"] == round(10 * 30 / 4)  # ten batches, two processes, two batches a step
+    assert state["global_step"] == 3 * 30  # ten batches, five a process, two a step and the last alone
     [events] = (tmp_path / "out" / "runs").rglob("events.*")
     curves = EventAccumulator(str(events))
     curves.Reload()
@@ -162,3 +193,135 @@ def test_several_processes_and_curves(tmp_path: Path) -> None:
     held_out = write(tmp_path / "dev.jsonl", "class", 60, seed=2)
     found = example_quality(Plait.from_pretrained(tmp_path / "out" / "final"), "class", read_examples(held_out))
     assert found["accuracy"] > CHANCE["class"]
+
+
+def swapped(folder: Path, target: Path) -> Path:
+    """The same model with its two classes the other way round."""
+    model = Plait.from_pretrained(folder)
+    head: Any = model.heads["score"].classifier
+    with torch.no_grad():
+        head.weight.copy_(head.weight.flip(0))
+        head.bias.copy_(head.bias.flip(0))
+    names = [model.config.id2label[i] for i in (1, 0)]
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: i for i, name in enumerate(names)}
+    model.save_pretrained(target)
+    return target
+
+
+def test_classes_are_told_by_their_names(tmp_path: Path) -> None:
+    """A teacher whose classes are numbered otherwise teaches the same; so does a start from it."""
+    write(tmp_path / "train.jsonl", "class", 200, seed=1)
+    held_out = read_examples(write(tmp_path / "dev.jsonl", "class", 60, seed=2))
+    done("train", config(tmp_path, task="class", score="join=0"))
+    first = tmp_path / "out" / "final"
+    other = swapped(first, tmp_path / "other")
+    assert example_quality(Plait.from_pretrained(other), "class", held_out)["accuracy"] > 80
+    for name, changes in {
+        "taught": {"teacher": str(other), "labels": 0.0},
+        "continued": {"model": str(other), "epochs": 1.0, "learning_rate": 1e-6},
+    }.items():
+        done("train", config(tmp_path, task="class", output=str(tmp_path / name), **changes))
+        found = Plait.from_pretrained(tmp_path / name / "final")
+        assert found.config.id2label == {0: "yes", 1: "no"}
+        assert example_quality(found, "class", held_out)["accuracy"] > 80
+    both = config(
+        tmp_path, task="class", output=str(tmp_path / "both"), model=str(first), teacher=str(other), epochs=1.0
+    )
+    with pytest.warns(DataWarning, match="takes its place, untrained"):
+        train(TrainConfig.read(both))
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("step", [4, 5])
+def test_a_stopped_elastic_training_ends_equal(tmp_path: Path, step: int) -> None:
+    """Also where batches are no multiple of what is averaged: what is drawn depends on all batches before."""
+    write(tmp_path / "train.jsonl", "class", 100, seed=1)
+    changes: dict[str, object] = {
+        "task": "class", "elastic": "joint+oneway", "score": "join=1", "batch": 20, "accumulate": 2, "epochs": 2.0,
+        "save_steps": step,
+    }  # fmt: skip
+    train(TrainConfig.read(config(tmp_path, **changes)))
+    expected = Plait.from_pretrained(tmp_path / "out" / "final").state_dict()
+    shutil.rmtree(tmp_path / "out" / "final")
+    shutil.rmtree(tmp_path / "out" / "checkpoint-6")  # as if it had been stopped after `step`
+    train(TrainConfig.read(config(tmp_path, **changes)), resume=True)
+    found = Plait.from_pretrained(tmp_path / "out" / "final").state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    (tmp_path / "train.jsonl").write_text((tmp_path / "train.jsonl").read_text().replace("stone", "sand"))
+    with pytest.raises(PlaitError, match="contents of data was"):
+        train(TrainConfig.read(config(tmp_path, **changes)), resume=True)
+
+
+def test_equal_scores_are_no_success(tmp_path: Path) -> None:
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)))
+    examples = [Example(str(i), ("river", "stone"), float(i % 3 == 0), f"q{i // 3}") for i in range(9)]
+    flat = np.zeros((9, 1), np.float32)
+    found = example_metrics("rank", examples, flat, model)
+    assert found["rr10"] == pytest.approx(1 / 3) and found["ndcg10"] == pytest.approx(0.5)
+    assert example_metrics("choice", examples, flat, model)["accuracy"] == 0
+    with pytest.raises(PlaitError, match="must be finite numbers"):
+        example_metrics("rank", examples, flat * np.nan, model)
+
+
+def test_examples_without_groups_belong_to_their_first_text(tmp_path: Path) -> None:
+    text = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",))).text
+    examples = [Example(f"{q}{i}", (q, f"stone {q} {i}"), float(i == 0)) for q in ("river", "music") for i in range(3)]
+    [lesson] = example_lessons("rank", examples, text)
+    lists = lesson.targets[0]
+    assert isinstance(lists, Lists) and list(lists.lengths) == [3, 3]
+    queries = lists.examples[:, 0].split(3)
+    assert all(len(set(rows.tolist())) == 1 for rows in queries) and queries[0][0] != queries[1][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"learning_rate": -1.0}, "learning_rate must be between"),
+        ({"epochs": -3.0}, "epochs must be between"),
+        ({"seed": -1}, "seed must be between"),
+        ({"dropout": 2.0}, "dropout must be between"),
+        ({"temperature": 0.0}, "temperature must be between"),
+        ({"dev": "{data}"}, "dev must be held out"),
+        ({"teacher": "{model}", "distillation": 0.0}, "a teacher must have a say"),
+        ({"score": "join=1,roles=a+b+c"}, "every role must have a text"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_numbers_and_names_that_cannot_be(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    data = write(tmp_path / "train.jsonl", "class", 40, seed=1)
+    places = {"{data}": str(data), "{model}": str(tmp_path / "start")}
+    given = {key: places.get(value, value) if isinstance(value, str) else value for key, value in changes.items()}
+    found = run("train", config(tmp_path, **({"task": "class"} | given)))
+    assert found.code == 1 and words in found.err and "Traceback" not in found.err, found.err
+
+
+def test_unlabelled_and_one_sided_classes(tmp_path: Path) -> None:
+    data = tmp_path / "train.jsonl"
+    data.write_text('{"query": "a", "passage": "b"}\n')
+    assert "needs a label" in refused("train", config(tmp_path, task="class"))
+    data.write_text('{"query": "a", "passage": "b", "label": "yes"}\n')
+    assert "needs two classes or more" in refused("train", config(tmp_path, task="class"))
+
+
+def test_values_are_predicted_as_they_are(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", "value", 100, seed=1)
+    done("train", config(tmp_path, task="value"))
+    model = Plait.from_pretrained(tmp_path / "out" / "final")
+    pair = [("river", "copper stone")]
+    assert model.predict(pair) == pytest.approx(raw_scores(model, pair)[:, 0])
+
+
+def test_teachers_with_one_encoder_and_other_heads_are_kept_apart(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", "rank", 10, seed=1)
+    teacher = small_checkpoint(tmp_path / "teacher", heads=("score",))
+    model = Plait.from_pretrained(teacher)
+    with torch.no_grad():
+        model.heads["score"].classifier.bias.add_(1.0)  # type: ignore[union-attr, operator]
+    model.save_pretrained(tmp_path / "second")
+    counts = []
+    for number, path in enumerate((teacher, tmp_path / "second")):
+        changes = {"teacher": str(path), "output": str(tmp_path / f"out{number}")}
+        done("train", config(tmp_path, task="rank", epochs=1.0, teacher_outputs=str(tmp_path / "kept"), **changes))
+        counts.append(len(list((tmp_path / "kept").rglob("*.safetensors"))))
+    assert counts[1] == 2 * counts[0] > 0

@@ -63,7 +63,7 @@ def moved(model: Plait, loss: Tensor) -> bool:
 def lesson_of(task: str, model: Plait, qa: Lesson) -> Lesson:
     if task == "qa":
         return qa
-    [one] = example_lessons(task, EXAMPLES, model.text, classes=("0", "1"), batch=9)  # type: ignore[arg-type]
+    [one] = example_lessons(task, EXAMPLES, model.text, classes=("0", "1"), batch=9)
     return one
 
 
@@ -104,7 +104,7 @@ def test_a_course_under_itself_alone(tmp_path: Path, lesson: Lesson, task: str) 
     )  # fmt: skip
     for seed in (0, 1):
         model = Plait.from_pretrained(of_task(tmp_path, task))
-        course = Course(model, Teacher(Plait.from_pretrained(of_task(tmp_path, task, seed))), config)
+        course = Course(model, Teacher(Plait.from_pretrained(of_task(tmp_path, task, seed)), model.plans), config)
         loss = course(lesson_of(task, model, lesson))["loss"]
         loss.backward()
         largest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
@@ -112,6 +112,19 @@ def test_a_course_under_itself_alone(tmp_path: Path, lesson: Lesson, task: str) 
             assert abs(loss.item()) < 1e-6 and largest < 1e-5
         else:
             assert loss.item() > 1e-2 and largest > 1e-3
+
+
+@pytest.mark.parametrize("score", ["join=0", "join=1", "join=1,mode=oneway"])
+def test_representations_of_itself_whatever_the_other_head_does(tmp_path: Path, lesson: Lesson, score: str) -> None:
+    """The span head's full plan is the teacher's: its part of the loss is 0 beside any plan of the score head."""
+    config = TrainConfig(
+        model="", data="", output="", bfloat16=False, labels=0.0, teacher="itself", distillation=0.0, listwise=0.0,
+        representation=1.0, negatives=0.0,
+    )  # fmt: skip
+    folder = of_task(tmp_path, "qa")
+    model = Plait.from_pretrained(folder, plan={"score": score, "span": "join=0"})
+    course = Course(model, Teacher(Plait.from_pretrained(folder), model.plans), config)
+    assert abs(course(lesson)["loss"].item()) < 1e-6  # no list is asked of the teacher: only spans are compared
 
 
 @pytest.mark.parametrize("mode", ["joint", "oneway", "frozen"])
@@ -123,7 +136,7 @@ def test_representations_are_compared_token_by_token(tmp_path: Path, mode: str) 
         model="", data="", output="", bfloat16=False, labels=0.0, teacher="one", distillation=0.0, representation=1.0
     )
     [lesson] = example_lessons("value", EXAMPLES, model.text, batch=9)
-    found = Course(model, Teacher(teacher), config)(lesson)["loss"].item()
+    found = Course(model, Teacher(teacher, model.plans), config)(lesson)["loss"].item()
     ours: list[list[Tensor]] = [[], []]
     theirs: list[list[Tensor]] = [[], []]
     pooled: list[list[Tensor]] = [[], []]
@@ -187,7 +200,7 @@ def test_a_course_under_itself(tmp_path: Path, lesson: Lesson, score: str) -> No
     found = []
     for taught in (None, teacher):
         model = Plait.from_pretrained(folder)
-        loss = Course(model, None if taught is None else Teacher(taught), config)(lesson)["loss"]
+        loss = Course(model, None if taught is None else Teacher(taught, model.plans), config)(lesson)["loss"]
         loss.backward()
         found.append((loss.item(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
     (alone, without), (beside, with_teacher) = found

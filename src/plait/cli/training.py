@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from plait import show
+from plait import files, show
 from plait.cli.app import Dtype, Json, app, err, load, out
 from plait.errors import PlaitError
+from plait.extras import library
 
 
 @app.command()
@@ -56,31 +57,43 @@ def sweep(
     """Evaluate every join and mode, and pick the cheapest plan that keeps the quality."""
     import dataclasses
 
-    from plait.config import CHOICES
     from plait.data import bundled, read_examples, read_squad
     from plait.plots import tradeoff
     from plait.sweep import choose, markdown, rows
     from plait.sweep import sweep as run
+    from plait.tasks import KINDS
+    from plait.train import first
 
-    if task not in CHOICES["task"]:
-        raise PlaitError(f"task must be one of {', '.join(CHOICES['task'])}, but is {task!r}")
+    if task not in KINDS:
+        raise PlaitError(f"task must be one of {', '.join(KINDS)}, but is {task!r}")
     columns = [name for name in texts.split("+") if name]
     kind, _, name = data.partition(":")
     source = bundled(name) if kind == "bundled" else Path(data)
-    items = read_squad(source) if task == "qa" else read_examples(source, texts=columns, label=label)
-    items = items[: limit or None]
+    if limit < 0:
+        raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
+    items = (
+        read_squad(source)[: limit or None]
+        if task == "qa"
+        else first(task, read_examples(source, texts=columns, label=label), limit)
+    )
+    for module in (*KINDS[task].libraries, *(("matplotlib.figure",) if out_folder is not None else ())):
+        library(module, "plots" if "plot" in module else "train")
+    if out_folder is not None:
+        files.write(out_folder / "rows.jsonl", "")  # refused now rather than when all is measured
     loaded = load(model, None, dtype)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         points = run(
             loaded, task, items, modes=modes.split("+"), known=known,
             progress=lambda text: status.update(text) if status is not None else None,
         )  # fmt: skip
-    chosen = choose(points, min_quality=min_quality, max_ms=max_ms, max_bytes=max_bytes)
-    table = markdown(points, chosen)
     if out_folder is not None:
         facts = {"model": model, "data": Path(data).name, "task": task, "items": len(items)}
         lines = [json.dumps(row) for row in rows(points, **facts)]
-        write_folder(out_folder, {"rows.jsonl": "\n".join(lines) + "\n", "table.md": table + "\n"})
+        files.write(out_folder / "rows.jsonl", "\n".join(lines) + "\n")
+    chosen = choose(points, min_quality=min_quality, max_ms=max_ms, max_bytes=max_bytes)
+    table = markdown(points, chosen)
+    if out_folder is not None:
+        files.write(out_folder / "table.md", table + "\n")
         tradeoff(points, chosen, out_folder / "chart.png", f"{Path(model).name} on {Path(data).name}")
     if json_:
         return show.json_line({"chosen": chosen.plan, "points": [dataclasses.asdict(point) for point in points]})
@@ -124,13 +137,3 @@ def adopt(
     if json_:
         return show.json_line(json.loads(report.to_json()))
     show.adopted(out, report)
-
-
-def write_folder(folder: Path, files: dict[str, str]) -> None:
-    """Write texts into a folder, which is made if it is not there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / name).write_text(text)
-    except OSError as error:
-        raise PlaitError(f"--out must be a folder that can be written, but is not ({error}); name another") from None

@@ -6,7 +6,6 @@ import random
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,16 +13,15 @@ from torch import Tensor
 from plait.data import Example
 from plait.errors import PlaitError, TruncationWarning
 from plait.lessons.lesson import Lesson
-from plait.tasks import Classes, Lists, Target, Values
+from plait.tasks import KINDS, Classes, Lists, Target, Values, class_name, group_name
 from plait.text import Segment, Text
 
-Task = Literal["class", "value", "rank", "choice"]
 BUCKET = 64
 """Batches among which examples of like length are put together."""
 
 
 def example_lessons(
-    task: Task,
+    task: str,
     examples: Sequence[Example],
     text: Text,
     *,
@@ -54,7 +52,7 @@ def example_lessons(
     units = list(_units(task, examples, candidates, rng))
     segments = _segments(examples, text, longest)
     make = _target(task, classes)
-    size = max(1, batch // (max(map(len, units), default=1) if task in ("rank", "choice") else 1))
+    size = max(1, batch // (max(map(len, units), default=1) if KINDS[task].grouped else 1))
     rng.shuffle(units)
     batches = []
     for begin in range(0, len(units), BUCKET * size):
@@ -64,20 +62,21 @@ def example_lessons(
     return [_lesson(some, text, segments, make) for some in batches]
 
 
-def _units(task: Task, examples: Sequence[Example], candidates: int, rng: random.Random) -> Iterator[list[Example]]:
+def _units(task: str, examples: Sequence[Example], candidates: int, rng: random.Random) -> Iterator[list[Example]]:
     """What stays together: an example, or a list of candidates, the right one first."""
-    if task in ("class", "value"):
+    if not KINDS[task].grouped:
         for example in examples:
             yield [example]
         return
     groups: dict[str, list[Example]] = defaultdict(list)
+    lacking = 0
     for example in examples:
         if not isinstance(example.label, int | float):
             raise PlaitError(
                 f"a {task} task needs a number for a label, above 0 for a right one, but that of example {example.id} "
                 f"is {example.label!r}"
             )
-        groups[example.group].append(example)
+        groups[group_name(example.group, example.texts)].append(example)
     for name, group in groups.items():
         right = [e for e in group if float(e.label or 0) > 0]
         wrong = [e for e in group if float(e.label or 0) <= 0]
@@ -88,18 +87,24 @@ def _units(task: Task, examples: Sequence[Example], candidates: int, rng: random
                     f"{len(wrong)} wrong ones"
                 )
             yield [*right, *wrong]
-        elif wrong:
+        elif wrong and right:
             for example in right:
                 yield [example, *rng.sample(wrong, min(candidates - 1, len(wrong)))]
+        else:
+            lacking += 1
+    if lacking:
+        warnings.warn(
+            f"{lacking} of {len(groups)} groups have no right or no wrong candidate; they are left out",
+            TruncationWarning,
+            stacklevel=3,
+        )
 
 
-def _target(task: Task, classes: Sequence[str]) -> Callable[[list[list[Example]], Tensor], Target]:
-    if task not in get_args(Task):
-        raise PlaitError(f"task must be one of {', '.join(get_args(Task))}, but is {task!r}")
+def _target(task: str, classes: Sequence[str]) -> Callable[[list[list[Example]], Tensor], Target]:
     number = {name: i for i, name in enumerate(classes)}
 
     def class_of(example: Example) -> int:
-        if class_name(example.label) not in number:
+        if example.label is None or class_name(example.label) not in number:
             raise PlaitError(
                 f"a label must be one of {', '.join(classes)}, but that of example {example.id} is {example.label!r}; "
                 "mend it or leave the example out"
@@ -121,11 +126,6 @@ def _target(task: Task, classes: Sequence[str]) -> Callable[[list[list[Example]]
         return Lists(numbers, [len(unit) for unit in units])
 
     return make
-
-
-def class_name(label: str | float | None) -> str:
-    """A label as a class: a whole number without its point."""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def _segments(examples: Sequence[Example], text: Text, longest: int) -> list[dict[str, Segment]]:

@@ -40,8 +40,8 @@ def question_lessons(
 
     Each batch has two targets: the spans of the answers, and lists of `candidates` passages of the batch, those of the
     right one's article first. Of a passage of more than `longest` tokens a question reads one window. A question whose
-    answer no window holds is left out with a TruncationWarning. One without an answer (SQuAD 2.0) has the passage's
-    last token, a separator, for one, and no list.
+    answer no window holds, or is not given, is left out with a TruncationWarning. An impossible one (SQuAD 2.0) has the
+    passage's last token, a separator, for one, and no list.
     """
     rng = random.Random(seed)
     query_role, passage_role = text.roles
@@ -55,14 +55,14 @@ def question_lessons(
     for number, question in enumerate(questions):
         segment = segments[question.passage]
         last = len(segment.ids) - 1
-        tokens = (last, last) if not question.answers else answer_tokens(segment, *_characters(question))
+        tokens = (last, last) if question.impossible else answer_tokens(segment, *_characters(question))
         if tokens is not None:
             answers[number] = tokens
             by_article[question.document.rpartition("/")[0]][question.passage].append(number)
     if len(answers) < len(questions):
         warnings.warn(
-            f"{len(questions) - len(answers)} of {len(questions)} questions have an answer that no window of {room} "
-            "tokens holds; they are left out",
+            f"{len(questions) - len(answers)} of {len(questions)} questions have no answer, or one that no window of "
+            f"{room} tokens holds; they are left out",
             TruncationWarning,
             stacklevel=2,
         )
@@ -83,7 +83,7 @@ def question_lessons(
         bucket = sorted(pieces[begin : begin + BUCKET], key=lambda piece: max(len(segments[p].ids) for p, _ in piece))
         batches += _filled(bucket, passages)
     rng.shuffle(batches)
-    nothing = any(not question.answers for question in questions)
+    nothing = any(question.impossible for question in questions)
     return [_lesson(batch, text, segments, asked, answers, candidates, nothing, rng) for batch in batches]
 
 
@@ -150,5 +150,5 @@ def answer_tokens(segment: Segment, start: int, end: int) -> tuple[int, int] | N
 
 
 def _characters(question: Question) -> tuple[int, int]:
-    text, start = question.answers[0]
+    text, start = question.answers[0] if question.answers else ("", 0)
     return start, start + len(text)

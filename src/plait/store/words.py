@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from plait.store import search
 from plait.store.failure import told
 from plait.store.row import Hit
-
-if TYPE_CHECKING:
-    pass
 
 
 class Words:
@@ -23,7 +19,7 @@ class Words:
         self.path = Path(path)
         with told(self.path, "write texts to"):
             table = pa.table({"id": list(texts), "text": list(texts.values())})
-            self._dataset: lance.LanceDataset = lance.write_dataset(table, str(self.path))
+            self._dataset = lance.write_dataset(table, str(self.path))
             search.add_text_index(self._dataset)
 
     def search(self, query: str, k: int) -> list[Hit]:

@@ -1,9 +1,10 @@
 """What heads are trained to give: one file a task, each with its loss against labels and against a teacher."""
 
-from plait.tasks.classes import Classes
-from plait.tasks.lists import Lists
+from plait.tasks.classes import Classes, class_name
+from plait.tasks.kinds import KINDS
+from plait.tasks.lists import Lists, group_name
 from plait.tasks.spans import Spans
 from plait.tasks.target import Target, Weights
 from plait.tasks.values import Values
 
-__all__ = ["Classes", "Lists", "Spans", "Target", "Values", "Weights"]
+__all__ = ["KINDS", "Classes", "Lists", "Spans", "Target", "Values", "Weights", "class_name", "group_name"]

@@ -14,6 +14,11 @@ from plait.layout import Layout
 from plait.tasks.target import Weights
 
 
+def class_name(label: str | float) -> str:
+    """A label as a class: a whole number without its point."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
 @dataclass(frozen=True)
 class Classes:
     """Examples int64 [B, roles] and their classes int64 [B]."""

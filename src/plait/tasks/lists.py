@@ -14,6 +14,11 @@ from plait.layout import Layout
 from plait.tasks.target import Weights
 
 
+def group_name(group: str, texts: Sequence[str]) -> str:
+    """What an example is an alternative within: its group, or, where the data name none, its first text."""
+    return group or texts[0]
+
+
 @dataclass(frozen=True)
 class Lists:
     """Lists of candidates, one after the other, the right one first in each.
