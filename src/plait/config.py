@@ -52,6 +52,7 @@ class TrainConfig:
         accumulate: batches whose gradients are averaged before a step.
         longest: most tokens of a text; of a longer passage `qa` takes the window that holds the answer.
         questions: use only the first so many questions, examples or groups of examples of the data; 0 for all.
+        hard: of `qa`, put passages that share rare words into one batch, where they are one another's wrong candidates.
         candidates: of a list to be ranked, the right one among them; of `qa` at most `passages`.
         negatives: of `qa`, wrong passages that the full plan and the teacher score for each question: below 1, one for
             that share of the questions, else so many, in whole numbers.
@@ -91,6 +92,7 @@ class TrainConfig:
     accumulate: int = 1
     longest: int = 384
     questions: int = 0
+    hard: bool = False
     candidates: int = 8
     negatives: float = 0.4
     labels: float = 1.0

@@ -170,7 +170,7 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
     if config.task == "qa":
         items = question_lessons(
             cast(list[Question], data), model.text, passages=config.passages, candidates=config.candidates,
-            longest=config.longest, seed=config.seed,
+            longest=config.longest, hard=config.hard, seed=config.seed,
         )  # fmt: skip
         needed = "question with an answer"
     else:

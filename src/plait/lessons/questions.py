@@ -13,6 +13,7 @@ import torch
 
 from plait.data import Question
 from plait.errors import TruncationWarning
+from plait.lessons.alike import alike
 from plait.lessons.lesson import Lesson
 from plait.lessons.windows import windowed
 from plait.tasks import Lists, Spans, Target
@@ -34,9 +35,11 @@ def question_lessons(
     questions_a_passage: int = 4,
     longest: int = 384,
     overlap: int = 64,
+    hard: bool = False,
     seed: int = 0,
 ) -> list[Lesson]:
-    """Every question once, in batches of `passages` passages of like length, of one article where it has enough.
+    """Every question once, in batches of `passages` passages of one article where it has enough: of like length, or, if
+    `hard`, of like words.
 
     Each batch has two targets: the spans of the answers, and lists of `candidates` passages of the batch, those of the
     right one's article first. Of a passage of more than `longest` tokens a question reads one window. A question whose
@@ -75,6 +78,10 @@ def question_lessons(
             visits += [(round_, passage, some) for round_, some in enumerate(cut)]
         for round_ in range(max((v[0] for v in visits), default=-1) + 1):  # a passage stands once in a piece
             same = [(p, n) for r, p, n in visits if r == round_]
+            if hard:
+                groups = alike([segments[p].ids for p, _ in same], passages, rng)
+                pieces += [[same[i] for i in group] for group in groups]
+                continue
             same.sort(key=lambda visit: len(segments[visit[0]].ids) + rng.uniform(-20, 20))
             pieces += [same[i : i + passages] for i in range(0, len(same), passages)]
     rng.shuffle(pieces)

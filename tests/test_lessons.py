@@ -1,0 +1,100 @@
+"""Batches of questions: what is in them, and what stands together."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plait.data import Question
+from plait.errors import TruncationWarning
+from plait.lessons import question_lessons
+from plait.lessons.alike import alike
+from plait.model import Plait
+from plait.tasks import Lists, Spans
+
+SUBJECTS = ["river", "stone", "copper", "music"]
+
+
+def questions(articles: int = 3, passages: int = 8) -> list[Question]:
+    found = []
+    for article in range(articles):
+        for number in range(passages):
+            subject = SUBJECTS[number % 4]
+            text = f"number {article} {number} the {subject} of the {subject} found {subject} ##{number}"
+            for asked in range(5):
+                id = f"{article} {number} {asked}"
+                found.append(
+                    Question(id, f"what {asked}", f"a{article}/{number}", text, ((subject, text.index(subject)),))
+                )
+    return found
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_every_question_stands_once_with_its_answer(model: Plait, hard: bool) -> None:
+    asked = questions()
+    lessons = question_lessons(asked, model.text, passages=4, candidates=3, hard=hard)
+    seen: Counter[str] = Counter()
+    for lesson in lessons:
+        spans, lists = lesson.targets
+        assert isinstance(spans, Spans) and isinstance(lists, Lists)
+        assert len(lesson.segments["passage"]) <= 4 and max(lists.lengths) <= 3
+        for (_, passage), first, last in zip(spans.examples.tolist(), spans.first, spans.last, strict=True):
+            segment = lesson.segments["passage"][passage]
+            words = model.tokenizer.decode(segment.ids[int(first) : int(last) + 1])
+            assert words in SUBJECTS
+            seen[model.tokenizer.decode(segment.ids)] += 1
+    assert len(seen) == 24 and set(seen.values()) == {5}
+
+
+def test_hard_batches_share_words(model: Plait) -> None:
+    def subjects(hard: bool) -> float:
+        lessons = question_lessons(questions(1, 16), model.text, passages=4, hard=hard)
+        texts = [[model.tokenizer.decode(s.ids) for s in lesson.segments["passage"]] for lesson in lessons]
+        kinds = [len({next(w for w in SUBJECTS if w in text) for text in some}) for some in texts]
+        return sum(kinds) / len(kinds)
+
+    assert subjects(True) < subjects(False)
+
+
+def test_questions_without_an_answer(model: Plait) -> None:
+    asked = questions(1, 4)
+    unknown = Question("u", "why", "a0/0", asked[0].passage, ())
+    never = Question("n", "why", "a0/0", asked[0].passage, (), impossible=True)
+    with pytest.warns(TruncationWarning, match="1 of 21 questions"):
+        [lesson] = question_lessons([*asked, unknown], model.text, passages=4, questions_a_passage=9)
+    assert len(lesson.targets[0].examples) == 20
+    [lesson] = question_lessons([*asked, never], model.text, passages=4, questions_a_passage=9)
+    spans, lists = lesson.targets
+    assert isinstance(spans, Spans) and isinstance(lists, Lists)
+    assert len(spans.examples) == 21 and len(lists.lengths) == 20
+    ends = [len(lesson.segments["passage"][p].ids) - 1 for _, p in spans.examples.tolist()]
+    assert sum(int(first) == end for first, end in zip(spans.first, ends, strict=True)) == 1
+
+
+def test_long_passages_are_read_by_windows(model: Plait) -> None:
+    filler = "the river and the stone of it " * 20
+    text = f"{filler}copper {filler}music {filler}"
+    asked = [Question(w, "what", "a/0", text, ((w, text.index(w)),)) for w in ("copper", "music")]
+    lessons = question_lessons(asked, model.text, longest=60, overlap=10)
+    found = set()
+    for lesson in lessons:
+        spans = lesson.targets[0]
+        assert isinstance(spans, Spans)
+        for (_, passage), first, last in zip(spans.examples.tolist(), spans.first, spans.last, strict=True):
+            segment = lesson.segments["passage"][passage]
+            assert len(segment.ids) <= 61
+            found.add(model.tokenizer.decode(segment.ids[int(first) : int(last) + 1]))
+    assert found == {"copper", "music"}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=12), min_size=1, max_size=20), st.integers(2, 8))
+def test_alike_takes_each_once(bags: Sequence[Sequence[int]], size: int) -> None:
+    groups = alike(bags, size, random.Random(0))
+    assert sorted(i for group in groups for i in group) == list(range(len(bags)))
+    assert all(len(group) == size for group in groups[:-1]) and 1 <= len(groups[-1]) <= size
