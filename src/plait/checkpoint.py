@@ -33,7 +33,7 @@ from plait.plan import Plan
 @dataclass
 class Checkpoint:
     """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved
-    with, and whether its span head can say that there is no answer.
+    with, whether its span head can say that there is no answer, and its model card.
     """
 
     base: Any
@@ -42,6 +42,7 @@ class Checkpoint:
     heads: dict[str, nn.Module]
     plans: dict[str, Plan]
     no_answer: bool = False
+    card: str = ""
 
 
 def load(
@@ -131,7 +132,7 @@ def load(
             f"numbered {largest}; use the tokenizer that the model was trained with"
         )
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
-    return Checkpoint(base, tokenizer, scorer.config, found, plans, bool(saved.get("no_answer", False)))
+    return Checkpoint(base, tokenizer, scorer.config, found, plans, bool(saved.get("no_answer", False)), _card(name))
 
 
 def load_config(path: str | os.PathLike[str]) -> Any:
@@ -203,6 +204,8 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         )
         config.save_pretrained(temporary)
         checkpoint.tokenizer.save_pretrained(temporary)
+        if checkpoint.card:
+            (temporary / "README.md").write_text(checkpoint.card)
         target.mkdir(exist_ok=True)
         for file in sorted(temporary.iterdir(), key=lambda file: (file.suffix != ".safetensors", file.name)):
             os.replace(file, target / file.name)
@@ -228,6 +231,12 @@ def fingerprint(base: nn.Module) -> str:
 def fingerprint_tokenizer(tokenizer: Any) -> str:
     """Hash of everything that a fast tokenizer does to a text (32 hexadecimal digits)."""
     return hashlib.sha256(str(tokenizer.backend_tokenizer.to_str()).encode()).hexdigest()[:32]
+
+
+def _card(name: str) -> str:
+    """The model card of a local folder; one on the hub stays there."""
+    path = Path(name) / "README.md"
+    return path.read_text("utf-8", errors="replace") if path.is_file() else ""
 
 
 def _architecture(checkpoint: Checkpoint) -> str:

@@ -34,7 +34,7 @@ class TrainConfig:
 
     Attributes:
         model: checkpoint to start from: a folder, a hub id, or `package:NAME/FOLDER` inside an installed package.
-        data: what to learn from, relative to the working directory; `plait.data` says which files.
+        data: what to learn from, relative to the working directory, or `bundled:NAME`; `plait.data` says which files.
         output: folder for checkpoints and, at the end, `output/final`.
         task: `qa`: a SQuAD file, span and score head together. `class`, `value`, `rank`, `choice`: labelled examples.
         texts, label: columns of the examples' texts, joined by +, and of their label; empty for the usual names.

@@ -78,7 +78,8 @@ class Course(nn.Module):
                     losses.append(self._distance(target, plans[target.head], said[number], kept, taught[number]))
             if whole and config.elastic and teacher is None:
                 taught = {number: _detached(output) for number, output in said.items()}
-        return torch.stack(losses).sum()
+        nothing = next(p for p in self.model.parameters() if p.requires_grad).sum() * 0  # a batch may ask nothing
+        return torch.stack([nothing, *losses]).sum()
 
     def _drawn(self, generator: torch.Generator) -> Sequence[Plans]:
         """The plans of this step, the full ones first."""

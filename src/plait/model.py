@@ -44,6 +44,7 @@ class Plait(nn.Module):
         self.heads = nn.ModuleDict(parts.heads)
         self.plans: dict[str, Plan] = parts.plans
         self.no_answer = parts.no_answer
+        self.card = parts.card
         self.tokenizer = parts.tokenizer
         self.config = parts.config
         self.encoder = Encoder(adapter(parts.base))
@@ -101,9 +102,9 @@ class Plait(nn.Module):
         return model.to(device=device, dtype=to_dtype(dtype)).eval()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write an ordinary checkpoint of `transformers` whose config also holds the plans."""
+        """Write an ordinary checkpoint of `transformers` whose config also holds the plans; its model card too."""
         heads = dict(self.heads.items())
-        parts = Checkpoint(self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer)
+        parts = Checkpoint(self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer, self.card)
         checkpoint.save(parts, Path(save_directory))
 
     def push_to_hub(

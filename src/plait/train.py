@@ -17,7 +17,7 @@ from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
-from plait.data import Example, Question, read_examples, read_squad
+from plait.data import Example, Question, located, read_examples, read_squad
 from plait.errors import PlaitError
 from plait.evaluate import quality, require_fit
 from plait.extras import library
@@ -78,13 +78,14 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         model.to(to_dtype(config.save_dtype)).save_pretrained(final)
         ours = _measured(config, Plait.from_pretrained(final, dtype=_dtype(config)), dev)
         theirs = _measured(config, None if teacher is None else _taught(config, teacher), dev)
-        files.write(final / "README.md", card(config, model, ours, theirs, len(data)))
+        model.card = card(config, model, ours, theirs, len(data))
+        files.write(final / "README.md", model.card)
     return final
 
 
 def _data(config: TrainConfig, path: str) -> Data:
     if config.task == "qa":
-        return read_squad(path)[: config.questions or None]
+        return read_squad(located(path))[: config.questions or None]
     texts = [name for name in config.texts.split("+") if name]
     return first(config.task, read_examples(path, texts=texts, label=config.label), config.questions)
 
@@ -109,6 +110,7 @@ def _model(config: TrainConfig, data: Data) -> Plait:
             raise PlaitError(f"training needs positions=restart, but the plan of the {head} head is {plan}; change it")
     if config.task == "qa" and len(model.text.roles) != 2:
         raise PlaitError(f"a qa task needs two roles, but the plan has {', '.join(model.text.roles)}; leave roles out")
+    model.card = ""  # that of what training starts from
     model.no_answer = any(isinstance(item, Question) and item.impossible for item in data)
     if config.task == "value":  # predict is to give what it was trained on, not its sigmoid
         model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
@@ -232,7 +234,7 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
 
 def contents(path: str) -> str:
     """A hash of a file, or of all files of a folder (16 hexadecimal digits)."""
-    root, digest = Path(path), hashlib.sha256()
+    root, digest = located(path), hashlib.sha256()
     for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]

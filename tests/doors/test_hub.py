@@ -91,6 +91,7 @@ def push(hub: Hub, folder: Path, token: str) -> subprocess.CompletedProcess[str]
 
 def test_what_is_pushed_is_what_is_saved(tmp_path: Path, hub: Hub) -> None:
     folder = small_checkpoint(tmp_path / "model", plans={"score": "join=2,mode=oneway"})
+    (folder / "README.md").write_text("# A card")
     done = push(hub, folder, "secret")
     assert done.stdout.strip().endswith("me/split/commit/0"), done.stderr
     target = tmp_path / "back"
@@ -98,6 +99,7 @@ def test_what_is_pushed_is_what_is_saved(tmp_path: Path, hub: Hub) -> None:
     for name, content in hub.files["me/split"].items():
         (target / name).write_bytes(content)
     pair = [("river", "stone river")]
+    assert (target / "README.md").read_text() == "# A card"
     assert Plait.from_pretrained(target).predict(pair) == Plait.from_pretrained(folder).predict(pair)
 
 

@@ -57,7 +57,7 @@ def sweep(
     """Evaluate every join and mode, and pick the cheapest plan that keeps the quality."""
     import dataclasses
 
-    from plait.data import bundled, read_examples, read_squad
+    from plait.data import located, read_examples, read_squad
     from plait.plots import tradeoff
     from plait.sweep import choose, markdown, rows
     from plait.sweep import sweep as run
@@ -67,8 +67,7 @@ def sweep(
     if task not in KINDS:
         raise PlaitError(f"task must be one of {', '.join(KINDS)}, but is {task!r}")
     columns = [name for name in texts.split("+") if name]
-    kind, _, name = data.partition(":")
-    source = bundled(name) if kind == "bundled" else Path(data)
+    source = located(data)
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
     items = (

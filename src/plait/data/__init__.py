@@ -4,7 +4,7 @@ Knows no model.
 """
 
 from plait.data.collection import Collection, read_collection, read_corpus
-from plait.data.corpus import bundled, read_documents
+from plait.data.corpus import bundled, located, read_documents
 from plait.data.document import Document
 from plait.data.example import Example, read_examples
 from plait.data.pairs import read_pairs
@@ -17,6 +17,7 @@ __all__ = [
     "Example",
     "Question",
     "bundled",
+    "located",
     "read_collection",
     "read_corpus",
     "read_documents",

@@ -30,13 +30,18 @@ def read_documents(
 
     Raises PlaitError at once for a path that cannot be read, and while reading for the first bad record, by place.
     """
-    kind_of, _, name = str(path).partition(":")
-    path = bundled(name) if kind_of == "bundled" else Path(path)
+    path = located(path)
     reader, unit = _reader(path)
     for option, value in (("text_column", text_column), ("id_column", id_column)):
         if value is not None and kind(path) not in TABLES:
             raise PlaitError(f"{option} is for files with columns, but is '{value}' for {path}; leave {option} out")
     return documents(reader(path), f"{path} {unit}", text_column, id_column)
+
+
+def located(path: str | Path) -> Path:
+    """The path itself, or that of `bundled:NAME`."""
+    kind_of, _, name = str(path).partition(":")
+    return bundled(name) if kind_of == "bundled" else Path(path)
 
 
 def bundled(name: str) -> Path:
