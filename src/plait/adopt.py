@@ -25,6 +25,7 @@ from plait.outputs import full
 from plait.scoring import require_one_label
 from plait.sweep import milliseconds
 from plait.train import train
+from plait.trainer import checkpoints
 
 AGREE, FASTER = 0.9, 2.0
 """What an adopted model is worth having from: share of the teacher's ten best found, times faster."""
@@ -197,13 +198,7 @@ def _write(output: Path, rows: Sequence[Example], resume: bool) -> Path:
         fields = {"id": row.id, "query": query, "passage": passage, "label": row.label, "group": row.group}
         lines.append(json.dumps(fields))
     text = "\n".join(lines) + "\n"
-    began = any(output.glob("checkpoint-*/trainer_state.json"))
-    if began and not resume:
-        raise PlaitError(
-            f"adopting needs an output without checkpoints, but {output} holds some; pass --resume to go on, or choose "
-            "another"
-        )
-    if began and (not path.exists() or path.read_text() != text):
+    if checkpoints(output, resume) and (not path.exists() or path.read_text() != text):
         raise PlaitError(
             f"adopting goes on as it began, but documents, queries or numbers are not those that {path} was made of; "
             "give the same again, or choose another output"

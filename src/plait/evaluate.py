@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from plait.errors import PlaitError
 from plait.extras import library
 from plait.heads import class_names
-from plait.tasks import class_name, group_name
+from plait.tasks import class_name, group_name, number_of
 
 if TYPE_CHECKING:
     from plait.data import Example, Question
-    from plait.examples import Part
     from plait.index import Index
     from plait.model import Plait
+    from plait.parts import Part
 
 ARTICLE = re.compile(r"\b(a|an|the)\b")
 WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -165,10 +165,7 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
     if len(names) != 1:
         raise PlaitError(f"a {task} task needs a model with one label, but it has {len(names)}; use task class")
     for example in examples:
-        if isinstance(example.label, str):
-            raise PlaitError(
-                f"a {task} task needs a number for a label, but that of example {example.id} is {example.label!r}"
-            )
+        number_of(task, example)
 
 
 def span_quality(index: Index, questions: Sequence[Question]) -> dict[str, float]:

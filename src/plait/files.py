@@ -9,6 +9,13 @@ from pathlib import Path
 from plait.errors import PlaitError
 
 
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to, before the work whose results are to go there."""
+    probe = folder / ".plait"
+    write(probe, "")
+    probe.unlink()
+
+
 def write(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write beside and rename; the folder is made if it is not there.
 

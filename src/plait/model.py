@@ -19,12 +19,12 @@ from plait import checkpoint, hub
 from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder, States
 from plait.errors import PlaitError
-from plait.examples import Encoded, Part, score_rows, tokenized, warn_cut
 from plait.families import adapter
 from plait.heads import HEADS, SpanFound, best_spans, default_activation, head_plans
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
+from plait.parts import Encoded, Part, score_rows, tokenized, warn_cut
 from plait.plan import Plan
 from plait.scoring import require_meeting, require_one_label, require_top_k
 from plait.text import Segment, Text, Tokens, batches

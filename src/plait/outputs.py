@@ -14,10 +14,11 @@ from plait.errors import PlaitError, TruncationWarning
 from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
+from plait.parts import running_on
 from plait.plan import Plan, Positions
 from plait.scoring import require_meeting
 from plait.tasks import Target
-from plait.text import Segment, Tokens, fit
+from plait.text import Segment, fit
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
         States of every role, and for each target its examples among them.
     """
     rows = torch.cat([target.examples for target in targets]).tolist()
-    first, states, nothing = [0] * len(rows), {}, Segment([], [], 0)
+    nothing = Segment([], [], 0)
     columns = [
         [segments[row[column]] if row[column] >= 0 else nothing for row in rows]
         for column, segments in enumerate(lesson.segments.values())
@@ -81,10 +82,7 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
             stacklevel=2,
         )
         columns = fit(columns, model.text.positions)
-    for role, chosen in zip(lesson.segments, columns, strict=True):
-        tokens = Tokens.pack(chosen, first_positions=first, multiple=256, device=model.device)
-        states[role] = model.encoder.own(tokens, ["states.0"])
-        first = [a + len(s.ids) for a, s in zip(first, chosen, strict=True)]
+    states = running_on(model, dict(zip(lesson.segments, columns, strict=True)), multiple=256)
     numbers = torch.arange(len(rows))[:, None].expand(-1, len(states))
     return states, list(numbers.split([len(target.examples) for target in targets]))
 

@@ -22,13 +22,13 @@ from plait.errors import PlaitError
 from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.heads import class_names
-from plait.lessons import Lesson, example_lessons, question_lessons
+from plait.lessons import Lesson, example_lessons, first_of, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
 from plait.scoring import require_meeting
-from plait.tasks import KINDS, class_name, group_name
+from plait.tasks import KINDS, class_name
 from plait.teacher import Teacher
-from plait.trainer import Trainer
+from plait.trainer import Trainer, checkpoints
 
 BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints, with a hash of its data."""
@@ -87,16 +87,7 @@ def _data(config: TrainConfig, path: str) -> Data:
     if config.task == "qa":
         return read_squad(located(path))[: config.questions or None]
     texts = [name for name in config.texts.split("+") if name]
-    return first(config.task, read_examples(path, texts=texts, label=config.label), config.questions)
-
-
-def first(task: str, examples: list[Example], count: int) -> list[Example]:
-    """The first `count` examples, or groups of them where they belong together; all for 0."""
-    if not count or not KINDS[task].grouped:
-        return examples[: count or None]
-    groups = list(dict.fromkeys(group_name(example.group, example.texts) for example in examples))
-    kept = set(groups[:count])
-    return [example for example in examples if group_name(example.group, example.texts) in kept]
+    return first_of(config.task, read_examples(path, texts=texts, label=config.label), config.questions)
 
 
 def _model(config: TrainConfig, data: Data) -> Plait:
@@ -203,15 +194,9 @@ def _measured(config: TrainConfig, model: Plait | None, dev: Data) -> dict[str, 
 
 def _begin(config: TrainConfig, resume: bool) -> str | None:
     """The checkpoint to go on from, if any; writes the config beside the checkpoints, for the next time."""
-    output = Path(config.output)
-    whole = [path.parent for path in output.glob("checkpoint-*/trainer_state.json")]  # what is written last of each
-    beside = output / BESIDE
+    whole = checkpoints(config.output, resume)
+    beside = Path(config.output) / BESIDE
     now = dataclasses.asdict(config) | {"contents of data": contents(config.data)}
-    if whole and not resume:
-        raise PlaitError(
-            f"a new training needs an output without checkpoints, but {output} holds {len(whole)}; pass --resume to go "
-            "on, or choose another output"
-        )
     if not whole:
         if os.environ.get("RANK", "0") == "0":  # of several processes, one
             files.write(beside, json.dumps(now, indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -17,11 +16,23 @@ from plait import files
 from plait.config import TrainConfig
 from plait.course import Course
 from plait.errors import PlaitError
+from plait.extras import library
 from plait.lessons import Lesson
 from plait.model import Plait
 
 COURSE = "course.json"
 """What a checkpoint holds beside model, optimizer and the Trainer's state."""
+
+
+def checkpoints(output: str | os.PathLike[str], resume: bool) -> list[Path]:
+    """The whole checkpoints of a training; PlaitError if there are some and it is not to go on from them."""
+    whole = [path.parent for path in Path(output).glob("checkpoint-*/trainer_state.json")]  # what is written last
+    if whole and not resume:
+        raise PlaitError(
+            f"a new training needs an output without checkpoints, but {output} holds {len(whole)}; pass --resume to go "
+            "on, or choose another output"
+        )
+    return whole
 
 
 class _Lessons(Dataset[Lesson]):
@@ -69,10 +80,8 @@ class Trainer(HuggingFaceTrainer):
 
 
 def _arguments(config: TrainConfig, batches: int) -> TrainingArguments:
-    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise PlaitError(
-            "tensorboard=true needs the package tensorboard, which is not installed; pip install plait[train]"
-        )
+    if config.tensorboard:
+        library("tensorboard", "train")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     updates = math.ceil(math.ceil(batches / processes) / config.accumulate)  # the last of an epoch takes what is left
     steps = max(1, round(updates * config.epochs))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from plait.model import Plait
 from tests.command import done
@@ -43,3 +44,12 @@ def spans_only(tmp_path_factory: pytest.TempPathFactory) -> Plait:
     return Plait.from_pretrained(
         small_checkpoint(tmp_path_factory.mktemp("spans") / "bert", heads=("span",)), plan="join=1"
     )
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For sums to be taken in the same order, here and in a process with one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

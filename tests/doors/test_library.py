@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import plait
 from plait import Document, Index, Known, Plait, PlaitError, Plan
-from plait.examples import Encoded
+from plait.parts import Encoded
 from tests.corpus import PASSAGES, QUESTION, raw
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plait import Document, Index, Plait, PlaitError, TruncationWarning
-from plait.examples import states_of
+from plait.parts import states_of
 from tests.corpus import PASSAGES, QUESTION, raw
 from tests.small import LAYERS
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from plait.errors import PlaitError
-from plait.examples import Part
 from plait.model import Plait
-from tests.command import done, refused
+from plait.parts import Part
+from tests.command import done, refused, toml
 from tests.small import small_checkpoint
 
 TEXTS = {
@@ -84,8 +84,7 @@ def test_claims_with_few_evidence_sentences_are_learned_and_swept(tmp_path: Path
         "output": str(tmp_path / "out"), "task": "class", "score": plan, "epochs": 12.0, "learning_rate": 3e-3,
         "freeze_embeddings": False, "bfloat16": False, "elastic": "joint+oneway",
     }  # fmt: skip
-    config = tmp_path / "config.toml"
-    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
+    config = toml(tmp_path / "config.toml", fields)
     done("train", config)
     final = tmp_path / "out" / "final"
     found = json.loads(done("sweep", final, held_out, "--task", "class", "--known", 4, "--min-quality", 0.1, "--json"))

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from plait.lessons import example_lessons
 from plait.model import Plait
 from plait.tasks import Lists
 from plait.train import train
-from tests.command import done, refused, run
+from tests.command import done, refused, run, toml
 from tests.small import small_checkpoint
 
 WORDS = ["river", "stone", "lantern", "winter", "garden", "music", "engine"]
@@ -54,18 +53,7 @@ def config(folder: Path, **changes: object) -> Path:
         "output": str(folder / "out"), "epochs": 8.0, "learning_rate": 3e-3, "batch": 32, "save_steps": 1000,
         "freeze_embeddings": False, "bfloat16": False,
     } | changes  # fmt: skip
-    path = folder / "config.toml"
-    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
-    return path
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """For sums to be taken in the same order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    return toml(folder / "config.toml", fields)
 
 
 CHANCE = {"class": 60.0, "value": 20.0, "rank": 0.75, "choice": 50.0}

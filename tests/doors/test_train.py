@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import torch
 from plait.config import TrainConfig
 from plait.index import Index
 from plait.model import Plait
-from tests.command import done, refused, start
+from tests.command import done, refused, start, toml
 from tests.small import small_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,19 +51,7 @@ def config(folder: Path, model: object, questions: Path, **changes: object) -> P
         "model": str(model), "data": str(questions), "output": str(folder / "out"), "score": "join=2,mode=oneway",
         "span": "join=1", "full": 0.5, "epochs": 8, "passages": 4, "save_steps": 4, "learning_rate": 1e-3,
     } | changes  # fmt: skip
-    path = folder / "config.toml"
-    folder.mkdir(exist_ok=True)
-    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
-    return path
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As the killed process has, for sums to be taken in the same order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    return toml(folder / "config.toml", fields)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -13,9 +13,9 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.errors import PlaitError
-from plait.examples import states_of
 from plait.families import MODEL_TYPES
 from plait.model import Plait
+from plait.parts import states_of
 from tests.small import small_checkpoint, small_families, small_pair, small_tokenizer
 
 FULL = "join=0,positions=continue"

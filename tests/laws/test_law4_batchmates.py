@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from plait.encoder import Encoder
-from plait.examples import states_of
 from plait.families import adapter
 from plait.layout import Layout
 from plait.model import Plait
+from plait.parts import states_of
 from plait.plan import Plan
 from plait.scoring import Timing, encode_query, score
 from plait.text import Tokens

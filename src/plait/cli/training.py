@@ -58,11 +58,11 @@ def sweep(
     import dataclasses
 
     from plait.data import located, read_examples, read_squad
+    from plait.lessons import first_of
     from plait.plots import tradeoff
     from plait.sweep import choose, markdown, rows
     from plait.sweep import sweep as run
     from plait.tasks import KINDS
-    from plait.train import first
 
     if task not in KINDS:
         raise PlaitError(f"task must be one of {', '.join(KINDS)}, but is {task!r}")
@@ -73,12 +73,12 @@ def sweep(
     items = (
         read_squad(source)[: limit or None]
         if task == "qa"
-        else first(task, read_examples(source, texts=columns, label=label), limit)
+        else first_of(task, read_examples(source, texts=columns, label=label), limit)
     )
     for module in (*KINDS[task].libraries, *(("matplotlib.figure",) if out_folder is not None else ())):
         library(module, "plots" if "plot" in module else "train")
     if out_folder is not None:
-        files.write(out_folder / "rows.jsonl", "")  # refused now rather than when all is measured
+        files.require_writable(out_folder)  # not when all is measured
     loaded = load(model, None, dtype)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         points = run(

@@ -13,7 +13,7 @@ from torch import Tensor
 from plait.data import Example
 from plait.errors import PlaitError, TruncationWarning
 from plait.lessons.lesson import Lesson
-from plait.tasks import KINDS, Classes, Lists, Target, Values, class_name, group_name
+from plait.tasks import KINDS, Classes, Lists, Target, Values, class_name, group_name, number_of
 from plait.text import Segment, Text
 
 BUCKET = 64
@@ -62,6 +62,15 @@ def example_lessons(
     return [_lesson(some, text, segments, make) for some in batches]
 
 
+def first_of(task: str, examples: list[Example], count: int) -> list[Example]:
+    """The first `count` examples, or groups of them where they belong together; all for 0."""
+    if not count or not KINDS[task].grouped:
+        return examples[: count or None]
+    groups = list(dict.fromkeys(group_name(example.group, example.texts) for example in examples))
+    kept = set(groups[:count])
+    return [example for example in examples if group_name(example.group, example.texts) in kept]
+
+
 def _units(task: str, examples: Sequence[Example], candidates: int, rng: random.Random) -> Iterator[list[Example]]:
     """What stays together: an example, or a list of candidates, the right one first."""
     if not KINDS[task].grouped:
@@ -71,15 +80,10 @@ def _units(task: str, examples: Sequence[Example], candidates: int, rng: random.
     groups: dict[str, list[Example]] = defaultdict(list)
     lacking = 0
     for example in examples:
-        if not isinstance(example.label, int | float):
-            raise PlaitError(
-                f"a {task} task needs a number for a label, above 0 for a right one, but that of example {example.id} "
-                f"is {example.label!r}"
-            )
         groups[group_name(example.group, example.texts)].append(example)
     for name, group in groups.items():
-        right = [e for e in group if float(e.label or 0) > 0]
-        wrong = [e for e in group if float(e.label or 0) <= 0]
+        right = [e for e in group if number_of(task, e) > 0]
+        wrong = [e for e in group if number_of(task, e) <= 0]
         if task == "choice":
             if len(right) != 1 or not wrong:
                 raise PlaitError(
@@ -111,18 +115,11 @@ def _target(task: str, classes: Sequence[str]) -> Callable[[list[list[Example]],
             )
         return number[class_name(example.label)]
 
-    def value_of(example: Example) -> float:
-        if not isinstance(example.label, int | float):
-            raise PlaitError(
-                f"a value task needs a number for a label, but that of example {example.id} is {example.label!r}"
-            )
-        return float(example.label)
-
     def make(units: list[list[Example]], numbers: Tensor) -> Target:
         if task == "class":
             return Classes(numbers, torch.tensor([class_of(unit[0]) for unit in units]))
         if task == "value":
-            return Values(numbers, torch.tensor([value_of(unit[0]) for unit in units]))
+            return Values(numbers, torch.tensor([number_of(task, unit[0]) for unit in units]))
         return Lists(numbers, [len(unit) for unit in units])
 
     return make

@@ -5,6 +5,6 @@ from plait.tasks.kinds import KINDS
 from plait.tasks.lists import Lists, group_name
 from plait.tasks.spans import Spans
 from plait.tasks.target import Target, Weights
-from plait.tasks.values import Values
+from plait.tasks.values import Values, number_of
 
-__all__ = ["KINDS", "Classes", "Lists", "Spans", "Target", "Values", "Weights", "class_name", "group_name"]
+__all__ = ["KINDS", "Classes", "Lists", "Spans", "Target", "Values", "Weights", "class_name", "group_name", "number_of"]

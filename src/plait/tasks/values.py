@@ -9,8 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plait.data import Example
+from plait.errors import PlaitError
 from plait.layout import Layout
 from plait.tasks.target import Weights
+
+
+def number_of(task: str, example: Example) -> float:
+    """The label of an example as a number; PlaitError if it is none."""
+    if not isinstance(example.label, int | float):
+        raise PlaitError(
+            f"a {task} task needs a number for a label, but that of example {example.id} is {example.label!r}"
+        )
+    return float(example.label)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,7 @@ def states_of(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tup
     """What a plan reads of rows: states of every role, and int64 [B, roles], which of them each row is made of."""
     for row in rows:
         for role, part in zip(plan.roles, row, strict=True):
-            if not isinstance(part, Encoded | None):
+            if not isinstance(part, str | Encoded | None):
                 require_texts(role, [part])
     return (_continued if plan.positions == "continue" else _own)(model, plan, rows)
 
@@ -117,13 +117,21 @@ def _continued(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tu
     columns = [tokenized(model, role, [str(row[c]) for row in rows]) for c, role in enumerate(plan.roles)]
     columns = fit(columns, model.text.positions)
     warn_cut("examples", model.text.positions, [sum(s.cut for s in row) for row in zip(*columns, strict=True)])
-    first = np.zeros(len(rows), int)
-    states = {}
-    for role, segments in zip(plan.roles, columns, strict=True):
-        tokens = Tokens.pack(segments, first_positions=first.tolist(), device=model.device)
-        states[role] = model.encoder.own(tokens, plan.needs(role, model.layers))
-        first = first + np.array([len(s.ids) for s in segments])
+    states = running_on(model, dict(zip(plan.roles, columns, strict=True)))
     return states, torch.arange(len(rows), device=model.device)[:, None].expand(-1, len(plan.roles))
+
+
+def running_on(model: Plait, segments: Mapping[str, Sequence[Segment]], multiple: int = 1) -> dict[str, States]:
+    """What a plan with positions=continue reads: segment i of every role is example i's, and counts on from those of
+    the roles before.
+    """
+    states: dict[str, States] = {}
+    first = [0] * len(next(iter(segments.values())))
+    for role, some in segments.items():
+        tokens = Tokens.pack(some, first_positions=first, multiple=multiple, device=model.device)
+        states[role] = model.encoder.own(tokens, ["states.0"])
+        first = [begin + len(segment.ids) for begin, segment in zip(first, some, strict=True)]
+    return states
 
 
 def tokenized(model: Plait, role: str, texts: Sequence[str]) -> list[Segment]:
