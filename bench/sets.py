@@ -1,11 +1,16 @@
 """Public data sets in their authors' own files -> the forms that `plait train`, `sweep` and `adopt` read.
 
 Command:   python -m bench.sets SET FOLDER OUT
-           SET is rte, mrpc, stsb, sick, cad, wikiqa (OUT/train.jsonl, dev.jsonl, test.jsonl), or cranfield, vaswani (a
-           BEIR folder in OUT); FOLDER holds the set as its authors ship it (WikiQA: as castorini's data do).
+           SET is rte, mrpc, stsb, sick, cad, wikiqa, race, chunks (OUT/train.jsonl, dev.jsonl, test.jsonl), or
+           cranfield, vaswani (a BEIR folder in OUT); FOLDER holds the set as its authors ship it (WikiQA: as
+           castorini's data do; RACE: train.jsonl and dev.jsonl; chunks: SQuAD 1.1's train.json and dev.json).
 Splits:    the authors'. RTE's and MRPC's files have no dev or no labelled test part: RTE's dev part becomes `test`,
-           and a tenth of the training part, by seed 0, becomes `dev` of both. `test` is for the last figures only.
+           and a tenth of the training part, by seed 0, becomes `dev` of both. RACE: 10,000 questions of the training
+           part, 500 others for `dev`; its dev part becomes `test`. `test` is for the last figures only.
 Texts:     the live text first: hypotheses before premises, questions before sentences.
+chunks:    questions with their passage, right, and three others of the article, wrong; each passage whole and as five
+           chunks of neighbouring sentences (LAIT's BoolQ-Split, there of yes-no questions, which are not here).
+           3,000 questions of the training part, 300 others for `dev`, 1,000 of the dev part for `test`, by seed 0.
 """
 
 import argparse
@@ -13,11 +18,18 @@ import csv
 import json
 import random
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from plait.data import Example, Question, read_examples, read_squad
+
 Row = Mapping[str, object]
-TASKS = {"rte": "class", "mrpc": "class", "stsb": "value", "sick": "class", "cad": "class", "wikiqa": "rank"}
+TASKS = {
+    "rte": "class", "mrpc": "class", "stsb": "value", "sick": "class", "cad": "class", "wikiqa": "rank",
+    "race": "choice", "chunks": "rank",
+}  # fmt: skip
+CHUNKS = 5
 
 
 def main() -> None:
@@ -123,7 +135,53 @@ def _wikiqa(folder: Path) -> dict[str, Iterable[Row]]:
     return {name: read(name) for name in ("train", "dev", "test")}
 
 
-PAIRS = {"rte": _rte, "mrpc": _mrpc, "stsb": _stsb, "sick": _sick, "cad": _cad, "wikiqa": _wikiqa}
+def _race(folder: Path) -> dict[str, Iterable[Row]]:
+    train, test = (read_examples(folder / f"{name}.jsonl") for name in ("train", "dev"))
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for example in train:
+        groups[example.group].append(example)
+    some = random.Random(0).sample(list(groups), 10_500)
+    parts = {name: [e for g in part for e in groups[g]] for name, part in (("train", some[500:]), ("dev", some[:500]))}
+    return {
+        name: [_pair(e.texts[0], e.texts[1], e.label, id=e.id, group=e.group) for e in examples]
+        for name, examples in (parts | {"test": test}).items()
+    }
+
+
+def _chunks(folder: Path) -> dict[str, Iterable[Row]]:
+    rng = random.Random(0)
+    train, test = (read_squad(folder / f"{name}.json") for name in ("train", "dev"))
+    some = rng.sample(train, 3_300)
+    return {
+        "train": _asked(some[300:], train, rng), "dev": _asked(some[:300], train, rng),
+        "test": _asked(rng.sample(test, 1_000), test, rng),
+    }  # fmt: skip
+
+
+def _asked(questions: list[Question], all_: list[Question], rng: random.Random) -> Iterator[Row]:
+    articles: dict[str, dict[str, None]] = defaultdict(dict)
+    for question in all_:
+        articles[question.document.rpartition("/")[0]][question.passage] = None
+    for question in questions:
+        others = [p for p in articles[question.document.rpartition("/")[0]] if p != question.passage]
+        for passage in (question.passage, *rng.sample(others, min(3, len(others)))):
+            label = float(passage == question.passage)
+            yield _pair(question.question, passage, label, group=question.id, chunks=cut(passage, CHUNKS))
+
+
+def cut(passage: str, count: int) -> list[str]:
+    """A passage as at most `count` runs of neighbouring sentences, the two shortest neighbours merged at each step."""
+    parts = [part for part in re.split(r"(?<=[.!?])\s+", passage.strip()) if part]
+    while len(parts) > count:
+        at = min(range(len(parts) - 1), key=lambda i: len(parts[i]) + len(parts[i + 1]))
+        parts[at : at + 2] = [f"{parts[at]} {parts[at + 1]}"]
+    return parts
+
+
+PAIRS = {
+    "rte": _rte, "mrpc": _mrpc, "stsb": _stsb, "sick": _sick, "cad": _cad, "wikiqa": _wikiqa, "race": _race,
+    "chunks": _chunks,
+}  # fmt: skip
 Judged = tuple[list[Row], list[Row], list[tuple[str, str, int]]]
 
 
