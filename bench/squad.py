@@ -35,6 +35,8 @@ RUNS = {
     "frozen 4": ("join=4,mode=frozen", "join=3", True, ""),
     "oneway 3": ("join=3,mode=oneway", "join=3", True, ""),
     "oneway 5": ("join=5,mode=oneway", "join=3", True, ""),
+    "dual, cosine": ("join=6,compare=cosine,pool=mean", "join=3", True, ""),
+    "dual, maxsim": ("join=6,compare=maxsim", "join=3", True, ""),
     "elastic": ("join=4,mode=oneway", "join=3", True, "joint+oneway"),
 }
 ELASTIC_PLANS = [(f"join={join},mode=oneway" if join else "join=0", f"join={join}") for join in range(6)]

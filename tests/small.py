@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,16 @@ def random_segments(lengths: Sequence[int], role: int, types: int, seed: int) ->
 
 
 def oracle(base: Any, plan: Plan, example: Sequence[Segment]) -> Tensor:
-    """Last states [tokens of all roles, H] of one example by `transformers` itself, layer by layer, under a 4-D mask.
+    """Last states [tokens of all roles, H] of one example, whatever budgets drop of them; see `oracle_kept`."""
+    return oracle_kept(base, plan, example)[0]
+
+
+def oracle_kept(base: Any, plan: Plan, example: Sequence[Segment]) -> tuple[Tensor, Tensor]:
+    """Last states [tokens of all roles, H] of one example by `transformers` itself, layer by layer, under a 4-D mask;
+    and which tokens budgets left, bool [tokens]; the states of others mean nothing.
 
     Written against the definition of a plan (DeFormer section 3, LAIT section 3, and for `frozen` the sentence in
-    plait.plan), using nothing of the executor.
+    plait.plan), using nothing of the executor. Of selectors it knows `first` and `norm`.
     """
     arch: Family = adapter(base)
     owner = torch.cat([torch.full((len(s.ids),), i) for i, s in enumerate(example)])
@@ -168,17 +175,34 @@ def oracle(base: Any, plan: Plan, example: Sequence[Segment]) -> Tensor:
     reads = apart if plan.mode != "joint" else torch.ones_like(apart)
     reads = reads | reader[:, None]
     at_join = x
+    alive = torch.ones(len(owner), dtype=torch.bool)
     for number, block in enumerate(base.encoder.layer):
+        for budget in plan.keep:
+            if (plan.join if budget.layer is None else budget.layer) == number:
+                mine = owner == plan.roles.index(budget.role)
+                alive = alive & ~(mine & ~_left(x[0], plan, mine, mine & alive, budget.tokens))
         if number == plan.join:
             at_join = x
-        allowed = apart if number < plan.join else reads
+        allowed = (apart if number < plan.join else reads) & (alive | torch.eye(len(owner), dtype=torch.bool))
         mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)[None, None]
         if plan.mode == "frozen" and number >= plan.join:
             x = torch.where(reader[:, None], x, at_join)
         out = block(x, attention_mask=mask)
         x = out[0] if isinstance(out, tuple) else out
     last: Tensor = x[0]
-    return last
+    return last, alive
+
+
+def _left(x: Tensor, plan: Plan, mine: Tensor, alive: Tensor, tokens: float) -> Tensor:
+    """Which of one role's living tokens a budget leaves."""
+    places = alive.nonzero().flatten().tolist()
+    if not places:
+        return alive
+    protected = [places[0], places[-1]][: 2 if plan.protect == "ends" else 1]
+    wanted = max(len(set(protected)), int(tokens) if tokens >= 1 else math.ceil(tokens * int(mine.sum())))
+    order = places if plan.selector == "first" else sorted(places, key=lambda i: -float(x[i].norm()))
+    chosen = list(dict.fromkeys([*protected, *order]))[:wanted]
+    return torch.zeros_like(alive).index_fill(0, torch.tensor(chosen), True)
 
 
 def of_role(x: Tensor, example: Sequence[Segment], role: int) -> Tensor:

@@ -68,15 +68,25 @@ def _lengths(groups: int, most: int, least: int = 1) -> st.SearchStrategy[list[i
 
 
 @fitting
+@pytest.mark.parametrize(("codec", "width"), [("int8", 48), ("int4", 64), ("int4", 384)])
 @pytest.mark.parametrize("rows", [1, 77])
-def test_unpacking_is_pytorchs_to_the_last_bit(afresh: pytest.MonkeyPatch, rows: int) -> None:
-    number, x = NUMBERS["int8"], torch.randn(rows, 48) * torch.logspace(-30, 30, rows)[:, None]
-    packed, fast, plain = number.pack(x), *torch.empty(2, rows, 48).bfloat16()
-    number.unpack(packed, fast)
+def test_unpacking_is_pytorchs_to_the_last_bit(afresh: pytest.MonkeyPatch, codec: str, width: int, rows: int) -> None:
+    """Of the smallest numbers too."""
+    number, x = NUMBERS[codec], torch.randn(rows, width) * torch.logspace(-39, 30, rows)[:, None]
+    packed, fast, plain = number.pack(x), *torch.empty(2, rows, width).bfloat16()
+    assert (kernels.unpack if codec == "int8" else kernels.unpack4)(packed, fast)
     afresh.setenv("PLAIT_KERNELS", "0")
     library.cache_clear()
     number.unpack(packed, plain)
-    assert torch.equal(fast, plain)
+    assert torch.equal(fast, plain) and fast.count_nonzero() > rows
+
+
+@fitting
+def test_only_whole_steps_of_int4_are_given_to_it() -> None:
+    """A group of 32 in both halves of a row would get the scale of another."""
+    number, x = NUMBERS["int4"], torch.randn(5, 96)
+    packed, out = number.pack(x), torch.zeros(5, 96).bfloat16()
+    assert not kernels.unpack4(packed, out) and not kernels.unpack4(packed, out.float()) and not out.any()
 
 
 @fitting

@@ -25,18 +25,25 @@ WIDTH = 32
 
 @dataclass(frozen=True)
 class KeyValue:
-    """Tokens that can be read: keys and values of rows, each [rows, A, D]; token t is row rows[t], or row t without."""
+    """Tokens that can be read: keys and values of rows, each [rows, A, D]; token t is row rows[t], or row t without.
+
+    A row that stands for several merged tokens says how many in `sizes`, float32 [rows], and is read as if it came so
+    many times (ToMe, ICLR 2023, section 3: log size added to the scores).
+    """
 
     layout: Layout
     key: Tensor
     value: Tensor
     rows: Tensor | None = None
+    sizes: Tensor | None = None
 
     def gathered(self) -> KeyValue:
         """The same without `rows`."""
         if self.rows is None:
             return self
-        return KeyValue(self.layout, self.key.index_select(0, self.rows), self.value.index_select(0, self.rows))
+        sizes = None if self.sizes is None else self.sizes.index_select(0, self.rows)
+        key, value = self.key.index_select(0, self.rows), self.value.index_select(0, self.rows)
+        return KeyValue(self.layout, key, value, None, sizes)
 
     def part(self, groups: slice) -> KeyValue:
         """Some neighbouring groups."""
@@ -55,7 +62,7 @@ class Hidden:
     there is none.
 
     Shapes: states [rows, H], token t is row rows[t], or row t without; key_weight, value_weight [A, D, H];
-    value_bias [A, D].
+    value_bias [A, D]; sizes as in KeyValue.
     """
 
     layout: Layout
@@ -64,6 +71,7 @@ class Hidden:
     value_weight: Tensor
     value_bias: Tensor
     rows: Tensor | None = None
+    sizes: Tensor | None = None
 
     def formed(self) -> KeyValue:
         """Keys and values of all rows."""
@@ -75,6 +83,7 @@ class Hidden:
             keys,
             F.linear(self.states, value.flatten(0, 1), self.value_bias.flatten()).view(size),
             self.rows,
+            self.sizes,
         )
 
     def valued(self, mean: Tensor) -> Tensor:
@@ -86,7 +95,7 @@ class Hidden:
     def whole(self) -> KeyValue:
         """The states themselves, as keys and as values of one head as wide as they are."""
         states = self.states[:, None]
-        return KeyValue(self.layout, states, states, self.rows)
+        return KeyValue(self.layout, states, states, self.rows, self.sizes)
 
 
 Sources = Sequence[KeyValue | Hidden]
@@ -113,7 +122,8 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
             return _chunked(query, layout, [source.formed() for source in hidden], scale)
         carried = torch.einsum("tad,adh->tah", query, hidden[0].key_weight)
         parts = [(source.layout, source.states, source.rows) for source in hidden]
-        if not torch.is_grad_enabled() and kernels.can_read(carried, parts, hidden[0].value_weight):
+        sized = any(source.sizes is not None for source in hidden)
+        if not torch.is_grad_enabled() and not sized and kernels.can_read(carried, parts, hidden[0].value_weight):
             return kernels.read(carried, layout, parts, hidden[0].value_weight, hidden[0].value_bias, scale)
         # To a kernel of PyTorch this is one head as wide as the states, with A queries for each.
         queries = carried.flatten(0, 1)[:, None]  # [T * A, 1, H]
@@ -158,6 +168,11 @@ def _kernel(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: f
     key, mask = _together(layouts, [(s.key, s.rows) for s in sources])  # [G, keys, A, D]
     same = all(s.value is s.key for s in sources)
     value = key if same else _together(layouts, [(s.value, s.rows) for s in sources])[0]
+    if any(source.sizes is not None for source in sources):
+        ones = [s.key.new_ones(len(s.key), dtype=torch.float32) if s.sizes is None else s.sizes for s in sources]
+        sizes, _ = _together(layouts, [(size, s.rows) for size, s in zip(ones, sources, strict=True)])
+        bias = sizes.log() if mask is None else sizes.log().masked_fill(~mask, float("-inf"))
+        mask = bias.to(padded.dtype)  # [G, keys]
     kernel = _explicit if torch.is_grad_enabled() else _fused
     context = kernel(padded, key, value, mask, scale)
     if len(layout.lengths) < context.shape[0]:
@@ -196,7 +211,7 @@ def _together(layouts: Sequence[Layout], parts: Sequence[tuple[Tensor, Tensor | 
 def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """PyTorch's own kernel, whose gradients are slow on a CPU.
 
-    query, key, value [G, tokens, A, D], mask bool [G, keys] -> [G, M, A, D].
+    query, key, value [G, tokens, A, D], mask [G, keys], either bool or added to the scores -> [G, M, A, D].
     """
     query = query.transpose(1, 2).expand(key.shape[0], -1, -1, -1)  # [G, A, M, D]
     allowed = None if mask is None else mask[:, None, None]
@@ -213,9 +228,26 @@ def _explicit(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sc
         if query.shape[0] > 1:
             query = F.pad(query, (0, 0, 0, 0, 0, 0, 0, more))
         key, value = (F.pad(x, (0, 0, 0, 0, 0, 0, 0, more)) for x in (key, value))
-        mask = None if mask is None else F.pad(mask, (0, 0, 0, more), value=True)
+        mask = None if mask is None else F.pad(mask, (0, 0, 0, more), value=mask.dtype == torch.bool)
     scores = (query * scale).transpose(1, 2) @ key.permute(0, 2, 3, 1)  # [G, A, M, keys]
     if mask is not None:
-        allowed = torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
+        allowed = mask
+        if mask.dtype == torch.bool:
+            allowed = torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
         scores = scores.add_(allowed[:, None, None])  # an addition, because masked_fill is slow, and its gradient too
     return (scores.softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)[:groups]
+
+
+def received(query: Tensor, source: KeyValue, scale: float) -> Tensor:
+    """Attention that each token gets from the other tokens of its group, summed over queries, mean over heads
+    (PoWER-BERT, ICML 2020, section 3.2). query [T, A, D] packed as the source is -> float32 [T].
+    """
+    layout = source.layout
+    queries, keys = layout.pad(query).transpose(1, 2), layout.pad(source.key).transpose(1, 2)  # [G, A, M, D]
+    scores = (queries @ keys.transpose(2, 3)).float() * scale
+    if source.sizes is not None:
+        scores = scores + layout.pad(source.sizes).log()[:, None, None]
+    weights = scores.masked_fill(~layout.mask[:, None, None], float("-inf")).softmax(-1)
+    weights = weights.masked_fill(torch.eye(layout.longest, dtype=torch.bool, device=query.device), 0.0)
+    weights = weights.masked_fill(~layout.mask[:, None, :, None], 0.0)  # padding asks for nothing
+    return layout.pack(weights.mean(1).sum(1))

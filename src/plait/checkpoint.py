@@ -2,7 +2,8 @@
 
 A folder may carry both heads: it is then a superset of `...ForSequenceClassification` and `...ForQuestionAnswering`,
 and either class loads its own part (the latter with `num_labels=2`, where the scores have another number of labels).
-The plans stand in `config.json` under the key `plait`.
+The plans stand in `config.json` under the key `plait`. A dual encoder's score head is no class of `transformers`; its
+weights stand beside the encoder's, as `compare.*`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
+from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
 from plait.families import check_model_type
 from plait.heads import HEADS, class_names, score_head, span_head
@@ -112,6 +114,9 @@ def load(
             found["score"] = score_head(scorer)
         elif getattr(base, "pooler", None) is not None:
             base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
+        if any(key.startswith("compare.") for key in info["unexpected_keys"]) and "score" in heads:
+            found = {"score": _compare(name, scorer.config, saved, where)}
+            base.pooler = None
         has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
         if "span" in heads and ("span" in new_heads or has_span):
             reader, _ = _try(
@@ -133,6 +138,31 @@ def load(
         )
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
     return Checkpoint(base, tokenizer, scorer.config, found, plans, bool(saved.get("no_answer", False)), _card(name))
+
+
+def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:
+    """Give a checkpoint whose score plan is a dual encoder's the head that compares; see plait.compare.
+
+    Args:
+        new: whether a head with weights to be learned may start at random.
+
+    Raises:
+        PlaitError: its score head is another one, or one that is not there and would need training.
+    """
+    plan, head = checkpoint.plans.get("score"), checkpoint.heads.get("score")
+    if plan is None:
+        return
+    there = head.kind if isinstance(head, Compare) else "none"
+    if plan.compare == there:
+        return
+    if plan.compare == "none" or (plan.compare == "mlp" and not new):
+        raise PlaitError(
+            f"the plan of the score head must have compare={there}, as the checkpoint was trained, but has compare="
+            f"{plan.compare}; train one with this plan, or use compare=cosine, which needs none"
+        )
+    config = checkpoint.config
+    checkpoint.heads["score"] = Compare(plan.compare, config.hidden_size, config.num_labels).to(checkpoint.base.dtype)
+    checkpoint.base.pooler = None
 
 
 def load_config(path: str | os.PathLike[str]) -> Any:
@@ -184,7 +214,9 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     prefix = checkpoint.base.base_model_prefix
     state = {f"{prefix}.{k}": v for k, v in checkpoint.base.state_dict().items()}
-    if "score" in checkpoint.heads:
+    if isinstance(checkpoint.heads.get("score"), Compare):
+        state |= {f"compare.{k}": v for k, v in checkpoint.heads["score"].state_dict().items()}
+    elif "score" in checkpoint.heads:
         classifier: Any = checkpoint.heads["score"].classifier
         state |= {f"classifier.{k}": v for k, v in classifier.state_dict().items()}
     if "span" in checkpoint.heads:
@@ -233,6 +265,19 @@ def fingerprint_tokenizer(tokenizer: Any) -> str:
     return hashlib.sha256(str(tokenizer.backend_tokenizer.to_str()).encode()).hexdigest()[:32]
 
 
+def _compare(name: str, config: Any, saved: dict[str, Any], where: dict[str, Any]) -> Compare:
+    """The head that compares, from a checkpoint that has one."""
+    from safetensors.torch import load_file
+    from transformers.utils.hub import cached_file
+
+    plan = Plan.from_dict(saved.get("plans", {}).get("score", {}))
+    weights = _try(name, lambda: load_file(str(cached_file(name, "model.safetensors", **where))))
+    head = Compare(plan.compare, config.hidden_size, config.num_labels)
+    own = {k.removeprefix("compare."): v for k, v in weights.items() if k.startswith("compare.")}
+    _try(name, lambda: head.load_state_dict(own))
+    return head.to(next(iter(own.values())).dtype)
+
+
 def _card(name: str) -> str:
     """The model card of a local folder; one on the hub stays there."""
     path = Path(name) / "README.md"
@@ -240,8 +285,9 @@ def _card(name: str) -> str:
 
 
 def _architecture(checkpoint: Checkpoint) -> str:
-    kind = "ForQuestionAnswering" if list(checkpoint.heads) == ["span"] else "ForSequenceClassification"
-    return type(checkpoint.base).__name__.removesuffix("Model") + (kind if checkpoint.heads else "Model")
+    heads = [name for name, head in checkpoint.heads.items() if not isinstance(head, Compare)]
+    kind = "ForQuestionAnswering" if heads == ["span"] else "ForSequenceClassification"
+    return type(checkpoint.base).__name__.removesuffix("Model") + (kind if heads else "Model")
 
 
 def _config(name: str, where: dict[str, Any]) -> Any:

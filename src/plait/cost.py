@@ -2,19 +2,24 @@
 
 An operation count is that of the matrix products (two for each multiply-add), as PyTorch's own counter counts them;
 a law holds the two together. Norms, softmax and activations are left out by both, and here padding too: kernels pad
-passages of a batch to the longest and to multiples of 32 tokens, and packed lengths to `layout.rounded`.
+passages of a batch to the longest and to multiples of 32 tokens, and packed lengths to `layout.rounded`. Of a budget's
+selection the products of states are counted; what k-means and token merging do with these numbers is not.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from plait.keep import EXACT, Step, counts, rows, width
 from plait.plan import Plan
 
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
-SCALE_BYTES = {"int8": 2}
-"""Bytes a codec adds for each token and tensor."""
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int4": 0.5}
+"""Bytes of one number in each codec, scales apart."""
+SCALE_BYTES = 2
+INT4_GROUP = 32
+"""Neighbouring numbers that share a scale in int4; in int8 all of a token's row do."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,12 @@ def reads_states(hidden: int, heads: int, queries: int) -> bool:
     return heads * queries < hidden
 
 
+def row_bytes(codec: str, width: int) -> int:
+    """Stored bytes of one row of a tensor of this width, scales included. codec: a name in BYTES."""
+    scales = {"int8": 1, "int4": math.ceil(width / INT4_GROUP)}.get(codec, 0)
+    return math.ceil(width * BYTES[codec]) + SCALE_BYTES * scales
+
+
 @dataclass(frozen=True)
 class Cost:
     """Operations and bytes for one query read with `passages` known segments each of the other roles.
@@ -48,7 +59,7 @@ class Cost:
         offline: operations to compute the stored states of one example's known roles, once.
         online: operations for one query against all its passages, from stored states.
         full: operations of the full pair model (join=0) for the same.
-        bytes_per_token: stored bytes of each token of a known role.
+        bytes_per_token: stored bytes of each token of a known role that its budgets leave.
         bytes_per_example: stored bytes of one example's known roles.
     """
 
@@ -70,25 +81,37 @@ def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1
     The answer is read from one token if the reader is live (a score), else from all of the reader's tokens (a span).
     """
     plan.check(shape.layers)
-    own = {role: _alone(shape, lengths[role], max(plan.inputs(role, shape.layers))) for role in plan.roles}
+    own = {role: _own(plan, shape, role, lengths[role]) for role in plan.roles}
     online = sum(own[role] for role in plan.roles if role not in plan.known)
     online += _joined(plan, shape, lengths, passages)
     offline = sum(own[role] for role in plan.known)
     if plan.states == "kv" and plan.join < shape.layers:
         # A one-way passage forms the keys and values of all but its last input anyway, to go on reading itself.
         projections = 1 if plan.mode == "oneway" else shape.layers - plan.join
-        offline += projections * sum(_linear(lengths[r], shape.hidden, 2 * shape.hidden) for r in plan.known)
+        left = sum(_left(plan, role, lengths[role]) for role in plan.known)
+        offline += projections * _linear(left, shape.hidden, 2 * shape.hidden)
     full = Plan(roles=plan.roles, known=plan.known, reader=plan.reader)
-    width = {role: len(plan.stored(role, shape.layers)) for role in plan.known}
-    per_value, per_tensor = shape.hidden * BYTES[codec], SCALE_BYTES.get(codec, 0)
-    per_token = {role: count * (per_value + per_tensor) for role, count in width.items()}
+    per_token, per_example = {}, 0
+    for role in plan.known:
+        names = plan.stored(role, shape.layers)
+        size = {
+            name: row_bytes("float32" if name.startswith(EXACT) else codec, width(name, shape.hidden)) for name in names
+        }
+        per_token[role] = sum(size.values())
+        per_example += sum(rows(name, lengths[role]) * size[name] for name in names)
     return Cost(
         offline=offline,
         online=online,
-        full=passages * sum(_alone(shape, lengths[r], 0) for r in plan.roles) + _joined(full, shape, lengths, passages),
+        full=passages * sum(_own(full, shape, r, lengths[r]) for r in plan.roles)
+        + _joined(full, shape, lengths, passages),
         bytes_per_token=per_token,
-        bytes_per_example=sum(per_token[role] * lengths[role] for role in plan.known),
+        bytes_per_example=per_example,
     )
+
+
+def _left(plan: Plan, role: str, length: int) -> int:
+    """Tokens of a role that meet the others."""
+    return counts(plan.recipe(role, plan.join), [length])[0]
 
 
 def _linear(tokens: int, inputs: int, outputs: int) -> int:
@@ -108,25 +131,61 @@ def _layer(shape: Shape, queries: int, keys: int) -> int:
     )  # fmt: skip
 
 
-def _alone(shape: Shape, length: int, layers: int) -> int:
-    project = _linear(length, shape.embedding, shape.hidden) if shape.embedding != shape.hidden else 0
-    return project + layers * _layer(shape, length, length)
+def _own(plan: Plan, shape: Shape, role: str, length: int) -> int:
+    """A segment by itself."""
+    total = _linear(length, shape.embedding, shape.hidden) if shape.embedding != shape.hidden else 0
+    steps = {step.layer: step for step in plan.recipe(role, plan.join)}
+    deepest, now = max(plan.inputs(role, shape.layers)), length
+    for layer in range(deepest + 1):
+        if layer in steps:
+            if steps[layer].selector == "attention" and steps[layer].count(length, now) < now:
+                total += _received(shape, now)
+            total += _selecting(shape, steps[layer], length, now)
+            now = steps[layer].count(length, now)
+        if layer < deepest:
+            total += _layer(shape, now, now)
+    return total
+
+
+def _selecting(shape: Shape, step: Step, length: int, now: int) -> int:
+    """Products of all pairs of the `now` tokens that a segment of `length` has left, where a selector compares them."""
+    compares = step.selector not in ("first", "random", "even", "norm", "attention", "mean")
+    return 2 * now * now * shape.hidden if compares and step.count(length, now) < now else 0
+
+
+def _received(shape: Shape, tokens: int) -> int:
+    """Attention received in a layer, formed again for a selector."""
+    return _linear(tokens, shape.hidden, 3 * shape.hidden) + 2 * tokens * tokens * shape.hidden
 
 
 def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int) -> int:
-    total = sum(lengths[role] for role in plan.roles)
-    answer = lengths[plan.reader] if plan.reader in plan.known else 1
-    count = 0
+    now = {role: _left(plan, role, lengths[role]) for role in plan.roles}
+    count = passages * _compared(plan, shape, now)
     for layer in range(plan.join, shape.layers):
-        last = layer == shape.layers - 1
+        steps = [(r, step) for r in plan.roles for step in plan.recipe(r) if step.layer == layer > plan.join]
+        if steps and plan.selector == "attention":
+            count += passages * _received(shape, sum(now.values()))
+        for role, step in steps:
+            count += passages * _selecting(shape, step, lengths[role], now[role])
+            now[role] = step.count(lengths[role], now[role])
+        total, reader, last = sum(now.values()), now[plan.reader], layer == shape.layers - 1
+        answer = reader if plan.reader in plan.known else 1
+        queries = answer if last else reader
         if plan.mode == "joint":
             count += passages * _layer(shape, answer if last else total, total)
         else:
-            queries = answer if last else lengths[plan.reader]
-            count += _reading(
-                plan, shape, queries, lengths[plan.reader], total, passages, 1 if layer == plan.join else passages
-            )
+            live = 1 if layer == plan.join else passages
+            count += _reading(plan, shape, queries, reader, total, passages, live)
     return count
+
+
+def _compared(plan: Plan, shape: Shape, now: Mapping[str, int]) -> int:
+    """What a dual encoder does for each passage: its own layers are all before."""
+    if plan.compare == "mlp":
+        return _linear(1, 4 * shape.hidden, shape.hidden) + _linear(1, shape.hidden, 1)
+    if plan.compare == "maxsim":
+        return 2 * now[plan.reader] * now[plan.others()[0]] * shape.hidden
+    return 0
 
 
 def _reading(plan: Plan, shape: Shape, queries: int, reader: int, total: int, passages: int, live: int) -> int:

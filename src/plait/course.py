@@ -131,10 +131,7 @@ def _detached(output: Output) -> Output:
 
 def _split(plans: Plans, join: int, mode: str) -> Plans:
     """The plans at another join; heads that read known tokens stay `joint`."""
-    return {
-        head: replace(plan, join=join, mode=_mode(plan, mode), states="hidden", positions="restart")
-        for head, plan in plans.items()
-    }
+    return {head: plan.at(join, _mode(plan, mode)) for head, plan in plans.items()}
 
 
 def _mode(plan: Plan, mode: str) -> Mode:

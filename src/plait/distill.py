@@ -22,8 +22,16 @@ def span_logits(logits: Tensor, layout: Layout, allowed: Tensor) -> Tensor:
 
 
 def span_loss(logits: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """Mean cross entropy of start and end: logits of `span_logits`, token numbers int64 [G] each."""
-    return F.cross_entropy(logits, torch.cat([first, last]))
+    """Mean cross entropy of start and end: logits of `span_logits`, token numbers int64 [G] each.
+
+    An answer whose logit is minus infinity, since its token was dropped, counts nothing.
+    """
+    right = torch.cat([first, last])
+    there = torch.isfinite(logits.gather(1, right[:, None]).squeeze(1))
+    if bool(there.all()):
+        return F.cross_entropy(logits, right)
+    losses = F.cross_entropy(logits[there], right[there], reduction="sum")
+    return losses / there.sum().clamp(min=1)
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -14,27 +14,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plait.attention import Hidden, KeyValue, attend
+from plait.attention import Hidden, KeyValue, attend, received
 from plait.families.family import Family
+from plait.keep import Recipe, named, until
 from plait.layout import Layout
 from plait.plan import Plan
+from plait.states import Name, States
 from plait.text import Tokens
+from plait.thinning import Track, thinned
 
 CACHE_TOKENS = 4096
 """Tokens computed at once: batches that stay in a core's cache are faster than large ones."""
 
+Answer = Literal["first", "all", "whole"]
+
 
 @dataclass(frozen=True)
-class States:
-    """What segments of one role know by themselves: tensors by name (`states.4` [T, H], see Plan.needs), packed by
-    layout.
+class Joined:
+    """The last states [T, H] of B groups.
+
+    Attributes:
+        layout: one token a group for the answer `first`, the reader's for `all`, the example's for `whole`.
+        places: for `all`, which token of the reader's segment each is, int64 [T]; None where it is all of them.
+        parts: for `whole`, the tokens of each role within each group, in order.
     """
 
+    states: Tensor
     layout: Layout
-    tensors: Mapping[str, Tensor]
-
-
-Answer = Literal["first", "all", "whole"]
+    places: Tensor | None = None
+    parts: Sequence[Track] = ()
 
 
 class Encoder:
@@ -52,23 +60,40 @@ class Encoder:
             tokens: a packed batch of segments, all of one role.
             names: what is wanted, e.g. `plan.needs(role, layers)`.
         """
-        wanted = {name: _parse(name) for name in names}
-        deepest = max(source for _, _, source in wanted.values())
+        wanted = {name: Name.parse(name) for name in names}
+        deepest = max(name.source for name in wanted.values())
         layout = tokens.layout
         x = self.family.embed(tokens.ids, tokens.types, tokens.positions)  # [T, H]
         if torch.is_autocast_enabled(x.device.type):  # else the residual stream stays in float32, at twice the traffic
             x = x.to(torch.get_autocast_dtype(x.device.type))
+        tracks: dict[Recipe, Track] = {(): Track(x, layout)}
         tensors: dict[str, Tensor] = {}
         for layer in range(deepest + 1):
-            here = [(name, kind, reading) for name, (kind, reading, source) in wanted.items() if source == layer]
-            readers = {reading for _, kind, reading in here if kind != "states"}
-            readers |= {layer} if layer < deepest else set()
-            readable = {reading: self.family.key_value(reading, x, layout) for reading in readers}
-            for name, kind, reading in here:
-                tensors[name] = x if kind == "states" else _half(readable[reading], kind)
-            if layer < deepest:
-                x = self._layer(layer, x, layout, readable[layer])
+            alive = [(name, what) for name, what in wanted.items() if what.source >= layer]
+            before = tracks
+            tracks = {}
+            for recipe in dict.fromkeys(until(what.recipe, layer) for _, what in alive):
+                track = before.get(recipe) or self._thinned(before[recipe[:-1]], recipe, layout)
+                mine = [(name, what) for name, what in alive if until(what.recipe, layer) == recipe]
+                tracks[recipe] = self._own_layer(layer, track, mine, tensors)
         return States(layout, tensors)
+
+    def _own_layer(
+        self, layer: int, track: Track, wanted: Sequence[tuple[str, Name]], tensors: dict[str, Tensor]
+    ) -> Track:
+        """Fill in what is wanted of a layer's input, and run the layer if a deeper one is wanted."""
+        here = [(name, what) for name, what in wanted if what.source == layer]
+        deeper = len(here) < len(wanted)
+        readers = {what.reading for _, what in here if what.kind in ("key", "value")} | ({layer} if deeper else set())
+        readable = {reading: self._readable(reading, track) for reading in readers}
+        for name, what in here:
+            if what.kind in ("key", "value"):
+                tensors[name] = _half(readable[what.reading], what.kind)
+            else:
+                tensors[name] = track.x if what.kind == "states" else track.numbers(what.kind)
+        if not deeper:
+            return track
+        return replace(track, x=self._layer(layer, track.x, track.layout, readable[layer]), before=track.x)
 
     def join(
         self,
@@ -77,7 +102,7 @@ class Encoder:
         examples: Tensor,
         answer: Answer = "first",
         trace: list[Tensor] | None = None,
-    ) -> tuple[Tensor, Layout]:
+    ) -> Joined:
         """Run the layers from `plan.join` on and return the reader's last states.
 
         Args:
@@ -89,91 +114,125 @@ class Encoder:
                 for the `whole` example, for heads that share one pass.
             trace: gets the states after every layer from `plan.join` on, of the tokens that go on through it.
 
-        Returns:
-            States [T, H] and their layout of B groups: one token each for `first`.
         """
         states, examples = with_nothing(plan, states, examples)
         if plan.join == self.layers:
-            reader = states[plan.reader]
-            layout, tokens = reader.layout.select(examples[:, plan.roles.index(plan.reader)])
-            return _answer(reader.tensors[f"states.{plan.join}"][tokens], layout, answer)
+            column = plan.roles.index(plan.reader)
+            recipe = plan.recipe(plan.reader, plan.join)
+            layout, tokens = states[plan.reader].rows(recipe).select(examples[:, column])
+            x = states[plan.reader].tensors[named(f"states.{plan.join}", recipe)][tokens]
+            return Joined(x[layout.starts], layout.only_first()) if answer == "first" else Joined(x, layout)
         if plan.mode == "joint":
             return self._joint(plan, states, examples, answer, trace)
         return self._reading(plan, states, examples, answer, trace)
 
     def _joint(
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None
-    ) -> tuple[Tensor, Layout]:
+    ) -> Joined:
         """All segments of an example read one another."""
-        name = f"states.{plan.join}"
-        parts, layouts = [], []
-        for column, role in enumerate(plan.roles):
-            layout, tokens = states[role].layout.select(examples[:, column])
-            parts.append(states[role].tensors[name].index_select(0, tokens))
-            layouts.append(layout)
-        whole, source = Layout.concat(layouts)
-        x = torch.cat(parts).index_select(0, source)  # [T, H]
-        for layer in range(plan.join, self.layers if answer == "whole" else self.layers - 1):
-            x = self._layer(layer, x, whole, self.family.key_value(layer, x, whole))
+        parts = [_part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
+        whole = Track.together(parts)
+        lengths = [states[role].layout.lengths_tensor[examples[:, i]].tolist() for i, role in enumerate(plan.roles)]
+        steps = [{step.layer: step for step in plan.recipe(role) if step.layer > plan.join} for role in plan.roles]
+        last = self.layers - 1
+        for layer in range(plan.join, self.layers):
+            if any(layer in of_role for of_role in steps):
+                received = self._received(layer - 1, whole) if plan.selector == "attention" else None
+                parts = whole.apart(parts, received)
+                for i, of_role in enumerate(steps):
+                    if layer in of_role:
+                        parts[i] = thinned(parts[i], of_role[layer], lengths[i])
+                whole = Track.together(parts)
+            if layer == last and answer != "whole":
+                break
+            x = self._layer(layer, whole.x, whole.layout, self._readable(layer, whole))
+            whole = replace(whole, x=x, before=whole.x)
             if trace is not None:
                 trace.append(x)
         if answer == "whole":
-            return x, whole
+            return Joined(whole.x, whole.layout, None, parts)
         position = plan.roles.index(plan.reader)
-        reader = layouts[position]
-        begin = whole.starts + sum((part.lengths_tensor for part in layouts[:position]), torch.zeros_like(whole.starts))
+        reader, begin = parts[position].layout, whole.layout.starts
+        begin = begin + sum((part.layout.lengths_tensor for part in parts[:position]), torch.zeros_like(begin))
+        places = parts[position].places
         if answer == "first":
-            reader, tokens = reader.only_first(), begin
+            reader, tokens, places = reader.only_first(), begin, None
         else:
             tokens = reader.at(begin)
-        readable = self.family.key_value(self.layers - 1, x, whole)
-        x = self._layer(self.layers - 1, x.index_select(0, tokens), reader, readable)
+        x = self._layer(last, whole.x.index_select(0, tokens), reader, self._readable(last, whole))
         if trace is not None:
             trace.append(x)
-        return x, reader
+        return Joined(x, reader, places)
 
     def _reading(
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None
-    ) -> tuple[Tensor, Layout]:
+    ) -> Joined:
         """The reader reads itself and the others, who do not read it (`oneway`, `frozen`)."""
-        own = states[plan.reader]
-        layout, tokens = own.layout.select(examples[:, plan.roles.index(plan.reader)])
-        x, now = own.tensors[f"states.{plan.join}"], own.layout
+        own, recipe = states[plan.reader], plan.recipe(plan.reader, plan.join)
+        now, sizes = own.rows(recipe), own.sizes(recipe)
+        layout, tokens = now.select(examples[:, plan.roles.index(plan.reader)])
+        x = own.tensors[named(f"states.{plan.join}", recipe)]
         # One query for all: its first upper layer is the same for all up to attention.
         shared = len(now.lengths) == 1
+        count = now.used
         if not shared:
             x, now = x.index_select(0, tokens), layout
-        others = [(states[r], *_chosen(states[r].layout, examples[:, plan.roles.index(r)])) for r in plan.others()]
+            sizes = None if sizes is None else sizes.index_select(0, tokens)
+        others = [(r, states[r], *_chosen(plan, r, states[r], examples)) for r in plan.others()]
         for layer in range(plan.join, self.layers):
             answered = layer == self.layers - 1 and answer == "first"
-            sources = [self._own(plan, layer, x, layout, tokens if shared else None)]
+            sources = [self._own(plan, layer, x, layout, tokens if shared else None, sizes)]
             sources += [self._stored(plan, layer, *other) for other in others]
             if answered:
                 x, now = x[now.starts], now.only_first()
             context = attend(self.family.query(layer, x), now, sources, self._scale)  # [T, A, D]
             if shared:
                 now = layout.only_first() if answered else layout
-                x, shared = x[: own.layout.used].repeat(len(layout.lengths), 1), False
+                x, shared = x[:count].repeat(len(layout.lengths), 1), False
+                sizes = None if sizes is None else sizes.index_select(0, tokens)
                 x = F.pad(x, (0, 0, 0, now.tokens - len(x)))
                 context = F.pad(context, (0, 0, 0, 0, 0, now.tokens - len(context)))
             x = self.family.merge(layer, x, context)
             if trace is not None:
                 trace.append(x)
-        return x, now
+        return Joined(x, now)
 
-    def _own(self, plan: Plan, layer: int, x: Tensor, layout: Layout, rows: Tensor | None) -> KeyValue | Hidden:
+    def _own(
+        self, plan: Plan, layer: int, x: Tensor, layout: Layout, rows: Tensor | None, sizes: Tensor | None
+    ) -> KeyValue | Hidden:
         """What an upper layer reads of the reader itself, in the form in which it reads the others."""
         form = self.family.hidden if plan.states == "hidden" else self.family.key_value
-        return replace(form(layer, x, layout), rows=rows)
+        return replace(form(layer, x, layout), rows=rows, sizes=sizes)
 
-    def _stored(self, plan: Plan, layer: int, states: States, layout: Layout, rows: Tensor | None) -> KeyValue | Hidden:
+    def _stored(
+        self, plan: Plan, layer: int, role: str, states: States, layout: Layout, rows: Tensor | None
+    ) -> KeyValue | Hidden:
         """What an upper layer reads of a role that does not read the reader."""
-        source = plan.source(layer)
+        source, recipe = plan.source(layer), plan.recipe(role, plan.join)
+        sizes = states.sizes(recipe)
         if plan.states == "hidden":
-            return replace(self.family.hidden(layer, states.tensors[f"states.{source}"], layout), rows=rows)
+            x = states.tensors[named(f"states.{source}", recipe)]
+            return replace(self.family.hidden(layer, x, layout), rows=rows, sizes=sizes)
         size = (-1, self.family.shape.heads, self.family.shape.head_size)
-        key, value = (states.tensors[f"{kind}.{layer}@{source}"].view(size) for kind in ("key", "value"))
-        return KeyValue(layout, key, value, rows)
+        key, value = (states.tensors[named(f"{kind}.{layer}@{source}", recipe)].view(size) for kind in ("key", "value"))
+        return KeyValue(layout, key, value, rows, sizes)
+
+    def _readable(self, layer: int, track: Track) -> KeyValue:
+        return replace(self.family.key_value(layer, track.x, track.layout), sizes=track.sizes)
+
+    def _thinned(self, track: Track, recipe: Recipe, layout: Layout) -> Track:
+        """A segment's own reduction; `layout` of all its tokens."""
+        step = recipe[-1]
+        if step.selector == "attention":
+            track = replace(track, received=self._received(step.layer - 1, track))
+        return thinned(track, step, layout.lengths)
+
+    def _received(self, layer: int, track: Track) -> Tensor:
+        """Attention that each token got from the others of its group in the layer before, float32 [T]."""
+        assert track.before is not None  # plans refuse a budget by attention at layer 0
+        with torch.no_grad():
+            source = replace(self.family.key_value(layer, track.before, track.layout), sizes=track.sizes)
+            return received(self.family.query(layer, track.before), source, self._scale)
 
     def _layer(self, layer: int, x: Tensor, layout: Layout, source: KeyValue) -> Tensor:
         context = attend(self.family.query(layer, x), layout, [source], self._scale)
@@ -186,17 +245,28 @@ def with_nothing(plan: Plan, states: Mapping[str, States], examples: Tensor) -> 
         return states, examples
     whole = dict(states)
     for column, role in enumerate(plan.roles):
-        layout = whole[role].layout
         if (examples[:, column] < 0).any():
-            lengths = [*layout.lengths, 0]
-            more = Layout(lengths, multiple=layout.multiple, tokens=layout.tokens, device=layout.device)
-            whole[role] = States(more, whole[role].tensors)
+            whole[role] = whole[role].with_nothing()
     ends = torch.tensor([len(states[role].layout.lengths) for role in plan.roles], device=examples.device)
     return whole, torch.where(examples < 0, ends, examples)
 
 
-def _chosen(layout: Layout, groups: Tensor) -> tuple[Layout, Tensor | None]:
+def _part(plan: Plan, role: str, states: States, groups: Tensor) -> Track:
+    """The join's input states of one role of every example."""
+    recipe = plan.recipe(role, plan.join)
+    layout, tokens = states.rows(recipe).select(groups)
+    sizes, places = states.sizes(recipe), states.places(recipe)
+    return Track(
+        states.tensors[named(f"states.{plan.join}", recipe)].index_select(0, tokens),
+        layout,
+        None if sizes is None else sizes.index_select(0, tokens),
+        None if places is None else places.index_select(0, tokens).long(),
+    )
+
+
+def _chosen(plan: Plan, role: str, states: States, examples: Tensor) -> tuple[Layout, Tensor | None]:
     """`layout.select`, without rows where each group is chosen once, in order."""
+    layout, groups = states.rows(plan.recipe(role, plan.join)), examples[:, plan.roles.index(role)]
     if len(groups) == len(layout.lengths) and torch.equal(groups, torch.arange(len(groups), device=groups.device)):
         return layout, None
     return layout.select(groups)
@@ -204,14 +274,3 @@ def _chosen(layout: Layout, groups: Tensor) -> tuple[Layout, Tensor | None]:
 
 def _half(readable: KeyValue, kind: str) -> Tensor:
     return (readable.key if kind == "key" else readable.value).flatten(1)  # [T, H]
-
-
-def _parse(name: str) -> tuple[str, int, int]:
-    """`key.5@4` -> kind, the layer that reads, the layer whose input states are read; see Plan.needs."""
-    kind, _, numbers = name.partition(".")
-    layer, _, source = numbers.partition("@")
-    return kind, int(layer), int(source or layer)
-
-
-def _answer(x: Tensor, layout: Layout, answer: Answer) -> tuple[Tensor, Layout]:
-    return (x[layout.starts], layout.only_first()) if answer == "first" else (x, layout)

@@ -65,6 +65,12 @@ def reads(plan: Plan, layers: int) -> list[dict[str, Any]]:
             else:
                 cells.append("itself" if plan.mode == "oneway" else f"nothing (stays at layer {plan.join})")
         rows.append({"layers": f"{plan.join}-{layers - 1}", "cells": cells})
+    for role in plan.roles:
+        for step in plan.recipe(role):
+            cells = [f"keeps {step}".rpartition("@")[0] if r == role else "" for r in plan.roles]
+            rows.append({"layers": f"before {step.layer}" if step.layer < layers else "after all", "cells": cells})
+    if plan.compare != "none":
+        rows.append({"layers": "score", "cells": [plan.compare if r == plan.reader else "" for r in plan.roles]})
     return rows
 
 

@@ -89,6 +89,18 @@ def best_spans(logits: Tensor, layout: Layout, allowed: Tensor, longest: int = 3
     return [SpanAnswer(place // length, place % length, value) for value, place in rows]
 
 
+def restored(logits: Tensor, layout: Layout, places: Tensor, whole: Layout) -> Tensor:
+    """Logits [K, 2] of the tokens that budgets left, put where the tokens were: [T, 2], minus infinity elsewhere.
+
+    Args:
+        layout: of the tokens left; whole: of all tokens of the same segments.
+        places: which token of its segment each is, int64 [K].
+    """
+    begin = whole.starts.repeat_interleave(layout.lengths_tensor)
+    full = logits.new_full((whole.tokens, logits.shape[1]), float("-inf"))
+    return full.index_copy(0, begin + places[: layout.used], logits[: layout.used])
+
+
 def score_head(model: Any) -> Score:
     """The head of a `...ForSequenceClassification` model, with its pooler where it has one."""
     pooler = getattr(getattr(model, model.base_model_prefix), "pooler", None)
@@ -141,6 +153,15 @@ def head_plans(
     return {head: given.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
 
 
+def compares(plan: str | Plan | Mapping[str, str | Plan] | None) -> bool:
+    """Whether a given plan makes the score head a dual encoder's, which a checkpoint without a head can have."""
+    try:
+        given = head_plans(["score"], plan, {})["score"] if plan is not None else None
+    except PlaitError:  # said with the checkpoint's own heads
+        return False
+    return given is not None and given.compare != "none"
+
+
 def _each(text: str) -> dict[str, str]:
     """`score: join=4; span: join=3` by head."""
     plans: dict[str, str] = {}
@@ -156,6 +177,11 @@ def _each(text: str) -> dict[str, str]:
 
 
 def _for_head(head: str, plan: Plan) -> Plan:
+    if head == "span" and plan.compare != "none":
+        raise PlaitError(
+            f"the span head reads answers from tokens that read both texts, but its plan has compare={plan.compare}; "
+            f"give every head a plan of its own, e.g. 'score: {plan}; span: join=3'"
+        )
     if head == "span" and plan.mode != "joint":
         raise PlaitError(
             f"the span head reads its answer from the passage's tokens and needs mode=joint, but its plan has mode="

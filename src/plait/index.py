@@ -20,6 +20,7 @@ from plait import passages
 from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
 from plait.data import Document
 from plait.errors import PlaitError
+from plait.keep import width
 from plait.model import Plait
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import (
@@ -35,6 +36,7 @@ from plait.scoring import (
 )  # fmt: skip
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
 from plait.store import Damage, Fingerprint, Row, Stats, Store, check
+from plait.vectors import pooled, vector_name
 
 FirstStage = Literal["bm25", "vector", "all"]
 CANDIDATES = 100
@@ -68,7 +70,7 @@ class Index:
             path: a free path; it becomes a folder.
             model: computes the passages now and the queries later.
             name: folder or hub id that `open` will load the model from.
-            codec: float32, float16, bfloat16 or int8.
+            codec: float32, float16, bfloat16, int8 or int4.
             passage_tokens, overlap: see Settings.
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
         """
@@ -303,8 +305,8 @@ class Index:
                     f"vectors={self.settings.vectors}; build it with vectors=pooled or use first_stage=bm25"
                 )
             role, _ = two_roles(self.model)
-            deepest = self.model.own(self.model.segments(role, [query.text]), [_deepest(self.model)])
-            vector = _pool(deepest.tensors[_deepest(self.model)][: deepest.layout.used])
+            [encoded] = self.model.encode(role, [query.text], [vector_name(self.model, role)])
+            vector = pooled(encoded, vector_name(self.model, role))
         return [hit.id for hit in self.store.search_vector(vector, candidates)]
 
     def _fetch(self, ids: Sequence[str], batch: Sequence[int], names: Sequence[str]) -> Mapping[str, Tensor]:
@@ -350,11 +352,11 @@ class Index:
         texts = [part.text for _, _, part in parts]
         given = vectors(texts) if vectors else None
         names = list(self.model.needs(self._role))
-        extra = [_deepest(self.model)] if self.settings.vectors == "pooled" else []
+        extra = [vector_name(self.model, self._role)] if self.settings.vectors == "pooled" else []
         encoded = self.model.encode(self._role, texts, sorted({*names, *extra}))
         rows = []
         for i, ((pending, number, part), one) in enumerate(zip(parts, encoded, strict=True)):
-            vector = _pool(one.states[extra[0]]) if extra else (None if given is None else given[i].astype(np.float32))
+            vector = pooled(one, extra[0]) if extra else (None if given is None else given[i].astype(np.float32))
             document = pending.document
             rows.append(
                 Row(
@@ -368,7 +370,7 @@ class Index:
                     offsets=one.offsets,
                     vector=vector,
                     metadata=dict(document.metadata),
-                    blob=self.store.codec.encode({name: one.states[name] for name in names}),
+                    blob=self.store.codec.encode({name: one.states[name] for name in names}, len(one.offsets)),
                 )
             )
         return rows
@@ -378,22 +380,12 @@ def fingerprint(model: Plait, codec: str) -> Fingerprint:
     """What a store of this model's known states is bound to."""
     _, known = two_roles(model)
     names = model.needs(known)
-    width = model.encoder.family.shape.hidden
+    hidden = model.encoder.family.shape.hidden
     hashed = model.fingerprint
     return Fingerprint(
         model=hashed["model"],
         tokenizer=hashed["tokenizer"],
         plan=",".join(names),
         codec=codec,
-        tensors=tuple((name, width) for name in names),
+        tensors=tuple((name, width(name, hidden)) for name in names),
     )
-
-
-def _deepest(model: Plait) -> str:
-    return f"states.{max(plan.join for plan in model.plans.values())}"
-
-
-def _pool(states: Tensor) -> NDArray[np.float32]:
-    """Mean over tokens, [tokens, H] -> float32 [H]."""
-    pooled: NDArray[np.float32] = states.float().mean(0).cpu().numpy()
-    return pooled

@@ -161,6 +161,18 @@ class Layout:
             base += part.tokens
         return whole, source
 
+    def thinned(self, lengths: Sequence[int]) -> Layout:
+        """The layout when of each group `lengths` tokens are left; packed as tightly as this one."""
+        if self.tokens == self.used:
+            return Layout(lengths, device=self.device)
+        return Layout.few_shapes(lengths, self.multiple, self.device)
+
+    def last(self) -> Tensor:
+        """True for the last token of each group, bool [T]."""
+        ends = torch.zeros(self.tokens, dtype=torch.bool, device=self.device)
+        ends[(self.starts + self.lengths_tensor - 1)[self.lengths_tensor > 0]] = True
+        return ends
+
     def times(self, count: int) -> Layout:
         """The layout when each token is `count` neighbouring tokens."""
         lengths = [n * count for n in self.lengths]

@@ -17,16 +17,18 @@ from torch import Tensor, nn
 
 from plait import checkpoint, hub
 from plait.checkpoint import Checkpoint
-from plait.encoder import CACHE_TOKENS, Answer, Encoder, States
+from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError
 from plait.families import adapter
-from plait.heads import HEADS, SpanFound, best_spans, default_activation, head_plans
+from plait.heads import HEADS, SpanFound, best_spans, compares, default_activation, head_plans, restored
+from plait.keep import recipe_of
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
 from plait.parts import Encoded, Part, score_rows, tokenized, warn_cut
 from plait.plan import Plan
 from plait.scoring import require_meeting, require_one_label, require_top_k
+from plait.states import States
 from plait.text import Segment, Text, Tokens, batches
 
 
@@ -49,8 +51,13 @@ class Plait(nn.Module):
         self.config = parts.config
         self.encoder = Encoder(adapter(parts.base))
         shape = self.encoder.family.shape
-        for plan in self.plans.values():
+        for head, plan in self.plans.items():
             plan.check(shape.layers)
+            if head == "span" and self.no_answer and plan.recipe(plan.reader) and plan.protect != "ends":
+                raise PlaitError(
+                    f"this model says by the last token of the {plan.reader} that there is no answer, so that a budget "
+                    f"must leave it, but protect is {plan.protect}; add protect=ends to the span head's plan"
+                )
         roles = next(iter(self.plans.values()), Plan()).roles
         for head, plan in self.plans.items():
             if plan.roles != roles:
@@ -97,7 +104,10 @@ class Plait(nn.Module):
             model_name_or_path, new_heads=new_heads, labels=labels, heads=heads, revision=revision,
             local_files_only=local_files_only, token=token,
         )  # fmt: skip
-        parts.plans = head_plans(list(parts.heads), plan, parts.plans)
+        scores = "score" in parts.heads or ("score" in heads and compares(plan))
+        there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
+        parts.plans = head_plans(there, plan, parts.plans)
+        checkpoint.fit_score(parts, new="score" in new_heads)
         model = cls(parts)
         return model.to(device=device, dtype=to_dtype(dtype)).eval()
 
@@ -174,12 +184,23 @@ class Plait(nn.Module):
         """The named states of segments of one role, each computed from its own text alone."""
         return self.encoder.own(self.tokens(segments, multiple=multiple), names)
 
-    def logits(self, head: str, states: Mapping[str, States], examples: Tensor) -> tuple[Tensor, Layout]:
-        """A head's logits: float32 [B, labels] of a `score`, [T, 2] of a `span`, with their layout."""
-        require_meeting(head, self.plan(head), self.layers)
+    def logits(
+        self, head: str, states: Mapping[str, States], examples: Tensor, plan: Plan | None = None
+    ) -> tuple[Tensor, Layout]:
+        """A head's logits: float32 [B, labels] of a `score`, [T, 2] of a `span`, with their layout; minus infinity for
+        tokens that a budget dropped. `plan`: another one than the head's own.
+        """
+        plan = plan or self.plan(head)
+        require_meeting(head, plan, self.layers)
+        if plan.compare != "none":
+            return self.heads[head](plan, states, examples), Layout([1] * len(examples), device=self.device)
         answer: Answer = "first" if head == "score" else "all"
-        x, layout = self.encoder.join(self.plan(head), states, examples, answer)
-        return self.read_out(head, x), layout
+        joined = self.encoder.join(plan, states, examples, answer)
+        logits = self.read_out(head, joined.states)
+        if joined.places is None:
+            return logits, joined.layout
+        whole, _ = states[plan.reader].layout.select(examples[:, plan.roles.index(plan.reader)])
+        return restored(logits, joined.layout, joined.places, whole), whole
 
     def read_out(self, head: str, x: Tensor) -> Tensor:
         """A head's logits of states [.., H], float32 and computed in float32: in half precision scores tie."""
@@ -274,7 +295,7 @@ class Plait(nn.Module):
         possible = {f"states.{layer}" for layer in range(self.layers + 1)}
         possible |= {f"{k}.{r}@{s}" for k in ("key", "value") for r in range(self.layers) for s in range(r + 1)}
         for name in names:
-            if name not in possible:
+            if name.partition("~")[0] not in (possible if "~" not in name else possible | {"sizes", "places"}):
                 raise PlaitError(
                     f"states have names like states.{self.layers} or key.{self.layers - 1}@0 (this model has "
                     f"{self.layers} layers), but one is {name!r}; see Plan.needs"
@@ -284,8 +305,11 @@ class Plait(nn.Module):
         with torch.inference_mode():
             for batch in batches(segments, batch_tokens):
                 states = self.own([segments[i] for i in batch], names, multiple=multiple)
-                for i, start, length in zip(batch, states.layout.starts.tolist(), states.layout.lengths, strict=True):
-                    kept = {name: x[start : start + length].cpu().clone() for name, x in states.tensors.items()}
+                for number, i in enumerate(batch):
+                    kept = {}
+                    for name, x in states.tensors.items():
+                        tokens, _ = states.rows(recipe_of(name)).part(slice(number, number + 1))
+                        kept[name] = x[tokens].cpu().clone()
                     results[i] = Encoded(kept, np.array(segments[i].offsets, np.int32), segments[i].cut)
         return [r for r in results if r is not None]
 
@@ -317,7 +341,9 @@ class Plait(nn.Module):
         allowed = torch.zeros(layout.tokens, dtype=torch.bool)
         allowed[: layout.used] = torch.from_numpy(words)
         found = best_spans(logits, layout, allowed.to(logits.device))
-        none = logits[layout.starts + layout.lengths_tensor - 1].sum(-1) * self.no_answer
+        none = torch.zeros(len(known), device=logits.device)
+        if self.no_answer:
+            none = logits[layout.starts + layout.lengths_tensor - 1].sum(-1)
         answers = []
         for (text, offsets), span, nothing in zip(known, found, none.tolist(), strict=True):
             start, end = int(offsets[span.first, 0]), int(offsets[span.last, 1])

@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from plait.encoder import States, with_nothing
+from plait.encoder import with_nothing
 from plait.errors import PlaitError, TruncationWarning
+from plait.heads import restored
 from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.parts import running_on
 from plait.plan import Plan, Positions
 from plait.scoring import require_meeting
+from plait.states import States
 from plait.tasks import Target
 from plait.text import Segment, fit
 
@@ -26,10 +28,12 @@ class Output:
     """A head's answer for the examples of one target.
 
     Attributes:
-        logits: float32 [B, labels] of a score, [T, 2] of a span, its tokens by `layout`.
+        logits: float32 [B, labels] of a score, [T, 2] of a span, its tokens by `layout`, minus infinity for those that
+            a budget dropped.
         layout: tokens of the reader, one group an example.
         first: states [B, H] that a score was read from, if asked.
-        upper: states [T, H] after every layer from the join on, of the tokens that `read` lays out; empty unless asked.
+        upper: states [T, H] after every layer from the join on, of the tokens that `read` lays out; empty unless asked,
+            which plans with budgets cannot be.
         read: tokens of the whole example (joint), or of the reader alone.
         reader: which of `read`'s tokens are the reader's, int64 [T] by `layout`.
     """
@@ -44,7 +48,7 @@ class Output:
 
 def full(plan: Plan, positions: Positions = "restart") -> Plan:
     """The full plan over the segments of `plan`: all read all in every layer; each counts positions from 0."""
-    return replace(plan, join=0, mode="joint", positions=positions, states="hidden")
+    return replace(plan, join=0, mode="joint", positions=positions, states="hidden", keep=(), compare="none")
 
 
 def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States]:
@@ -102,7 +106,7 @@ def outputs(
         alike.setdefault(_pass(plans[head]), []).append(number)
     found: dict[int, Output] = {}
     for kind, numbers in alike.items():
-        if kind.mode == "joint" and (len(numbers) > 1 or upper):
+        if kind.mode == "joint" and kind.compare == "none" and (len(numbers) > 1 or upper):
             some = _together(model, plans, states, [asked[number] for number in numbers], upper)
         else:
             pairs = [asked[number] for number in numbers]
@@ -129,34 +133,37 @@ def _together(
     states, every = with_nothing(plan, states, every)
     unique, places = torch.unique(every, dim=0, return_inverse=True)
     trace: list[Tensor] | None = [] if upper else None
-    x, whole = model.encoder.join(plan, states, unique, "whole", trace)
+    joined = model.encoder.join(plan, states, unique, "whole", trace)
+    x, whole = joined.states, joined.layout
     results = []
     counts = [len(examples) for _, examples in asked]
     for (head, _), examples, groups in zip(asked, every.split(counts), places.split(counts), strict=True):
         column = plan.roles.index(plans[head].reader)
-        before = sum(
-            (states[role].layout.lengths_tensor[examples[:, i]] for i, role in enumerate(plan.roles[:column])),
-            torch.zeros_like(groups),
-        )
-        reader, _ = states[plans[head].reader].layout.select(examples[:, column])
+        begin = whole.starts[groups]
+        for part in joined.parts[:column]:
+            begin = begin + part.layout.lengths_tensor[groups]
+        reader, own = joined.parts[column].layout.select(groups)
         if upper:
             read, tokens = whole.select(groups)
             seen = [y.index_select(0, tokens) for y in trace or []]
-            within = reader.at(read.starts + before)
+            within = reader.at(begin - whole.starts[groups] + read.starts)
         else:
             read, seen, within = None, [], None
-        begin = whole.starts[groups] + before
         rows = x.index_select(0, begin if head == "score" else reader.at(begin))
         first = rows if upper and head == "score" else None
-        results.append(Output(model.read_out(head, rows), reader, first, seen, read, within))
+        logits, left = model.read_out(head, rows), joined.parts[column].places
+        if head == "span" and left is not None:
+            full_reader, _ = states[plans[head].reader].layout.select(examples[:, column])
+            logits, reader = restored(logits, reader, left.index_select(0, own), full_reader), full_reader
+        results.append(Output(logits, reader, first, seen, read, within))
     return results
 
 
 def _alone(model: Plait, plan: Plan, states: Mapping[str, States], head: str, examples: Tensor, upper: bool) -> Output:
     if not upper:
-        x, layout = model.encoder.join(plan, states, examples, "first" if head == "score" else "all")
-        return Output(model.read_out(head, x), layout)
+        return Output(*model.logits(head, states, examples, plan))
     trace: list[Tensor] = []
-    x, layout = model.encoder.join(plan, states, examples, "all", trace)
+    joined = model.encoder.join(plan, states, examples, "all", trace)
+    x, layout = joined.states, joined.layout
     first = x.index_select(0, layout.starts) if head == "score" else None
     return Output(model.read_out(head, x if first is None else first), layout, first, trace, layout)

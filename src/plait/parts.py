@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plait.encoder import States
 from plait.errors import PlaitError, TruncationWarning
+from plait.keep import recipe_of
 from plait.layout import Layout
 from plait.plan import Plan
+from plait.states import States, as_read
 from plait.text import Segment, Tokens, fit, require_texts
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Encoded:
     """One known text: its states, and the characters that its tokens stand for.
 
     Attributes:
-        states: tensors by name, each [tokens, H]; see `Plan.needs`.
+        states: tensors by name, each [tokens, H], or fewer rows where the name says so; see `Plan.needs`.
         offsets: int32 [tokens, 2], characters of the text; (0, 0) for special tokens.
         cut: tokens that the model could not read.
     """
@@ -102,8 +103,8 @@ def _together(model: Plait, role: str, names: Sequence[str], texts: Sequence[str
     like = next(model.parameters())
     tensors = {}
     for name in names:
-        own = [] if made is None else [made.tensors[name][: made.layout.used]]
-        tensors[name] = torch.cat([*own, *(part.states[name].to(like.device, like.dtype) for part in known)])
+        own = [] if made is None else [made.tensors[name][: made.rows(recipe_of(name)).used]]
+        tensors[name] = torch.cat([*own, *(as_read(name, part.states[name], like) for part in known)])
     return States(layout, tensors)
 
 

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from plait.errors import PlaitError
+from plait.keep import MERGING, Keep, Protect, Recipe, Selector, Step, check_selector, named
+from plait.keep import parse as parse_keep
 
 Mode = Literal["joint", "oneway", "frozen"]
 Positions = Literal["restart", "continue"]
 StatesKind = Literal["hidden", "kv"]
+Compare = Literal["none", "mlp", "cosine", "maxsim"]
+Pool = Literal["first", "mean"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,13 @@ class Plan:
         positions: `restart`: every segment counts from 0, so that known states hold for any query. `continue`: the
             positions of the ordinary pair model; only for join=0, where nothing is stored.
         states: what is kept of a known role: `hidden` states, or `kv`, their keys and values for every upper layer.
+        keep: budgets of tokens (Pyramid-BERT). Those at or below `join` are applied to a segment alone, and make what
+            is stored smaller; those above, of `joint` plans, while all are read together.
+        selector: how the tokens that survive are chosen; see plait.keep.
+        protect: `first`: a segment's first token always survives; `ends`: its last one too, a separator.
+        compare: how a dual encoder (join = the number of layers) scores two roles whose tokens never meet. Of their
+            vectors u and v: `mlp` of (u, v, |u - v|, u * v), `cosine`; of their tokens: `maxsim`.
+        pool: the vector of a segment, for `mlp` and `cosine`: its `first` token or the `mean` of all.
     """
 
     join: int = 0
@@ -44,6 +55,11 @@ class Plan:
     reader: str = "query"
     positions: Positions = "restart"
     states: StatesKind = "hidden"
+    keep: tuple[Keep, ...] = ()
+    selector: Selector = "coreset"
+    protect: Protect = "first"
+    compare: Compare = "none"
+    pool: Pool = "first"
 
     def __post_init__(self) -> None:
         if isinstance(self.join, bool) or not isinstance(self.join, int) or self.join < 0:
@@ -79,6 +95,55 @@ class Plan:
                 "states=kv needs mode=oneway or mode=frozen, but mode is joint, in which known tokens go on changing; "
                 "use states=hidden"
             )
+        check_selector(self.selector, self.protect)
+        _one_of("compare", self.compare, get_args(Compare))
+        _one_of("pool", self.pool, get_args(Pool))
+        if self.compare != "none" and (self.mode != "joint" or len(self.roles) != 2 or self.reader in self.known):
+            raise PlaitError(
+                f"compare={self.compare} needs mode=joint and two roles, the reader of which is live, but the plan has "
+                f"mode={self.mode}, the roles {', '.join(self.roles)} and the reader {self.reader}; leave these out"
+            )
+        self._check_keep()
+
+    def _check_keep(self) -> None:
+        if not isinstance(self.keep, tuple) or not all(isinstance(budget, Keep) for budget in self.keep):
+            raise PlaitError(f"keep must be a list of budgets, but is {self.keep!r}; e.g. keep.passage=32")
+        for role in dict.fromkeys(budget.role for budget in self.keep):
+            _one_of("the role of a budget", role, self.roles)
+            steps = self.recipe(role)
+            if self.compare in ("mlp", "cosine") and steps[-2].layer >= self.join:
+                raise PlaitError(
+                    f"compare={self.compare} keeps one vector of a segment, so that a budget must begin below the "
+                    f"join, {self.join}, but that of {role} begins at {steps[-2].layer}; write a lower layer, or "
+                    "compare=maxsim"
+                )
+            given = [step.layer for step in steps]
+            if given != sorted(set(given)) or min(given) < 0:
+                raise PlaitError(
+                    f"the budgets of a role must begin at different layers of 0 or more, in order, but those of {role} "
+                    f"begin at {', '.join(map(str, given))}; e.g. keep.{role}=64@2+32@4"
+                )
+            if self.mode != "joint" and given[-1] > self.join:
+                raise PlaitError(
+                    f"a budget above the join needs mode=joint, but that of {role} begins at layer {given[-1]} and "
+                    f"mode is {self.mode}; let it begin at the join, {self.join}, or below"
+                )
+            if self.selector == "attention" and given[0] == 0:
+                raise PlaitError(
+                    f"selector=attention needs a layer before the budget, but that of {role} begins at layer 0; let it "
+                    "begin at 1 or above"
+                )
+
+    def recipe(self, role: str, layer: int | None = None) -> Recipe:
+        """The reductions that a role's tokens have gone through in the input states of a layer (None: all)."""
+        steps = [
+            Step(self.join if k.layer is None else k.layer, k.tokens, self.selector, self.protect == "ends")
+            for k in self.keep
+            if k.role == role
+        ]
+        if self.compare in ("mlp", "cosine"):
+            steps.append(Step(self.join, 1, self.pool))
+        return tuple(step for step in steps if layer is None or step.layer <= layer)
 
     def check(self, layers: int) -> Plan:
         """Return self if the plan fits a model of `layers` layers; raise PlaitError otherwise."""
@@ -87,7 +152,33 @@ class Plan:
                 f"join must be between 0 and {layers} (the layers of this model), but is {self.join}; "
                 f"pass join={layers} for a dual encoder"
             )
+        if self.compare != "none" and self.join < layers:
+            raise PlaitError(
+                f"compare={self.compare} is for a dual encoder, join={layers} (the layers of this model), but join is "
+                f"{self.join}; leave compare out, or pass join={layers}"
+            )
+        for budget in self.keep:
+            if budget.layer is not None and budget.layer > max(self.join, layers - 1):
+                raise PlaitError(
+                    f"a budget must begin at a layer between 0 and {layers - 1} (this model has {layers}), but that of "
+                    f"{budget.role} begins at {budget.layer}; let it begin where a layer is left that it makes cheaper"
+                )
         return self
+
+    def at(self, join: int, mode: Mode) -> Plan:
+        """The same meeting from another layer on: hidden states, every segment counting positions from 0."""
+        if self.compare != "none":
+            raise PlaitError(
+                f"a dual encoder's texts never meet, but the plan has compare={self.compare} and is to have join="
+                f"{join}; use a model whose plan has no compare"
+            )
+        for budget in self.keep:
+            if budget.layer is not None:
+                raise PlaitError(
+                    f"a plan can be moved to another join if its budgets begin at the join, but that of {budget.role} "
+                    f"begins at layer {budget.layer}; write keep.{budget.role}={budget.tokens:g}"
+                )
+        return dataclasses.replace(self, join=join, mode=mode, states="hidden", positions="restart")
 
     def others(self) -> tuple[str, ...]:
         """The roles that are not the reader, in order."""
@@ -104,14 +195,20 @@ class Plan:
     def needs(self, role: str, layers: int) -> tuple[str, ...]:
         """Names of the tensors of `role` that the join takes.
 
-        `states.4` are the input states of layer 4; with states=kv, `key.5@4` are layer 5's keys of those states.
+        `states.4` are the input states of layer 4; with states=kv, `key.5@4` are layer 5's keys of those states. What
+        was reduced says how, see plait.keep; `sizes` are how many tokens each of its rows stands for, `places` which
+        of the segment's tokens it is.
         """
-        inputs = self.inputs(role, layers)
-        if self.states == "hidden" or role == self.reader or self.join == layers:
-            return tuple(f"states.{layer}" for layer in inputs)
-        return tuple(
-            f"{kind}.{layer}@{self.source(layer)}" for layer in range(self.join, layers) for kind in ("key", "value")
-        )
+        inputs, recipe = self.inputs(role, layers), self.recipe(role, self.join)
+        names = [f"states.{layer}" for layer in inputs]
+        if self.states == "kv" and role != self.reader and self.join < layers:
+            upper = range(self.join, layers)
+            names = [f"{kind}.{layer}@{self.source(layer)}" for layer in upper for kind in ("key", "value")]
+        if self.compare == "none" and any(step.selector in MERGING for step in recipe):
+            names.append("sizes")
+        if self.compare == "none" and recipe and role == self.reader:
+            names.append("places")
+        return tuple(named(name, recipe) for name in names)
 
     def source(self, layer: int) -> int:
         """The layer whose input states of the other roles the reader reads in upper layer `layer` (oneway, frozen)."""
@@ -126,7 +223,10 @@ class Plan:
         parts = [f"join={self.join}", f"mode={self.mode}"]
         for field in dataclasses.fields(self)[2:]:
             value = getattr(self, field.name)
-            if value != field.default:
+            if field.name == "keep":
+                for role in dict.fromkeys(budget.role for budget in self.keep):
+                    parts.append(f"keep.{role}={'+'.join(str(budget) for budget in value if budget.role == role)}")
+            elif value != field.default:
                 parts.append(f"{field.name}={value if isinstance(value, str) else '+'.join(value)}")
         return ",".join(parts)
 
@@ -148,6 +248,8 @@ class Plan:
                     f"a plan has the keys {', '.join(known)}, but was given {key!r}; see `plait plan --help`"
                 )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        if "keep" in values:
+            values["keep"] = _budgets(values["keep"])
         roles = values.get("roles")
         if isinstance(roles, tuple) and roles:  # whoever names them need not name the first and the others again
             values = {"reader": roles[0], "known": roles[1:], **values}
@@ -169,16 +271,35 @@ class Plan:
                     f"a plan must be valid JSON or key=value pairs, but {text!r} is not ({error})"
                 ) from None
         fields: dict[str, object] = {}
+        budgets: dict[str, tuple[Keep, ...]] = {}
         for part in filter(None, (p.strip() for p in text.split(","))):
             key, equals, value = (p.strip() for p in part.partition("="))
             if not equals:
                 raise PlaitError(
                     f"a plan is written key=value,key=value, but has the part {part!r}; e.g. join=4,mode=oneway"
                 )
-            if key in fields:
+            if key in fields or key.removeprefix("keep.") in budgets:
                 raise PlaitError(f"a plan names each key once, but {key!r} is in {text!r} twice; leave one out")
-            fields[key] = _value(key, value)
+            if key.startswith("keep."):
+                role = key.removeprefix("keep.")
+                budgets[role] = parse_keep(role, value)
+            else:
+                fields[key] = _value(key, value)
+        if budgets:
+            fields["keep"] = tuple(budget for some in budgets.values() for budget in some)
         return cls.from_dict(fields)
+
+
+def _budgets(values: object) -> object:
+    """Budgets of a JSON form: objects of `role`, `tokens` and, if not at the join, `layer`."""
+    if not isinstance(values, tuple):
+        return values
+    found = []
+    for value in values:
+        if isinstance(value, Mapping) and {"role", "tokens"} <= value.keys() <= {"role", "tokens", "layer"}:
+            value = Keep(**value)
+        found.append(value)
+    return tuple(found)
 
 
 def _value(key: str, value: str) -> object:

@@ -1,4 +1,4 @@
-"""The trade-off as a chart: quality against operations, milliseconds and stored bytes, a line a mode."""
+"""The trade-off as a chart: quality against operations, milliseconds and stored bytes, a line a mode and budget."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from plait.sweep import Point
 COLOURS = {"joint": "#0072B2", "oneway": "#D55E00", "frozen": "#009E73"}
 """Told apart by colour-blind eyes too (Okabe and Ito)."""
 MARKERS = {"joint": "o", "oneway": "s", "frozen": "^"}
+STYLES = ("-", "--", ":", "-.")
+"""All tokens, and the budgets in the order in which they were tried; more begin again."""
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of (cost, quality) those than which none costs no more and is better, cheapest first."""
+    best: list[tuple[float, float]] = []
+    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or quality > best[-1][1]:
+            best.append((cost, quality))
+    return best
 
 
 def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: str = "") -> None:
@@ -33,12 +44,20 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
     )
     for axis, (name, unit, label) in zip(axes, panels, strict=True):
         axis.axhline(whole.quality, color="0.6", linewidth=1, linestyle="--")
-        for mode, colour in COLOURS.items():
-            line = sorted((point for point in points if point.mode == mode and point.join), key=lambda p: p.join)
+        split = [point for point in points if point.join]
+        keeps = list(dict.fromkeys(point.keep for point in split))
+        for mode, keep in dict.fromkeys((point.mode, point.keep) for point in split):
+            line = sorted((p for p in split if (p.mode, p.keep) == (mode, keep)), key=lambda p: p.join)
             x = [getattr(point, name) / unit for point in line]
-            axis.plot(x, [p.quality for p in line], color=colour, marker=MARKERS[mode], label=mode if line else None)
+            axis.plot(
+                x, [p.quality for p in line], color=COLOURS[mode], marker=MARKERS[mode],
+                linestyle=STYLES[keeps.index(keep) % len(STYLES)], label=f"{mode}, {keep}" if keep else mode,
+            )  # fmt: skip
             for place, point in zip(x, line, strict=True):
                 axis.annotate(str(point.join), (place, point.quality), (4, 4), textcoords="offset points", fontsize=8)
+        if len(keeps) > 1:
+            best = frontier([(getattr(point, name) / unit, point.quality) for point in split])
+            axis.step(*zip(*best, strict=True), where="post", color="0.3", linewidth=4, alpha=0.25, label="frontier")
         if name != "bytes":  # the full model stores nothing
             axis.plot([getattr(whole, name) / unit], [whole.quality], "k*", markersize=11, label="full, join=0")
         axis.plot(

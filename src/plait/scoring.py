@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plait.encoder import CACHE_TOKENS, States
+from plait.encoder import CACHE_TOKENS
 from plait.errors import PlaitError
 from plait.heads import SpanFound
+from plait.keep import counts
 from plait.layout import Layout
 from plait.plan import Plan
+from plait.states import States, as_read
 
 if TYPE_CHECKING:
     from plait.model import Plait
@@ -75,13 +77,18 @@ def score(model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timi
     live, known = two_roles(model)
     names = plan.needs(known, model.layers)
     results: list[Tensor | None] = [None] * len(lengths)
-    for batch in _batches(lengths, plan):
+    for batch in _batches(counts(plan.recipe(known, plan.join), lengths), plan):
         with timing.stage("read"):
             states = {live: query.states, known: _states(model, lengths, batch, fetch(batch, names))}
         with timing.stage("join"):
-            x, _ = model.encoder.join(plan, states, _examples(model, live, known, len(batch)))
+            examples = _examples(model, live, known, len(batch))
+            if plan.compare == "none":
+                last = model.encoder.join(plan, states, examples).states
         with timing.stage("heads"):
-            logits = model.read_out("score", x).cpu()
+            if plan.compare == "none":
+                logits = model.read_out("score", last).cpu()
+            else:
+                logits = model.logits("score", states, examples)[0].cpu()
         for i, row in zip(batch, logits, strict=True):
             results[i] = row
     return torch.stack([r for r in results if r is not None]).numpy()
@@ -100,7 +107,7 @@ def spans(
     names = plan.needs(known, model.layers)
     lengths = [len(offsets) for _, offsets in known_texts]
     results: list[SpanFound | None] = [None] * len(lengths)
-    for batch in _batches(lengths, plan):
+    for batch in _batches(counts(plan.recipe(known, plan.join), lengths), plan):
         with timing.stage("read"):
             states = {live: query.states, known: _states(model, lengths, batch, fetch(batch, names))}
         with timing.stage("spans"):
@@ -129,7 +136,7 @@ def _states(model: Plait, lengths: Sequence[int], batch: Sequence[int], tensors:
     """Fetched states in the dtype and on the device of the model."""
     like = next(model.parameters())
     layout = Layout([lengths[i] for i in batch], device=like.device)
-    return States(layout, {name: x.to(like.device, like.dtype) for name, x in tensors.items()})
+    return States(layout, {name: as_read(name, x, like) for name, x in tensors.items()})
 
 
 def _examples(model: Plait, live: str, known: str, count: int) -> Tensor:
@@ -139,10 +146,11 @@ def _examples(model: Plait, live: str, known: str, count: int) -> Tensor:
 
 def require_meeting(head: str, plan: Plan, layers: int) -> None:
     """Refuse to answer by a head that reads its reader alone."""
-    if plan.join == layers and len(plan.roles) > 1:
+    if plan.join == layers and len(plan.roles) > 1 and plan.compare == "none":
         raise PlaitError(
             f"the {head} head must read all texts, so that join must be below {layers} (the layers of this model), but "
-            f"is {plan.join}; pass join={layers - 1} or less, or use encode for the states alone"
+            f"is {plan.join}; pass join={layers - 1} or less, for a dual encoder compare=cosine, mlp or maxsim, or use "
+            "encode for the states alone"
         )
 
 

@@ -1,4 +1,6 @@
-"""A model's trade-off: every join and mode evaluated on data, and the plan to take by LAIT's rule or under limits."""
+"""A model's trade-off: every join, mode and budget evaluated on data, and the plan to take by LAIT's rule or under
+limits.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ from plait.data import Example, Question
 from plait.errors import PlaitError
 from plait.evaluate import quality, require_fit
 from plait.heads import head_plans
+from plait.keep import parse
 from plait.model import Plait
-from plait.outputs import outputs
+from plait.outputs import full, outputs
 from plait.plan import Plan
 from plait.tasks import KINDS
 from plait.text import Segment
@@ -33,7 +36,7 @@ class Point:
     """One plan's quality and cost.
 
     Attributes:
-        plan: in text form; join, mode: its own.
+        plan: in text form; join, mode, keep (`32 coreset`; empty for all tokens): its own.
         metric, quality: name and value of what plans are compared by; metrics: all that were measured.
         flops: operations online, for one live text with `known` known ones each of the other roles.
         ms: milliseconds for the same from states in memory, median, all plans in turn.
@@ -53,6 +56,7 @@ class Point:
     known: int
     codec: str
     lengths: Mapping[str, int]
+    keep: str = ""
 
 
 def sweep(
@@ -61,6 +65,8 @@ def sweep(
     data: Sequence[Question] | Sequence[Example],
     *,
     modes: Sequence[str] = ("joint", "oneway"),
+    keeps: Sequence[str] = (),
+    selectors: Sequence[str] = ("coreset",),
     known: int = 100,
     codec: str = "int8",
     progress: Callable[[str], None] = lambda _: None,
@@ -71,6 +77,8 @@ def sweep(
         model: an elastic one, or any; split plans that it was not trained for are measured as they are.
         task: `qa` with questions (the span head, `joint` only); `class`, `value`, `rank` or `choice` with examples.
         modes: which modes, beside the full plan.
+        keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens.
+        selectors: which of them choose the tokens that are kept.
         known: known texts that are read with one live text, for operations and milliseconds.
         codec: for the bytes.
         progress: told what comes next.
@@ -86,9 +94,13 @@ def sweep(
     own = model.plan(head)
     restart = {other: replace(plan, positions="restart") for other, plan in before.items()}
     try:
-        plans = [replace(own, join=0, mode="joint", states="hidden", positions="restart")]
+        plans = [full(own)]
+        reductions = ["", *(f"{keep} {selector}" for keep in keeps for selector in selectors)]
+        kept = [""]
         for mode in ("joint",) if head == "span" else modes:
-            plans += [replace(plans[0], join=join, mode=mode) for join in range(1, model.layers)]  # type: ignore[arg-type]
+            for reduction in reductions:
+                plans += [_reduced(own.at(join, mode), reduction) for join in range(1, model.layers)]  # type: ignore[arg-type]
+                kept += [reduction] * (model.layers - 1)
         lengths, segments = _typical(model, data, known)
         found = []
         for plan in plans:
@@ -99,17 +111,26 @@ def sweep(
     finally:
         model.plans = before
     points = []
-    for plan, metrics, ms in zip(plans, found, times, strict=True):
+    for plan, metrics, ms, keep in zip(plans, found, times, kept, strict=True):
         counted = cost(plan, model.encoder.family.shape, lengths, known, codec)
         stored = counted.bytes_per_example if plan.join else 0
         kind = KINDS[task].metric
         points.append(
             Point(
                 str(plan), plan.join, plan.mode, kind, metrics[kind], metrics, counted.online, ms, stored, known, codec,
-                lengths,
+                lengths, keep,
             )
         )  # fmt: skip
     return points
+
+
+def _reduced(plan: Plan, reduction: str) -> Plan:
+    """A plan whose known roles keep few tokens, if `reduction` says so."""
+    if not reduction:
+        return plan
+    keep, _, selector = reduction.partition(" ")
+    budgets = tuple(budget for role in plan.known for budget in parse(role, keep))
+    return replace(plan, keep=budgets, selector=selector)  # type: ignore[arg-type]
 
 
 def choose(

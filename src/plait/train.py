@@ -99,6 +99,15 @@ def _model(config: TrainConfig, data: Data) -> Plait:
         require_meeting(head, plan, model.layers)
         if plan.positions == "continue":
             raise PlaitError(f"training needs positions=restart, but the plan of the {head} head is {plan}; change it")
+        if config.elastic:
+            plan.at(plan.join, plan.mode)  # refuses what has one join only
+        if config.full and plan.compare != "none":
+            raise PlaitError(f"a dual encoder has no full plan to train, but full is {config.full:g}; set it to 0")
+        if config.representation and (plan.keep or plan.compare != "none"):
+            raise PlaitError(
+                f"representation needs every token of the layers that a plan joins, but the plan of the {head} head is "
+                f"{plan}; set it to 0"
+            )
     if config.task == "qa" and len(model.text.roles) != 2:
         raise PlaitError(f"a qa task needs two roles, but the plan has {', '.join(model.text.roles)}; leave roles out")
     model.card = ""  # that of what training starts from

@@ -13,6 +13,7 @@ from plait.model import Plait
 from plait.plan import Plan
 from plait.store import Store
 from tests.command import done, run, start
+from tests.conftest import PLANS
 from tests.corpus import SMALL, TEXTS, corpus, write
 from tests.small import small_checkpoint
 
@@ -160,6 +161,30 @@ def test_index_again_adds_what_is_new(store: Path, tmp_path: Path, checkpoint_pa
         "index", path, "--store", store, "--model", checkpoint_path, "--plan", "score: join=2,mode=oneway; span: join=1"
     )
     assert "1 were there already" in again
+
+
+def test_a_store_of_int4(tmp_path: Path) -> None:
+    """Built, counted, ranked, verified and opened again by commands; wide enough for several scales a token."""
+    model = small_checkpoint(tmp_path / "bert", plans=PLANS, seed=2, hidden_size=128, max_position_embeddings=128)
+    plan = ["--plan", "join=1,mode=oneway", "--lengths", "query=6,passage=50"]
+    facts = json.loads(done("plan", model, *plan, "--codec", "int4", "--json"))
+    assert facts["bytes_per_token"] == 2 * (64 + 4 * 2) and facts["codec"] == "int4"
+    said = done("index", corpus(tmp_path), "--store", tmp_path / "s.plait", "--model", model, *SMALL, "--codec", "int4")
+    assert said.startswith("4 documents stored as ")
+    assert "were there already" in done("index", corpus(tmp_path), "--store", tmp_path / "s.plait", "--codec", "int4")
+    assert "passages are whole" in done("verify", tmp_path / "s.plait")
+    stats = json.loads(done("stats", tmp_path / "s.plait", "--json"))
+    assert stats["codec"] == "int4" and stats["bytes_per_token"] == len(stats["tensors"]) * 72
+
+    ranked = done("rank", tmp_path / "s.plait", "who?", "--first-stage", "all", "--top-k", 99, "--json")
+    hits = json.loads(ranked)["hits"]
+    assert {hit["document"] for hit in hits} == set(TEXTS)
+    found = [hit["score"] for hit in hits]
+    live = Plait.from_pretrained(model).predict([("who?", hit["text"]) for hit in hits], activation_fn=lambda x: x)
+    assert np.corrcoef(found, live)[0, 1] > 0.9
+    assert np.abs(np.array(found) - live).max() > 0.01  # it was four bits that were read
+    for hit in Index.open(tmp_path / "s.plait").rank("who?", 99, first_stage="all").hits:
+        assert hit.score == pytest.approx({one["id"]: one["score"] for one in hits}[hit.id], abs=1e-5)
 
 
 def test_the_same_command_again(checkpoint_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def test_a_long_document_becomes_many_passages(store: Path, tmp_path: Path) -> N
         (["--plan", "join=1,join=2"], "names each key once"),
         (["--plan", "join=0,positions=continue"], "positions=continue"),
         (["--plan", "score: join=1; other: join=1"], "'other'"),
-        (["--codec", "int4"], "codec must be one of"),
+        (["--codec", "int2"], "codec must be one of"),
         (["--dtype", "int3"], "dtype must be one of"),
         (["--overlap", "40"], "overlap of at most half"),
         (["--vectors", "some"], "vectors must be one of"),

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from plait.encoder import Answer, Encoder
 from plait.families import adapter
+from plait.keep import Keep, Selector
 from plait.plan import Mode, Plan, StatesKind
 from plait.text import Segment, Tokens
-from tests.small import LAYERS, of_role, oracle, random_segments, small_base, small_families
+from tests.small import LAYERS, of_role, oracle, oracle_kept, random_segments, small_base, small_families
 
 ROLES = ("query", "passage", "third")
 
@@ -29,7 +30,7 @@ def test_join_0_equals_transformers_own_forward(model_type: str) -> None:
             states = {
                 role: encoder.own(Tokens.pack([s]), ("states.0",)) for role, s in zip(plan.roles, example, strict=True)
             }
-            ours, _ = encoder.join(plan, states, torch.tensor([[0, 0]]), "first")
+            ours = encoder.join(plan, states, torch.tensor([[0, 0]]), "first").states
             positions = torch.cat([torch.arange(query), torch.arange(passage)])[None] + first
             theirs = base(
                 torch.tensor([example[0].ids + example[1].ids]),
@@ -68,13 +69,62 @@ def test_any_plan_equals_the_oracle(model_type: str, data: st.DataObject) -> Non
             role: encoder.own(Tokens.pack(s, multiple=multiple), plan.needs(role, LAYERS))
             for role, s in zip(roles, segments, strict=True)
         }
-        x, layout = encoder.join(plan, states, torch.tensor(rows), answer)
+        joined = encoder.join(plan, states, torch.tensor(rows), answer)
+    x, layout = joined.states, joined.layout
     begin = 0
     for row, length in zip(rows, layout.lengths, strict=True):
         example = [of[i] if i >= 0 else Segment([], [], 0) for of, i in zip(segments, row, strict=True)]
         with torch.no_grad():
             expected = of_role(oracle(base, plan, example), example, roles.index(reader))
         torch.testing.assert_close(x[begin : begin + length], expected[:length], atol=1e-5, rtol=1e-4)
+        begin += length
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta"])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_plans_with_budgets_equal_the_oracle(model_type: str, data: st.DataObject) -> None:
+    """Budgets at, below and (joint) above the join, of any role, the reader too."""
+    base = small_base(model_type)
+    encoder = Encoder(adapter(base))
+    mode: Mode = data.draw(st.sampled_from(["joint", "oneway", "frozen"]))
+    kind: StatesKind = "hidden" if mode == "joint" else data.draw(st.sampled_from(["hidden", "kv"]))
+    roles = ROLES[: data.draw(st.integers(1, 3))]
+    reader = data.draw(st.sampled_from(roles))
+    join = data.draw(st.integers(0, LAYERS - 1))
+    budgets = []
+    for role in roles:
+        layers = st.integers(0, join if mode != "joint" else LAYERS - 1)
+        for layer in sorted(data.draw(st.sets(layers, max_size=2))):
+            budgets.append(Keep(role, data.draw(st.sampled_from([0.3, 0.5, 0.8, 1, 2, 3, 7, 50])), layer))
+    selector: Selector = data.draw(st.sampled_from(["first", "norm"]))
+    plan = Plan(
+        join=join, mode=mode, roles=roles, known=tuple(r for r in roles if r != reader), reader=reader, states=kind,
+        keep=tuple(budgets), selector=selector, protect=data.draw(st.sampled_from(["first", "ends"])),
+    )  # fmt: skip
+    assert Plan.parse(str(plan)) == plan and Plan.from_dict(plan.to_dict()) == plan
+    counts = [data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=3)) for _ in roles]
+    answer: Answer = data.draw(st.sampled_from(["first", "all"]))
+    types = encoder.family.shape.types
+    segments = [random_segments(lengths, i, types, seed=i) for i, lengths in enumerate(counts)]
+    columns = [st.integers(0 if role == reader else -1, len(c) - 1) for role, c in zip(roles, counts, strict=True)]
+    rows = data.draw(st.lists(st.tuples(*columns), min_size=1, max_size=4))
+    with torch.set_grad_enabled(data.draw(st.booleans())):
+        states = {
+            role: encoder.own(Tokens.pack(s, multiple=data.draw(st.sampled_from([1, 8]))), plan.needs(role, LAYERS))
+            for role, s in zip(roles, segments, strict=True)
+        }
+        joined = encoder.join(plan, states, torch.tensor(rows), answer)
+    begin = 0
+    for row, length in zip(rows, joined.layout.lengths, strict=True):
+        example = [of[i] if i >= 0 else Segment([], [], 0) for of, i in zip(segments, row, strict=True)]
+        with torch.no_grad():
+            last, alive = oracle_kept(base, plan, example)
+        expected, left = (of_role(x, example, roles.index(reader)) for x in (last, alive))
+        places = left.nonzero().flatten()[: 1 if answer == "first" else None]
+        if answer == "all" and joined.places is not None:
+            assert joined.places[begin : begin + length].tolist() == places.tolist()
+        torch.testing.assert_close(joined.states[begin : begin + length], expected[places], atol=1e-5, rtol=1e-4)
         begin += length
 
 
@@ -100,7 +150,8 @@ def test_gradients_equal_the_oracles(plan: Plan, multiple: int) -> None:
     rows = [(0, 1), (1, 0), (1, 1), (0, 2)]
     answer: Answer = "all" if plan.reader == "passage" else "first"
     states = {r: encoder.own(Tokens.pack(s, multiple=multiple), plan.needs(r, LAYERS)) for r, s in segments.items()}
-    x, layout = encoder.join(plan, states, torch.tensor(rows), answer)
+    joined = encoder.join(plan, states, torch.tensor(rows), answer)
+    x, layout = joined.states, joined.layout
     x[: layout.used].sin().sum().backward()
     ours = {name: p.grad for name, p in base.named_parameters()}
     base.zero_grad()

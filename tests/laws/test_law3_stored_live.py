@@ -23,6 +23,17 @@ SCORES = [
     for mode, kind in MODES
     for join in range(LAYERS)
 ]
+SCORES += [
+    (1, "join=1,mode=oneway,keep.passage=6"),
+    (2, "join=2,keep.passage=0.4,selector=even,protect=ends"),
+    (2, "join=2,keep.passage=9@1+4,keep.query=3,selector=nearest"),
+    (1, "join=1,mode=oneway,keep.passage=5,selector=tome"),
+    (1, "join=1,mode=frozen,states=kv,keep.passage=0.5,selector=kmeans"),
+    (1, "join=1,keep.passage=5@2,selector=attention"),
+    (2, "join=3,compare=cosine,pool=mean"),
+    (2, "join=3,compare=maxsim"),
+    (2, "join=3,compare=maxsim,keep.passage=4,selector=ward"),
+]
 QUERIES = [
     "who built the silver bridge?",
     "why",
@@ -75,6 +86,24 @@ def test_a_lossless_store_answers_as_live_texts(checkpoint_path: Path, tmp_path:
             assert answer.score == pytest.approx(value + answer.hit.score, abs=2e-5)
 
 
+def test_spans_of_reduced_passages(checkpoint_path: Path, tmp_path: Path) -> None:
+    """Only tokens that are left can begin or end an answer, and their places are those of the text."""
+    plan = "join=1,reader=passage,keep.passage=6,selector=even"
+    model = Plait.from_pretrained(checkpoint_path, plan={"score": "join=1,mode=oneway", "span": plan})
+    index = build(tmp_path / "s.plait", model, "bfloat16")
+    whole = Plait.from_pretrained(checkpoint_path, plan={"score": "join=1,mode=oneway", "span": "join=1"})
+    everywhere = build(tmp_path / "w.plait", whole, "bfloat16")
+    different = 0
+    for query in QUERIES:
+        for document in ("d0", "d1", "d6", "d9"):
+            found = index.answer_in(query, document)
+            assert found.answer == found.hit.text[found.start : found.end] != ""
+            live = _live_span(model, query, found.hit.text)
+            assert found.answer == live[1] and found.score == pytest.approx(live[0], abs=0.1)
+            different += found.answer != everywhere.answer_in(query, document).answer
+    assert different
+
+
 def _live_span(model: Plait, query: str, text: str) -> tuple[float, str]:
     """The best span of one passage by the span head, from nothing that was stored."""
     pair = {"query": [query], "passage": [text]}
@@ -101,7 +130,7 @@ def test_the_first_stage_changes_no_score(checkpoint_path: Path, tmp_path: Path,
         assert hit.score == pytest.approx(every[hit.id], abs=1e-5)
 
 
-@pytest.mark.parametrize("codec", ["float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("codec", ["float16", "bfloat16", "int8", "int4"])
 @pytest.mark.parametrize("plan", ["join=1", "join=2,mode=oneway", "join=1,mode=frozen", "join=2,mode=oneway,states=kv"])
 def test_a_lossy_store_stays_within_its_bound(checkpoint_path: Path, tmp_path: Path, codec: str, plan: str) -> None:
     """A score is off by at most the sum over all stored numbers of |gradient| times the codec's own bound on the
@@ -136,10 +165,13 @@ def _live_and_bound(model: Plait, query: str, text: str, codec: Codec) -> tuple[
     return logit.item(), bound
 
 
-def test_spans_of_a_lossy_store_are_spans_of_the_decoded_states(checkpoint_path: Path, tmp_path: Path) -> None:
-    """An int8 store answers exactly as the states that its codec gives back: nothing else is lost on the way."""
+@pytest.mark.parametrize("codec", ["int8", "int4"])
+def test_spans_of_a_lossy_store_are_spans_of_the_decoded_states(
+    checkpoint_path: Path, tmp_path: Path, codec: str
+) -> None:
+    """A store answers exactly as the states that its codec gives back: nothing else is lost on the way."""
     model = planned(checkpoint_path, "join=2,mode=oneway", 1)
-    index = build(tmp_path / "s.plait", model, "int8")
+    index = build(tmp_path / "s.plait", model, codec)
     ids = index.store.ids()
     stored = index.store.passages(ids)
     names = model.needs("passage")

@@ -126,7 +126,7 @@ def restamp(path: Path, **changes: object) -> None:
     ("changes", "words"),
     [
         ({"format": 2}, "reads stores of format 1, but .* has format 2"),
-        ({"codec": "int4"}, "codec must be one of float32, float16, bfloat16, int8, but is 'int4'"),
+        ({"codec": "int2"}, "codec must be one of float32, float16, bfloat16, int8, int4, but is 'int2'"),
         ({"model": "f" * 32}, r"model \(the store has f+, this is"),
         ({"tensors": (("states.1", 33), ("states.2", 32))}, r"tensors \(the store has"),
     ],

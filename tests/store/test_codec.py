@@ -5,11 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plait import cost
 from plait.errors import PlaitError
 from plait.store import Codec
+from plait.store.number import NUMBERS
 
-CODECS = ["float32", "float16", "bfloat16", "int8"]
+CODECS = ["float32", "float16", "bfloat16", "int8", "int4"]
 TENSORS = (("states.4", 6), ("keys", 3))
+WIDER = (*TENSORS, ("kernel's", 128), ("groups", 71))
+"""With a width that the compiled kernels take, and one of three groups, the last shorter and its end half a byte."""
 
 
 @st.composite
@@ -19,19 +23,19 @@ def passages(draw: st.DrawFn) -> list[dict[str, torch.Tensor]]:
     found = []
     for length in draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)):
         size = 10.0 ** draw(st.integers(-42, 4))
-        found.append({name: torch.randn(length, width, generator=generator) * size for name, width in TENSORS})
+        found.append({name: torch.randn(length, width, generator=generator) * size for name, width in WIDER})
     return found
 
 
 @settings(max_examples=60, deadline=None)
 @given(passages(), st.sampled_from(CODECS), st.sampled_from([torch.float32, torch.bfloat16]))
 def test_round_trip_stays_within_the_bound(batch: list[dict[str, torch.Tensor]], name: str, dtype: torch.dtype) -> None:
-    codec = Codec(name, TENSORS)
+    codec = Codec(name, WIDER)
     lengths = [len(states["keys"]) for states in batch]
     blobs = [codec.encode(states) for states in batch]
     assert [len(blob) for blob in blobs] == [n * codec.token_bytes for n in lengths]
     decoded = codec.decode(blobs, lengths, dtype=dtype)
-    for key, width in TENSORS:
+    for key, width in WIDER:
         x = torch.cat([states[key] for states in batch])
         assert decoded[key].shape == (sum(lengths), width) and decoded[key].dtype == dtype
         assert ((decoded[key].double() - x.double()).abs() <= codec.bound(x, dtype).double()).all()
@@ -39,14 +43,16 @@ def test_round_trip_stays_within_the_bound(batch: list[dict[str, torch.Tensor]],
 
 @pytest.mark.parametrize("name", CODECS)
 def test_bound_is_the_documented_one(name: str) -> None:
-    x = torch.randn(50, 6) * 3
+    x = torch.randn(50, 71) * torch.logspace(-2, 2, 71)
     codec, size = Codec(name, TENSORS), x.abs()
     bound = codec.bound(x, torch.float32)
+    of_group = torch.cat([group.amax(1, keepdim=True).expand_as(group) for group in size.split(32, dim=1)], dim=1)
     largest = {
         "float32": torch.zeros_like(x),
         "float16": size * 2**-11,
         "bfloat16": size * 2**-8,
         "int8": (size.amax(1, keepdim=True) / 254 * (1 + 1 / 128)).expand_as(x),
+        "int4": of_group / 14 * (1 + 1 / 128),
     }[name]
     assert (bound <= largest * 1.001 + 1e-6).all()
 
@@ -62,12 +68,13 @@ def test_lossless_where_it_says_so() -> None:
     assert all(torch.equal(v, half[k]) for k, v in codec.decode([codec.encode(half)], [4]).items())
 
 
-def test_a_bigger_batch_changes_nothing() -> None:
-    codec = Codec("int8", TENSORS)
-    one, two = ({name: torch.randn(n, width) for name, width in TENSORS} for n in (3, 5))
+@pytest.mark.parametrize("name", ["int8", "int4"])
+def test_a_bigger_batch_changes_nothing(name: str) -> None:
+    codec = Codec(name, WIDER)
+    one, two = ({name: torch.randn(n, width) for name, width in WIDER} for n in (3, 5))
     blobs = [codec.encode(one), codec.encode(two)]
     both, alone = codec.decode(blobs, [3, 5]), codec.decode(blobs[1:], [5])
-    assert all(torch.equal(both[name][3:], alone[name]) for name, _ in TENSORS)
+    assert all(torch.equal(both[name][3:], alone[name]) for name, _ in WIDER)
 
 
 def test_only_some_tensors_and_no_passages() -> None:
@@ -82,6 +89,23 @@ def test_layout_is_the_written_one() -> None:
     x = torch.tensor([[1.0, -127.0], [0.0, 0.0]])
     assert Codec("int8", [("a", 2)]).encode({"a": x}) == bytes([1, 129, 0x80, 0x3F, 0, 0, 0, 0])
     assert Codec("float32", [("a", 2)]).encode({"a": x})[:4] == bytes([0, 0, 0x80, 0x3F])
+    x = torch.zeros(1, 35)
+    x[0, :3], x[0, 18], x[0, 34] = torch.tensor([7.0, -1, 3]), -7, -14  # scales 1 and 2; byte 0 has numbers 0 and 18
+    packed = bytes([0x97, 0x0F, 0x03, *[0] * 13, 0x90, 0, 0x80, 0x3F, 0, 0x40])
+    assert Codec("int4", [("a", 35)]).encode({"a": x}) == packed
+    assert torch.equal(Codec("int4", [("a", 35)]).decode([packed], [1], None, torch.float32)["a"], x)
+
+
+@pytest.mark.parametrize("name", ["int8", "int4"])
+def test_a_scale_is_of_its_own_numbers_alone(name: str) -> None:
+    """Zeros stay zeros; in int4 large numbers of another group of 32 leave no mark, in int8 those of another token."""
+    x = torch.zeros(3, 96)
+    x[0, 0], x[0, 40], x[1, 95] = 1e4, 1e-4, -1e-4
+    found = Codec(name, [("a", 96)]).decode([Codec(name, [("a", 96)]).encode({"a": x})], [3], None, torch.float32)["a"]
+    assert torch.equal(found == 0, x == 0) == (name == "int4")
+    assert torch.equal(found[1:] == 0, x[1:] == 0)
+    kept = (x != 0) & (found != 0)
+    assert ((found - x).abs()[kept] <= x.abs()[kept] / 128).all()
 
 
 @pytest.mark.parametrize(
@@ -105,9 +129,27 @@ def test_too_large_for_float16_is_refused() -> None:
         Codec("float16", [("a", 1)]).encode({"a": torch.tensor([[70000.0]])})
 
 
+@pytest.mark.parametrize("name", ["int8", "int4"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nothing_finite_becomes_infinite(name: str, dtype: torch.dtype) -> None:
+    codec = Codec(name, [("a", 128)])
+    x = torch.linspace(-3.3, 3.3, 128)[None] * 1e38
+    assert torch.isfinite(codec.decode([codec.encode({"a": x})], [1], None, dtype)["a"]).all()
+    with pytest.raises(PlaitError, match="whole numbers times a bfloat16"):
+        codec.encode({"a": torch.full((1, 128), torch.finfo(torch.float32).max)})
+
+
+@pytest.mark.parametrize("width", [1, 2, 31, 32, 33, 64, 71, 384])
+@pytest.mark.parametrize("name", CODECS)
+def test_cost_counts_the_bytes_of_a_row(name: str, width: int) -> None:
+    assert cost.row_bytes(name, width) == Codec(name, [("a", width)]).row_bytes["a"]
+    assert cost.row_bytes(name, width) == len(Codec(name, [("a", width)]).encode({"a": torch.randn(1, width)}))
+    assert set(cost.BYTES) == set(CODECS) == set(NUMBERS)
+
+
 def test_other_nonsense_is_refused() -> None:
-    with pytest.raises(PlaitError, match="float32, float16, bfloat16, int8"):
-        Codec("int4", TENSORS)
+    with pytest.raises(PlaitError, match="float32, float16, bfloat16, int8, int4, but is 'int2'"):
+        Codec("int2", TENSORS)
     for tensors in ([], [("a", 0)], [("a", 1), ("a", 2)]):
         with pytest.raises(PlaitError, match="stored tensors"):
             Codec("int8", tensors)

@@ -19,7 +19,7 @@ def rows_of(store: Store, documents: int = 4) -> list[Row]:
     return [row for number in range(documents) for row in document(f"d{number}", store.codec)]
 
 
-@pytest.mark.parametrize("codec", ["float32", "float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("codec", ["float32", "float16", "bfloat16", "int8", "int4"])
 def test_holds_what_was_added(tmp_path: Path, codec: str) -> None:
     store = make(tmp_path / "s.plait", codec=codec)
     assert_holds(store, rows_of(store))

@@ -35,7 +35,7 @@ def plan(
     plan: Annotated[str, typer.Option(help="e.g. join=4,mode=oneway")] = "join=4,mode=oneway",
     lengths: Annotated[str, typer.Option(help="Tokens of each role.")] = "query=16,passage=154",
     passages: Annotated[int, typer.Option(help="Passages that one query is read with.")] = 100,
-    codec: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "int8",
+    codec: Annotated[str, typer.Option(help="float32, float16, bfloat16, int8 or int4.")] = "int8",
     json_: Json = False,
 ) -> None:
     """Say who reads whom, what is stored, and what it costs, without loading weights."""

@@ -28,7 +28,7 @@ def index(
     store: Annotated[Path, typer.Option(help="Folder to make, or to go on with.")],
     model: Model = None,
     plan: PlanOption = None,
-    codec: Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or int8 (default).")] = None,
+    codec: Annotated[str | None, typer.Option(help="float32, float16, bfloat16, int8 (default) or int4.")] = None,
     passage_tokens: Annotated[int | None, typer.Option(help="Longest passage; default 384.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring passages share; default 64.")] = None,
     vectors: Annotated[

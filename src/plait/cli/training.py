@@ -44,6 +44,8 @@ def sweep(
         Path | None, typer.Option("--out", help="Write rows.jsonl, table.md and chart.png there.")
     ] = None,
     modes: Annotated[str, typer.Option(help="Modes to try, joined by +.")] = "joint+oneway",
+    keep: Annotated[str, typer.Option(help="Budgets of known texts to try too, joined by commas: 32,16.")] = "",
+    selectors: Annotated[str, typer.Option(help="Selectors of the budgets, joined by +.")] = "coreset",
     min_quality: Annotated[float, typer.Option(help="Share of the full plan's quality to keep.")] = 0.99,
     max_ms: Annotated[float | None, typer.Option(help="Most milliseconds for one query.")] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Most stored bytes for a known text.")] = None,
@@ -54,7 +56,7 @@ def sweep(
     dtype: Dtype = "auto",
     json_: Json = False,
 ) -> None:
-    """Evaluate every join and mode, and pick the cheapest plan that keeps the quality."""
+    """Evaluate every join, mode and budget, and pick the cheapest plan that keeps the quality."""
     import dataclasses
 
     from plait.data import located, read_examples, read_squad
@@ -82,7 +84,8 @@ def sweep(
     loaded = load(model, None, dtype)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         points = run(
-            loaded, task, items, modes=modes.split("+"), known=known,
+            loaded, task, items, modes=modes.split("+"), keeps=[k.strip() for k in keep.split(",") if k.strip()],
+            selectors=selectors.split("+"), known=known,
             progress=lambda text: status.update(text) if status is not None else None,
         )  # fmt: skip
     if out_folder is not None:

@@ -3,6 +3,6 @@ the same, slower.
 """
 
 from plait.kernels.read import can_read, read
-from plait.kernels.unpack import unpack
+from plait.kernels.unpack import unpack, unpack4
 
-__all__ = ["can_read", "read", "unpack"]
+__all__ = ["can_read", "read", "unpack", "unpack4"]

@@ -38,18 +38,19 @@ class Reader:
         self._files: OrderedDict[str, int | None] = OrderedDict()
 
     def gather(
-        self, dataset: "lance.LanceDataset", places: list[tuple[Part, int]], tensor: int, row_bytes: int
+        self, dataset: "lance.LanceDataset", places: list[tuple[Part, int]], tensor: int, right: list[int]
     ) -> Iterator[NDArray[np.uint8]]:
-        """The matrices of one tensor for passages in the order given, as pieces of uint8, several matrices each.
+        """The matrices of one tensor for passages in the order given, as pieces of uint8, several matrices each;
+        `right` are the bytes that they must have.
 
         Every piece lies in the same memory: use it before asking for the next.
         PlaitError for a matrix of the wrong size; OSError for a file that is missing or too short.
         """
         sizes = [int(part.sizes[tensor, row]) for part, row in places]
-        for (part, row), size in zip(places, sizes, strict=True):
-            if size != part.lengths[row] * row_bytes:
+        for (part, row), size, wanted in zip(places, sizes, right, strict=True):
+            if size != wanted:
                 raise PlaitError(
-                    f"the states of passage {part.ids[row]!r} must have {part.lengths[row] * row_bytes} bytes, but "
+                    f"the states of passage {part.ids[row]!r} must have {wanted} bytes, but "
                     f"have {size}; the store is damaged: delete the document {part.documents[row]!r} and add it again"
                 )
         memory = np.empty(max([PIECE, *sizes]), dtype=np.uint8)

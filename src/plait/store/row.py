@@ -81,7 +81,9 @@ class Passage:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """States of passages in the order asked. states: name to [sum(lengths), width]; passage i has lengths[i] rows."""
+    """States of passages in the order asked. states: name to [rows of all, width]; a passage of n tokens has
+    `plait.keep.rows(name, n)` of them, n unless the name says that it was reduced.
+    """
 
     ids: tuple[str, ...]
     lengths: tuple[int, ...]

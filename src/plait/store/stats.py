@@ -20,7 +20,7 @@ class Version:
 class Stats:
     """documents, passages, tokens: counts. disk_bytes: all files of the store, old versions included.
     state_bytes: the stored states of live passages. bytes_per_passage: disk_bytes / passages. bytes_per_token:
-    stored states of one token. fragments: data files. versions: how many can still be opened.
+    stored states of one token that budgets leave. fragments: data files. versions: how many can still be opened.
     """
 
     documents: int
@@ -48,7 +48,7 @@ def measure(folder: Path, catalog: Catalog, codec: Codec, versions: int) -> Stat
         passages=len(catalog.places),
         tokens=tokens,
         disk_bytes=disk,
-        state_bytes=tokens * codec.token_bytes,
+        state_bytes=sum(int(part.sizes.sum()) for part in catalog.parts.values()),
         bytes_per_passage=disk / max(1, len(catalog.places)),
         bytes_per_token=codec.token_bytes,
         fragments=len(catalog.parts),

@@ -220,8 +220,9 @@ class Store:
         states = {}
         with told(self.path, "read states from"):
             for name in chosen:
-                pieces = self._reader.gather(now.dataset, places, order.index(name), self.codec.row_bytes[name])
-                states[name] = self.codec.unpack(name, pieces, sum(lengths), dtype, self._memory)
+                sizes = [self.codec.size(name, length) for length in lengths]
+                pieces = self._reader.gather(now.dataset, places, order.index(name), sizes)
+                states[name] = self.codec.unpack(name, pieces, lengths, dtype, self._memory)
         return Batch(tuple(ids), lengths, states)
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:

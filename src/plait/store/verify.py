@@ -43,16 +43,17 @@ def _compare(
     wanted += ["vector"] if "vector" in dataset.schema.names else []
     places = [(part, row) for row in rows]
     table = dataset.take(catalog.offsets(places), columns=wanted).to_pylist()
+    lengths = [int(part.lengths[row]) for row in rows]
+    sizes = [[codec.size(name, length) for length in lengths] for name in codec.widths]
     states = [
-        b"".join(piece.tobytes() for piece in reader.gather(dataset, places, i, size))
-        for i, size in enumerate(codec.row_bytes.values())
+        b"".join(piece.tobytes() for piece in reader.gather(dataset, places, i, right)) for i, right in enumerate(sizes)
     ]
-    sizes = list(codec.row_bytes.values())
-    found, token = [], 0
-    for row, values in zip(rows, table, strict=True):
-        count = int(part.lengths[row])
-        matrices = [s[token * size : (token + count) * size] for s, size in zip(states, sizes, strict=True)]
-        token += count
+    found, begins = [], [0] * len(sizes)
+    for number, (row, values) in enumerate(zip(rows, table, strict=True)):
+        matrices = []
+        for i, right in enumerate(sizes):
+            matrices.append(states[i][begins[i] : begins[i] + right[number]])
+            begins[i] += right[number]
         if _sum(values, matrices) != values["checksum"] or values["id"] != part.ids[row]:
             found.append(Damage(part.ids[row], "its content differs from what was stored (checksum)"))
     return found

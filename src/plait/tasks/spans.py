@@ -31,13 +31,18 @@ class Spans:
     head: ClassVar[str] = "span"
 
     def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
-        """Cross entropy of start and end logits [T, 2], mean."""
+        """Cross entropy of start and end logits [T, 2], mean; of answers that a budget left."""
         return span_loss(self._rows(logits, layout), self.first.to(logits.device), self.last.to(logits.device))
 
     def distance(self, logits: Tensor, taught: Tensor, layout: Layout, weights: Weights) -> Tensor:
         """KL to the teacher's starts and ends at the temperature; the teacher's padding may be another."""
         taught = F.pad(taught[: layout.used], (0, 0, 0, layout.tokens - layout.used))
         ours, theirs = self._rows(logits, layout), self._rows(taught, layout)
+        theirs = theirs.masked_fill(torch.isneginf(ours), float("-inf"))  # what a budget dropped has no say
+        some = torch.isfinite(theirs).any(1)
+        ours, theirs = ours[some], theirs[some]
+        if not len(ours):
+            return logits.nan_to_num(0, 0, 0).sum() * 0
         return weights.distillation * distillation(ours, theirs, weights.temperature)
 
     def heeds_teacher(self, weights: Weights) -> bool:

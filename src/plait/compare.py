@@ -1,0 +1,81 @@
+"""The head of a dual encoder: two roles, of which only vectors or last states meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plait.errors import PlaitError
+from plait.keep import named
+from plait.plan import Plan
+from plait.states import States
+
+SCALE = 20.0
+"""What cosines are multiplied by at first, as sentence-transformers' losses do."""
+
+
+class Compare(nn.Module):
+    """Scores pairs: logits [B, labels].
+
+    `mlp`: a layer of H and one of `labels` on (u, v, |u - v|, u * v), as InferSent reads two vectors (Conneau et al.
+    2017). `cosine`: of u and v. `maxsim`: each of the reader's tokens finds its best cosine among the other's, and
+    these are averaged (ColBERT, Khattab and Zaharia 2020, takes their sum). Cosines are scaled and shifted by two
+    learned numbers, which change no ranking.
+    """
+
+    def __init__(self, kind: str, hidden: int, labels: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == "mlp":
+            self.inner, self.dropout = nn.Linear(4 * hidden, hidden), nn.Dropout(dropout)
+            self.outer = nn.Linear(hidden, labels)
+        else:
+            if labels != 1:
+                raise PlaitError(
+                    f"compare={kind} gives one score, but the head has {labels} labels; use compare=mlp for classes"
+                )
+            self.scale, self.shift = nn.Parameter(torch.tensor(SCALE)), nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, plan: Plan, states: Mapping[str, States], examples: Tensor) -> Tensor:
+        """Logits float32 [B, labels], computed in float32.
+
+        Args:
+            plan: with this head's `compare`.
+            states: of both roles, what `plan.needs` names.
+            examples: int64 [B, 2].
+        """
+        first, second = (_last(plan, states, examples, role) for role in (plan.reader, *plan.others()))
+        with torch.autocast(examples.device.type, enabled=False):
+            if self.kind == "maxsim":
+                return self._scaled(_best_cosines(first, second))
+            u, v = first[0], second[0]
+            if self.kind == "cosine":
+                return self._scaled(F.cosine_similarity(u, v))
+            weights = {name: weight.float() for name, weight in self.named_parameters()}
+            x = torch.cat([u, v, (u - v).abs(), u * v], 1)  # [B, 4 H]
+            x = torch.tanh(F.linear(x, weights["inner.weight"], weights["inner.bias"]))
+            return F.linear(self.dropout(x), weights["outer.weight"], weights["outer.bias"])
+
+    def _scaled(self, cosines: Tensor) -> Tensor:
+        return (cosines * self.scale.float() + self.shift.float())[:, None]
+
+
+def _last(plan: Plan, states: Mapping[str, States], examples: Tensor, role: str) -> tuple[Tensor, Tensor]:
+    """Last states of a role, padded: [B, M, H] and which are real, bool [B, M]; of vectors [B, H] and nothing."""
+    recipe = plan.recipe(role, plan.join)
+    x = states[role].tensors[named(f"states.{plan.join}", recipe)]
+    groups = examples[:, plan.roles.index(role)]
+    if plan.compare != "maxsim":
+        return x.index_select(0, groups).float(), groups
+    layout, tokens = states[role].rows(recipe).select(groups)
+    return layout.pad(x.index_select(0, tokens)).float(), layout.mask
+
+
+def _best_cosines(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
+    (queries, asked), (passages, there) = first, second
+    alike = F.normalize(queries, dim=-1) @ F.normalize(passages, dim=-1).mT  # [B, M, N]
+    best = alike.masked_fill(~there[:, None], -1.0).amax(2).masked_fill(~asked, 0.0)
+    return best.sum(1) / asked.sum(1)

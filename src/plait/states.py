@@ -1,0 +1,77 @@
+"""What segments know by themselves: tensors by name, and how the names say what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from plait.keep import EXACT, Recipe, counts, named, recipe_of
+from plait.layout import Layout
+
+
+@dataclass(frozen=True)
+class States:
+    """Tensors of segments of one role by name (`states.4` [T, H], see Plan.needs), packed.
+
+    Attributes:
+        layout: all tokens of the segments; of reduced tensors `rows` says which are left.
+    """
+
+    layout: Layout
+    tensors: Mapping[str, Tensor]
+
+    def rows(self, recipe: Recipe) -> Layout:
+        """The layout of tensors made by a recipe."""
+        return self.layout.thinned(counts(recipe, self.layout.lengths)) if recipe else self.layout
+
+    def sizes(self, recipe: Recipe) -> Tensor | None:
+        """How many tokens each row stands for, float32 [K]; None where each stands for itself."""
+        return self._numbers("sizes", recipe)
+
+    def places(self, recipe: Recipe) -> Tensor | None:
+        """Which token of its segment each row is, float32 [K]; None where it is all of them."""
+        return self._numbers("places", recipe)
+
+    def with_nothing(self) -> States:
+        """The same with a segment without tokens behind."""
+        lengths = [*self.layout.lengths, 0]
+        layout = Layout(lengths, multiple=self.layout.multiple, tokens=self.layout.tokens, device=self.layout.device)
+        return States(layout, self.tensors)
+
+    def _numbers(self, name: str, recipe: Recipe) -> Tensor | None:
+        found = self.tensors.get(named(name, recipe)) if recipe else None
+        return None if found is None else found.flatten().float()
+
+
+@dataclass(frozen=True)
+class Name:
+    """A tensor's name in parts: `key.5@4~coreset:32@4` are layer 5's keys of layer 4's input states, reduced.
+
+    Attributes:
+        kind: states, key, value, sizes or places.
+        reading: the layer that reads them.
+        source: the layer whose input they are made of.
+        recipe: the reductions gone through.
+    """
+
+    kind: str
+    reading: int
+    source: int
+    recipe: Recipe
+
+    @classmethod
+    def parse(cls, name: str) -> Name:
+        """The parts of a name as Plan.needs gives it."""
+        kind, _, numbers = name.partition("~")[0].partition(".")
+        recipe = recipe_of(name)
+        if not numbers:  # sizes, places
+            return cls(kind, recipe[-1].layer, recipe[-1].layer, recipe)
+        layer, _, source = numbers.partition("@")
+        return cls(kind, int(layer), int(source or layer), recipe)
+
+
+def as_read(name: str, x: Tensor, like: Tensor) -> Tensor:
+    """A tensor that was kept, on the device and in the dtype of the model's own; `sizes` and `places` in theirs."""
+    return x.to(like.device, x.dtype if name.startswith(EXACT) else like.dtype)

@@ -1,0 +1,72 @@
+"""Tokens on their way through the layers, fewer after each budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from plait.keep import Step
+from plait.layout import Layout
+from plait.selection import reduce
+
+
+@dataclass(frozen=True)
+class Track:
+    """States between two layers.
+
+    Attributes:
+        x: [T, H], packed by layout.
+        sizes: how many tokens each stands for, float32 [T]; None where each stands for itself.
+        places: which token of its segment each is, int64 [T]; None where it is all of them.
+        before: the states that the layer before read; received: attention that tokens got in it, float32 [T].
+    """
+
+    x: Tensor
+    layout: Layout
+    sizes: Tensor | None = None
+    places: Tensor | None = None
+    before: Tensor | None = None
+    received: Tensor | None = None
+
+    def numbers(self, kind: str) -> Tensor:
+        """`sizes` or `places` as a tensor of width one, float32 [T, 1]."""
+        found = self.sizes if kind == "sizes" else self.places
+        if found is None:
+            found = torch.ones(self.layout.tokens, device=self.x.device) if kind == "sizes" else self.layout.within
+        return found.float()[:, None]
+
+    @staticmethod
+    def together(parts: Sequence[Track]) -> Track:
+        """Group g of the result is group g of every part, one after the other."""
+        whole, source = Layout.concat([part.layout for part in parts])
+        x = torch.cat([part.x for part in parts]).index_select(0, source)
+        sizes = None
+        if any(part.sizes is not None for part in parts):
+            ones = [torch.ones(part.layout.tokens, device=x.device) for part in parts]
+            some = [one if part.sizes is None else part.sizes for part, one in zip(parts, ones, strict=True)]
+            sizes = torch.cat(some).index_select(0, source)
+        return Track(x, whole, sizes)
+
+    def apart(self, parts: Sequence[Track], received: Tensor | None) -> list[Track]:
+        """The inverse of `together`: the parts with the states that they have by now."""
+        begin, found = self.layout.starts, []
+        for part in parts:
+            tokens = part.layout.at(begin)
+            got = None if received is None else received.index_select(0, tokens)
+            found.append(replace(part, x=self.x.index_select(0, tokens), received=got))
+            begin = begin + part.layout.lengths_tensor
+        return found
+
+
+def thinned(track: Track, step: Step, lengths: Sequence[int]) -> Track:
+    """A track after a budget; `lengths` of its groups before any budget."""
+    counts = [step.count(length, now) for length, now in zip(lengths, track.layout.lengths, strict=True)]
+    kept = reduce(
+        track.x, track.layout, counts, step.selector, sizes=track.sizes,
+        protected=track.layout.last() if step.ends else None, received=track.received,
+    )  # fmt: skip
+    places = (track.layout.within if track.places is None else track.places).index_select(0, kept.rows)
+    return Track(kept.states, kept.layout, kept.sizes, places)

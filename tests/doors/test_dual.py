@@ -1,0 +1,177 @@
+"""Dual encoders and budgets through the doors of a user: trained, saved, stored, ranked; and what is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from plait.data import Document, read_examples
+from plait.errors import PlaitError
+from plait.evaluate import example_quality
+from plait.index import Index
+from plait.model import Plait
+from tests.command import done, refused, toml
+from tests.small import small_checkpoint
+
+WORDS = ["river", "stone", "lantern", "winter", "garden", "music", "engine", "harbour"]
+ONE_THREAD = pytest.mark.usefixtures("one_thread")
+
+
+def write(path: Path, task: str, count: int, seed: int) -> Path:
+    """Whether the passage speaks of copper: what a very small model can learn."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        query, *others = rng.sample(WORDS, 4)
+        for right in (True, False):
+            passage = [*others[:2], "copper" if right else others[2]]
+            rng.shuffle(passage)
+            label: object = ("yes" if right else "no") if task == "class" else float(right)
+            rows.append({"query": query, "passage": " ".join(passage), "label": label, "group": f"q{number}"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def config(folder: Path, **changes: object) -> Path:
+    fields: dict[str, object] = {
+        "model": str(small_checkpoint(folder / "start", heads=())), "data": str(folder / "train.jsonl"),
+        "output": str(folder / "out"), "epochs": 6.0, "learning_rate": 3e-3, "batch": 32, "save_steps": 1000,
+        "freeze_embeddings": False, "bfloat16": False,
+    } | changes  # fmt: skip
+    return toml(folder / "config.toml", fields)
+
+
+@ONE_THREAD
+@pytest.mark.parametrize(
+    ("task", "plan", "metric", "chance"),
+    [
+        ("class", "join=3,compare=mlp,pool=mean", "accuracy", 60.0),
+        ("rank", "join=3,compare=cosine,pool=mean", "rr10", 0.85),
+        ("rank", "join=3,compare=maxsim,keep.passage=4,selector=nearest", "rr10", 0.85),
+        ("rank", "join=1,mode=oneway,keep.passage=4", "rr10", 0.85),
+        ("rank", "join=1,keep.passage=4@1+3@2,keep.query=2@2,selector=tome", "rr10", 0.85),
+    ],
+)
+def test_it_learns_and_is_saved_whole(tmp_path: Path, task: str, plan: str, metric: str, chance: float) -> None:
+    write(tmp_path / "train.jsonl", task, 150, seed=1)
+    examples = read_examples(write(tmp_path / "dev.jsonl", task, 60, seed=2))
+    done("train", config(tmp_path, task=task, score=plan))
+    model = Plait.from_pretrained(tmp_path / "out" / "final")
+    assert example_quality(model, task, examples)[metric] > chance
+    model.save_pretrained(tmp_path / "again")
+    again = Plait.from_pretrained(tmp_path / "again")
+    pairs = [(e.texts[0], e.texts[1]) for e in examples[:8]]
+    np.testing.assert_array_equal(again.predict(pairs), model.predict(pairs))
+    assert again.plans == model.plans
+    if "compare" in plan:
+        names = load_file(tmp_path / "again" / "model.safetensors").keys()
+        assert any(n.startswith("compare.") for n in names) and not any(n.startswith("classifier.") for n in names)
+
+
+def test_a_dual_encoder_learns_from_a_full_model(tmp_path: Path) -> None:
+    """The teacher reads both texts together; the student never does."""
+    write(tmp_path / "train.jsonl", "rank", 20, seed=1)
+    teacher = small_checkpoint(tmp_path / "teacher", heads=("score",))
+    done("train", config(tmp_path, task="rank", teacher=str(teacher), labels=0.0, margin=1.0, epochs=1.0,
+                         score="join=3,compare=cosine"))  # fmt: skip
+    assert Plait.from_pretrained(tmp_path / "out" / "final").plan("score").compare == "cosine"
+
+
+def test_cosine_and_maxsim_are_the_formula(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=())
+    pairs = [("river stone", "the engine of the garden"), ("music", "river")]
+    for compare in ("cosine", "maxsim"):
+        model = Plait.from_pretrained(folder, plan=f"join=3,compare={compare},pool=mean")
+        found = model.predict(pairs, activation_fn=lambda x: x)
+        for pair, score in zip(pairs, found, strict=True):
+            texts = zip(("query", "passage"), pair, strict=True)
+            u, v = (model.encode(role, [text], ["states.3"])[0].states["states.3"] for role, text in texts)
+            if compare == "cosine":
+                expected = torch.cosine_similarity(u.mean(0), v.mean(0), dim=0)
+            else:
+                expected = torch.stack([max(torch.cosine_similarity(x, y, dim=0) for y in v) for x in u]).mean()
+            assert score == pytest.approx(20 * expected.item(), abs=1e-3)
+
+
+def test_a_vector_index_ranks_as_the_dual_encoder_does(tmp_path: Path) -> None:
+    """The table's own vectors are those that the head compares, so that its search is the ranking."""
+    folder = small_checkpoint(tmp_path / "m", heads=())
+    rng = random.Random(1)
+    documents = [Document(f"d{i}", " ".join(rng.sample(WORDS, 3))) for i in range(30)]
+    for pool in ("first", "mean"):
+        model = Plait.from_pretrained(folder, plan=f"join=3,compare=cosine,pool={pool}")
+        index = Index.create(tmp_path / f"{pool}.plait", model, name=str(folder), codec="float32", vectors="pooled")
+        index.add(documents)
+        assert index.stats().state_bytes == 30 * 32 * 4  # one vector a passage
+        every = index.rank("river of stone", 30, first_stage="all").hits
+        some = index.rank("river of stone", 5, candidates=5, first_stage="vector").hits
+        assert [hit.score for hit in some] == pytest.approx([hit.score for hit in every[:5]], abs=1e-4)
+
+
+def test_budgets_are_seen_in_plan_store_and_fingerprint(tmp_path: Path) -> None:
+    plans = {"score": "join=1,mode=oneway,keep.passage=8"}
+    folder = small_checkpoint(tmp_path / "m", heads=("score",), plans=plans)
+    said = done("plan", folder, "--plan", "join=1,mode=oneway,keep.passage=8", "--lengths", "query=5,passage=40")
+    assert "keeps coreset:8" in said and "states.1~coreset:8@1" in said
+    docs = tmp_path / "docs.jsonl"
+    docs.write_text(
+        "".join(json.dumps({"id": str(i), "text": "river stone music " * (i + 4)}) + "\n" for i in range(9))
+    )
+    store = tmp_path / "s.plait"
+    done("index", docs, "--store", store, "--model", folder, "--codec", "float32")
+    tokens = Index.open(store).stats()
+    assert tokens.state_bytes == 9 * 8 * 32 * 4 * 2 < tokens.tokens * 32 * 4 * 2
+    assert done("verify", store)
+    other = Plait.from_pretrained(folder, plan="join=1,mode=oneway,keep.passage=7")
+    with pytest.raises(PlaitError, match=r"plan \("):
+        Index.open(store, other)
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        ("keep.passage=0", "1 or more whole tokens"),
+        ("keep.passage=-3", "1 or more whole tokens"),
+        ("keep.passage=2.5", "1 or more whole tokens"),
+        ("keep.passage=many", "must be a number"),
+        ("keep.passage=3@x", "layer number"),
+        ("keep.passage=1.5^2", "share^layers"),
+        ("keep.nobody=3", "the role of a budget must be one of query, passage"),
+        ("join=1,keep.passage=4@2,keep.passage=3", "names each key once"),
+        ("join=1,keep.passage=4@2+3", "in order"),
+        ("join=1,mode=oneway,keep.passage=4@2", "needs mode=joint"),
+        ("join=1,keep.passage=4@3", "between 0 and 2"),
+        ("selector=best", "selector must be one of coreset"),
+        ("keep.passage=4@0,selector=attention", "needs a layer before"),
+        ("join=2,compare=cosine", "join=3"),
+        ("join=3,mode=oneway,compare=cosine", "needs mode=joint"),
+        ("join=3,compare=mlp,keep.passage=4", "one vector of a segment"),
+        ("join=3", "compare=cosine, mlp or maxsim"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, plan: str, why: str) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('["river", "stone river"]\n')
+    assert why in refused("predict", folder, pairs, "--plan", plan)
+
+
+def test_heads_that_do_not_fit_a_plan(tmp_path: Path) -> None:
+    bare, scorer = small_checkpoint(tmp_path / "b", heads=()), small_checkpoint(tmp_path / "s", heads=("score",))
+    with pytest.raises(PlaitError, match="train one with this plan"):
+        Plait.from_pretrained(bare, plan="join=3,compare=mlp")
+    Plait.from_pretrained(scorer, plan="join=3,compare=maxsim").save_pretrained(tmp_path / "d")
+    with pytest.raises(PlaitError, match="must have compare=maxsim"):
+        Plait.from_pretrained(tmp_path / "d", plan="join=1")
+    with pytest.raises(PlaitError, match="the span head reads answers"):
+        Plait.from_pretrained(small_checkpoint(tmp_path / "q"), plan="join=3,compare=cosine")
+    write(tmp_path / "train.jsonl", "rank", 4, seed=1)
+    for changes in ({"full": 0.5}, {"elastic": "joint"}, {"representation": 1.0, "teacher": str(scorer)}):
+        said = refused("train", config(tmp_path, task="rank", score="join=3,compare=cosine", **changes))
+        assert "set it to 0" in said or "no compare" in said
