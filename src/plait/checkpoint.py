@@ -3,7 +3,7 @@
 A folder may carry both heads: it is then a superset of `...ForSequenceClassification` and `...ForQuestionAnswering`,
 and either class loads its own part (the latter with `num_labels=2`, where the scores have another number of labels).
 The plans stand in `config.json` under the key `plait`. A dual encoder's score head is no class of `transformers`; its
-weights stand beside the encoder's, as `compare.*`.
+weights stand beside the encoder's, as `compare.*`, and so do those of bottlenecks, as `bottleneck.*`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
+from plait.bottleneck import Bottleneck, key
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
 from plait.families import check_model_type
@@ -35,7 +36,7 @@ from plait.plan import Plan
 @dataclass
 class Checkpoint:
     """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved
-    with, whether its span head can say that there is no answer, and its model card.
+    with, whether its span head can say that there is no answer, its model card, and the bottlenecks of stored states.
     """
 
     base: Any
@@ -45,6 +46,7 @@ class Checkpoint:
     plans: dict[str, Plan]
     no_answer: bool = False
     card: str = ""
+    bottlenecks: nn.ModuleDict = field(default_factory=nn.ModuleDict)
 
 
 def load(
@@ -114,8 +116,10 @@ def load(
             found["score"] = score_head(scorer)
         elif getattr(base, "pooler", None) is not None:
             base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
-        if any(key.startswith("compare.") for key in info["unexpected_keys"]) and "score" in heads:
-            found = {"score": _compare(name, scorer.config, saved, where)}
+        ours = [key for key in info["unexpected_keys"] if key.startswith(("compare.", "bottleneck."))]
+        beside = _beside(name, where) if ours else {}
+        if any(key.startswith("compare.") for key in ours) and "score" in heads:
+            found = {"score": _compare(name, scorer.config, saved, beside)}
             base.pooler = None
         has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
         if "span" in heads and ("span" in new_heads or has_span):
@@ -137,7 +141,9 @@ def load(
             f"numbered {largest}; use the tokenizer that the model was trained with"
         )
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
-    return Checkpoint(base, tokenizer, scorer.config, found, plans, bool(saved.get("no_answer", False)), _card(name))
+    no_answer = bool(saved.get("no_answer", False))
+    narrow = _bottlenecks(scorer.config, beside)
+    return Checkpoint(base, tokenizer, scorer.config, found, plans, no_answer, _card(name), narrow)
 
 
 def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:
@@ -163,6 +169,30 @@ def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:
     config = checkpoint.config
     checkpoint.heads["score"] = Compare(plan.compare, config.hidden_size, config.num_labels).to(checkpoint.base.dtype)
     checkpoint.base.pooler = None
+
+
+def fit_bottlenecks(checkpoint: Checkpoint, *, new: bool) -> None:
+    """Give a checkpoint the bottlenecks that its plans name.
+
+    Args:
+        new: whether those that it lacks may start untrained.
+
+    Raises:
+        PlaitError: it lacks one.
+    """
+    config = checkpoint.config
+    for plan in checkpoint.plans.values():
+        for layer, width in plan.bottlenecks(config.num_hidden_layers):
+            if key(layer, width) in checkpoint.bottlenecks:
+                continue
+            if not new:
+                there = ", ".join(checkpoint.bottlenecks) or "none"
+                raise PlaitError(
+                    f"a plan's bottlenecks must have been trained with the checkpoint, but it has none of {width} at "
+                    f"layer {layer} (it has layer/width: {there}); train one with this plan, or leave bottleneck out"
+                )
+            narrow = Bottleneck(config.hidden_size, width).to(checkpoint.base.dtype)
+            checkpoint.bottlenecks[key(layer, width)] = narrow
 
 
 def load_config(path: str | os.PathLike[str]) -> Any:
@@ -219,6 +249,7 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     elif "score" in checkpoint.heads:
         classifier: Any = checkpoint.heads["score"].classifier
         state |= {f"classifier.{k}": v for k, v in classifier.state_dict().items()}
+    state |= {f"bottleneck.{k}": v for k, v in checkpoint.bottlenecks.state_dict().items()}
     if "span" in checkpoint.heads:
         state |= checkpoint.heads["span"].state_dict()
     config = checkpoint.config
@@ -251,10 +282,10 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def fingerprint(base: nn.Module) -> str:
-    """Hash of an encoder's weights, in the dtype that they have now (32 hexadecimal digits)."""
+def fingerprint(*modules: nn.Module) -> str:
+    """Hash of the weights of modules, in the dtype that they have now (32 hexadecimal digits)."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(base.state_dict().items()):
+    for name, tensor in (item for module in modules for item in sorted(module.state_dict().items())):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(memoryview(tensor.detach().cpu().contiguous().view(torch.uint8).numpy()))
     return digest.hexdigest()[:32]
@@ -265,17 +296,34 @@ def fingerprint_tokenizer(tokenizer: Any) -> str:
     return hashlib.sha256(str(tokenizer.backend_tokenizer.to_str()).encode()).hexdigest()[:32]
 
 
-def _compare(name: str, config: Any, saved: dict[str, Any], where: dict[str, Any]) -> Compare:
-    """The head that compares, from a checkpoint that has one."""
+def _beside(name: str, where: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights that are no model of `transformers`."""
     from safetensors.torch import load_file
     from transformers.utils.hub import cached_file
 
-    plan = Plan.from_dict(saved.get("plans", {}).get("score", {}))
     weights = _try(name, lambda: load_file(str(cached_file(name, "model.safetensors", **where))))
+    return {k: v for k, v in weights.items() if k.startswith(("compare.", "bottleneck."))}
+
+
+def _compare(name: str, config: Any, saved: dict[str, Any], weights: dict[str, torch.Tensor]) -> Compare:
+    """The head that compares, of a checkpoint that has one."""
+    plan = Plan.from_dict(saved.get("plans", {}).get("score", {}))
     head = Compare(plan.compare, config.hidden_size, config.num_labels)
     own = {k.removeprefix("compare."): v for k, v in weights.items() if k.startswith("compare.")}
     _try(name, lambda: head.load_state_dict(own))
     return head.to(next(iter(own.values())).dtype)
+
+
+def _bottlenecks(config: Any, weights: dict[str, torch.Tensor]) -> nn.ModuleDict:
+    """Those of a checkpoint."""
+    own = {k.removeprefix("bottleneck."): v for k, v in weights.items() if k.startswith("bottleneck.")}
+    made = nn.ModuleDict()
+    for name, weight in own.items():
+        place, _, rest = name.partition(".")
+        if rest == "down.weight":
+            made[place] = Bottleneck(config.hidden_size, len(weight)).to(weight.dtype)
+    made.load_state_dict(own)
+    return made
 
 
 def _card(name: str) -> str:

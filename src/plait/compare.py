@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
-from plait.keep import named
 from plait.plan import Plan
 from plait.states import States
 
@@ -66,7 +65,7 @@ class Compare(nn.Module):
 def _last(plan: Plan, states: Mapping[str, States], examples: Tensor, role: str) -> tuple[Tensor, Tensor]:
     """Last states of a role, padded: [B, M, H] and which are real, bool [B, M]; of vectors [B, H] and nothing."""
     recipe = plan.recipe(role, plan.join)
-    x = states[role].tensors[named(f"states.{plan.join}", recipe)]
+    x = states[role].tensors[plan.hidden(role, plan.join)]
     groups = examples[:, plan.roles.index(role)]
     if plan.compare != "maxsim":
         return x.index_select(0, groups).float(), groups

@@ -90,6 +90,9 @@ def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1
         projections = 1 if plan.mode == "oneway" else shape.layers - plan.join
         left = sum(_left(plan, role, lengths[role]) for role in plan.known)
         offline += projections * _linear(left, shape.hidden, 2 * shape.hidden)
+    narrow = len(plan.bottlenecks(shape.layers)) * _linear(1, shape.hidden, plan.bottleneck)
+    offline += narrow * sum(_left(plan, role, lengths[role]) for role in plan.known)
+    online += passages * narrow * sum(_left(plan, role, lengths[role]) for role in plan.known)
     full = Plan(roles=plan.roles, known=plan.known, reader=plan.reader)
     per_token, per_example = {}, 0
     for role in plan.known:

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plait.attention import Hidden, KeyValue, attend, received
+from plait.bottleneck import Bottleneck, key
 from plait.families.family import Family
-from plait.keep import Recipe, named, until
+from plait.keep import EXACT, Recipe, named, until
 from plait.layout import Layout
 from plait.plan import Plan
 from plait.states import Name, States
@@ -46,10 +47,11 @@ class Joined:
 
 
 class Encoder:
-    """Runs a family's layers as plans say. Holds no weights."""
+    """Runs a family's layers as plans say. Holds no weights; `bottlenecks` are the model's."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, bottlenecks: Mapping[str, Bottleneck] | None = None) -> None:
         self.family = family
+        self._bottlenecks = bottlenecks or {}
         self.layers = family.shape.layers
         self._scale = family.shape.head_size**-0.5
 
@@ -90,7 +92,7 @@ class Encoder:
             if what.kind in ("key", "value"):
                 tensors[name] = _half(readable[what.reading], what.kind)
             else:
-                tensors[name] = track.x if what.kind == "states" else track.numbers(what.kind)
+                tensors[name] = track.numbers(what.kind) if what.kind in EXACT else self._narrow(what, track.x)
         if not deeper:
             return track
         return replace(track, x=self._layer(layer, track.x, track.layout, readable[layer]), before=track.x)
@@ -118,9 +120,8 @@ class Encoder:
         states, examples = with_nothing(plan, states, examples)
         if plan.join == self.layers:
             column = plan.roles.index(plan.reader)
-            recipe = plan.recipe(plan.reader, plan.join)
-            layout, tokens = states[plan.reader].rows(recipe).select(examples[:, column])
-            x = states[plan.reader].tensors[named(f"states.{plan.join}", recipe)][tokens]
+            layout, tokens = states[plan.reader].rows(plan.recipe(plan.reader, plan.join)).select(examples[:, column])
+            x = self._input(plan, plan.reader, states[plan.reader], plan.join)[tokens]
             return Joined(x[layout.starts], layout.only_first()) if answer == "first" else Joined(x, layout)
         if plan.mode == "joint":
             return self._joint(plan, states, examples, answer, trace)
@@ -130,7 +131,7 @@ class Encoder:
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None
     ) -> Joined:
         """All segments of an example read one another."""
-        parts = [_part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
+        parts = [self._part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
         whole = Track.together(parts)
         lengths = [states[role].layout.lengths_tensor[examples[:, i]].tolist() for i, role in enumerate(plan.roles)]
         steps = [{step.layer: step for step in plan.recipe(role) if step.layer > plan.join} for role in plan.roles]
@@ -171,7 +172,7 @@ class Encoder:
         own, recipe = states[plan.reader], plan.recipe(plan.reader, plan.join)
         now, sizes = own.rows(recipe), own.sizes(recipe)
         layout, tokens = now.select(examples[:, plan.roles.index(plan.reader)])
-        x = own.tensors[named(f"states.{plan.join}", recipe)]
+        x = self._input(plan, plan.reader, own, plan.join)
         # One query for all: its first upper layer is the same for all up to attention.
         shared = len(now.lengths) == 1
         count = now.used
@@ -197,6 +198,28 @@ class Encoder:
                 trace.append(x)
         return Joined(x, now)
 
+    def _narrow(self, what: Name, x: Tensor) -> Tensor:
+        """States as the store keeps them."""
+        return self._bottlenecks[key(what.source, what.width)].down(x) if what.width else x
+
+    def _input(self, plan: Plan, role: str, states: States, layer: int) -> Tensor:
+        """Input states of a layer, as wide as the model reads them, [T, H]."""
+        name = plan.hidden(role, layer)
+        width = Name.parse(name).width
+        return self._bottlenecks[key(layer, width)].up(states.tensors[name]) if width else states.tensors[name]
+
+    def _part(self, plan: Plan, role: str, states: States, groups: Tensor) -> Track:
+        """The join's input states of one role of every example."""
+        recipe = plan.recipe(role, plan.join)
+        layout, tokens = states.rows(recipe).select(groups)
+        sizes, places = states.sizes(recipe), states.places(recipe)
+        return Track(
+            self._input(plan, role, states, plan.join).index_select(0, tokens),
+            layout,
+            None if sizes is None else sizes.index_select(0, tokens),
+            None if places is None else places.index_select(0, tokens).long(),
+        )
+
     def _own(
         self, plan: Plan, layer: int, x: Tensor, layout: Layout, rows: Tensor | None, sizes: Tensor | None
     ) -> KeyValue | Hidden:
@@ -211,7 +234,7 @@ class Encoder:
         source, recipe = plan.source(layer), plan.recipe(role, plan.join)
         sizes = states.sizes(recipe)
         if plan.states == "hidden":
-            x = states.tensors[named(f"states.{source}", recipe)]
+            x = self._input(plan, role, states, source)
             return replace(self.family.hidden(layer, x, layout), rows=rows, sizes=sizes)
         size = (-1, self.family.shape.heads, self.family.shape.head_size)
         key, value = (states.tensors[named(f"{kind}.{layer}@{source}", recipe)].view(size) for kind in ("key", "value"))
@@ -249,19 +272,6 @@ def with_nothing(plan: Plan, states: Mapping[str, States], examples: Tensor) -> 
             whole[role] = whole[role].with_nothing()
     ends = torch.tensor([len(states[role].layout.lengths) for role in plan.roles], device=examples.device)
     return whole, torch.where(examples < 0, ends, examples)
-
-
-def _part(plan: Plan, role: str, states: States, groups: Tensor) -> Track:
-    """The join's input states of one role of every example."""
-    recipe = plan.recipe(role, plan.join)
-    layout, tokens = states.rows(recipe).select(groups)
-    sizes, places = states.sizes(recipe), states.places(recipe)
-    return Track(
-        states.tensors[named(f"states.{plan.join}", recipe)].index_select(0, tokens),
-        layout,
-        None if sizes is None else sizes.index_select(0, tokens),
-        None if places is None else places.index_select(0, tokens).long(),
-    )
 
 
 def _chosen(plan: Plan, role: str, states: States, examples: Tensor) -> tuple[Layout, Tensor | None]:

@@ -113,8 +113,9 @@ def rows(name: str, length: int) -> int:
 
 
 def width(name: str, hidden: int) -> int:
-    """Numbers in a row of a tensor."""
-    return 1 if name.startswith(EXACT) else hidden
+    """Numbers in a row of a tensor: `states.4/64` has gone through a bottleneck of 64."""
+    narrow = name.partition("~")[0].partition("/")[2]
+    return 1 if name.startswith(EXACT) else int(narrow or hidden)
 
 
 def parse(role: str, text: str) -> tuple[Keep, ...]:

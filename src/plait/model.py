@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait import checkpoint, hub
+from plait.bottleneck import Bottleneck
 from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError
@@ -49,7 +50,8 @@ class Plait(nn.Module):
         self.card = parts.card
         self.tokenizer = parts.tokenizer
         self.config = parts.config
-        self.encoder = Encoder(adapter(parts.base))
+        self.bottlenecks = parts.bottlenecks
+        self.encoder = Encoder(adapter(parts.base), cast("Mapping[str, Bottleneck]", self.bottlenecks))
         shape = self.encoder.family.shape
         for head, plan in self.plans.items():
             plan.check(shape.layers)
@@ -66,7 +68,7 @@ class Plait(nn.Module):
                     f"{', '.join(plan.roles)}; give both a plan with the same roles"
                 )
         self.text = Text(parts.tokenizer, roles, positions=shape.positions, types=shape.types)
-        self._hashed = self._versions(), checkpoint.fingerprint(parts.base)
+        self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
 
     @classmethod
     def from_pretrained(
@@ -108,13 +110,16 @@ class Plait(nn.Module):
         there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
         parts.plans = head_plans(there, plan, parts.plans)
         checkpoint.fit_score(parts, new="score" in new_heads)
+        checkpoint.fit_bottlenecks(parts, new=bool(new_heads))
         model = cls(parts)
         return model.to(device=device, dtype=to_dtype(dtype)).eval()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans; its model card too."""
         heads = dict(self.heads.items())
-        parts = Checkpoint(self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer, self.card)
+        parts = Checkpoint(
+            self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer, self.card, self.bottlenecks
+        )  # fmt: skip
         checkpoint.save(parts, Path(save_directory))
 
     def push_to_hub(
@@ -141,12 +146,12 @@ class Plait(nn.Module):
     def fingerprint(self) -> dict[str, str]:
         """Hashes of `model` (the encoder's weights, in the dtype of their files) and `tokenizer`."""
         if self._hashed[0] != self._versions():  # the weights were trained, or others loaded into them
-            self._hashed = self._versions(), checkpoint.fingerprint(self.base)
+            self._hashed = self._versions(), checkpoint.fingerprint(self.base, self.bottlenecks)
         return {"model": self._hashed[1], "tokenizer": checkpoint.fingerprint_tokenizer(self.tokenizer)}
 
     def _versions(self) -> list[int]:
         """PyTorch counts the changes of every tensor."""
-        return [parameter._version for parameter in self.base.parameters()]
+        return [p._version for module in (self.base, self.bottlenecks) for p in module.parameters()]
 
     @property
     def layers(self) -> int:
@@ -300,7 +305,9 @@ class Plait(nn.Module):
         possible = {f"states.{layer}" for layer in range(self.layers + 1)}
         possible |= {f"{k}.{r}@{s}" for k in ("key", "value") for r in range(self.layers) for s in range(r + 1)}
         for name in names:
-            if name.partition("~")[0] not in (possible if "~" not in name else possible | {"sizes", "places"}):
+            if name.partition("~")[0].partition("/")[0] not in (
+                possible if "~" not in name else possible | {"sizes", "places"}
+            ):
                 raise PlaitError(
                     f"states have names like states.{self.layers} or key.{self.layers - 1}@0 (this model has "
                     f"{self.layers} layers), but one is {name!r}; see Plan.needs"

@@ -45,6 +45,7 @@ class Plan:
         protect: `first`: a segment's first token always survives; `ends`: its last one too, a separator.
         compare: how a dual encoder (join = the number of layers) scores two roles whose tokens never meet. Of their
             vectors u and v: `mlp` of (u, v, |u - v|, u * v), `cosine`; of their tokens: `maxsim`.
+        bottleneck: numbers that are stored of each hidden state, by a learned linear map; 0: all (PreTTR, SIGIR 2020).
         pool: the vector of a segment, for `mlp` and `cosine`: its `first` token or the `mean` of all.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     protect: Protect = "first"
     compare: Compare = "none"
     pool: Pool = "first"
+    bottleneck: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.join, bool) or not isinstance(self.join, int) or self.join < 0:
@@ -102,6 +104,15 @@ class Plan:
             raise PlaitError(
                 f"compare={self.compare} needs mode=joint and two roles, the reader of which is live, but the plan has "
                 f"mode={self.mode}, the roles {', '.join(self.roles)} and the reader {self.reader}; leave these out"
+            )
+        if isinstance(self.bottleneck, bool) or not isinstance(self.bottleneck, int) or self.bottleneck < 0:
+            raise PlaitError(
+                f"bottleneck must be 1 or more stored numbers, or 0 for all, but is {self.bottleneck!r}; e.g. 64"
+            )
+        if self.bottleneck and (self.states == "kv" or self.compare != "none"):
+            raise PlaitError(
+                f"bottleneck={self.bottleneck} needs states=hidden and no compare, but the plan has states="
+                f"{self.states} and compare={self.compare}; leave these out"
             )
         self._check_keep()
 
@@ -200,7 +211,7 @@ class Plan:
         of the segment's tokens it is.
         """
         inputs, recipe = self.inputs(role, layers), self.recipe(role, self.join)
-        names = [f"states.{layer}" for layer in inputs]
+        names = [self._hidden(role, layer) for layer in inputs]
         if self.states == "kv" and role != self.reader and self.join < layers:
             upper = range(self.join, layers)
             names = [f"{kind}.{layer}@{self.source(layer)}" for layer in upper for kind in ("key", "value")]
@@ -209,6 +220,18 @@ class Plan:
         if self.compare == "none" and recipe and role == self.reader:
             names.append("places")
         return tuple(named(name, recipe) for name in names)
+
+    def hidden(self, role: str, layer: int) -> str:
+        """The name of the input states of a layer, as the join takes them of `role`."""
+        return named(self._hidden(role, layer), self.recipe(role, self.join))
+
+    def _hidden(self, role: str, layer: int) -> str:
+        return f"states.{layer}" + (f"/{self.bottleneck}" if self.bottleneck and role in self.known else "")
+
+    def bottlenecks(self, layers: int) -> tuple[tuple[int, int], ...]:
+        """The layers whose stored input states go through a bottleneck, and its width."""
+        inputs = {layer for role in self.known for layer in self.inputs(role, layers)}
+        return tuple((layer, self.bottleneck) for layer in sorted(inputs) if self.bottleneck)
 
     def source(self, layer: int) -> int:
         """The layer whose input states of the other roles the reader reads in upper layer `layer` (oneway, frozen)."""
@@ -227,7 +250,7 @@ class Plan:
                 for role in dict.fromkeys(budget.role for budget in self.keep):
                     parts.append(f"keep.{role}={'+'.join(str(budget) for budget in value if budget.role == role)}")
             elif value != field.default:
-                parts.append(f"{field.name}={value if isinstance(value, str) else '+'.join(value)}")
+                parts.append(f"{field.name}={'+'.join(value) if isinstance(value, tuple) else value}")
         return ",".join(parts)
 
     def to_dict(self) -> dict[str, object]:
@@ -303,6 +326,8 @@ def _budgets(values: object) -> object:
 
 
 def _value(key: str, value: str) -> object:
+    if key == "bottleneck" and value.isdecimal():
+        return int(value)
     if key == "join":
         if not value.isdecimal():
             raise PlaitError(

@@ -54,12 +54,14 @@ class Name:
         reading: the layer that reads them.
         source: the layer whose input they are made of.
         recipe: the reductions gone through.
+        width: of the bottleneck that states have gone through, as `states.4/64` have; 0 for none.
     """
 
     kind: str
     reading: int
     source: int
     recipe: Recipe
+    width: int = 0
 
     @classmethod
     def parse(cls, name: str) -> Name:
@@ -68,8 +70,9 @@ class Name:
         recipe = recipe_of(name)
         if not numbers:  # sizes, places
             return cls(kind, recipe[-1].layer, recipe[-1].layer, recipe)
+        numbers, _, width = numbers.partition("/")
         layer, _, source = numbers.partition("@")
-        return cls(kind, int(layer), int(source or layer), recipe)
+        return cls(kind, int(layer), int(source or layer), recipe, int(width or 0))
 
 
 def as_read(name: str, x: Tensor, like: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ def config(folder: Path, **changes: object) -> Path:
         ("rank", "join=3,compare=cosine,pool=mean", "rr10", 0.85),
         ("rank", "join=3,compare=maxsim,keep.passage=4,selector=nearest", "rr10", 0.85),
         ("rank", "join=1,mode=oneway,keep.passage=4", "rr10", 0.85),
+        ("rank", "join=1,mode=oneway,bottleneck=8", "rr10", 0.85),
         ("rank", "join=1,keep.passage=4@1+3@2,keep.query=2@2,selector=tome", "rr10", 0.85),
     ],
 )
@@ -136,6 +137,29 @@ def test_a_vector_index_ranks_as_the_dual_encoder_does(tmp_path: Path) -> None:
         every = index.rank("river of stone", 30, first_stage="all").hits
         some = index.rank("river of stone", 5, candidates=5, first_stage="vector").hits
         assert [hit.score for hit in some] == pytest.approx([hit.score for hit in every[:5]], abs=1e-4)
+
+
+def test_a_bottleneck_is_trained_stored_and_bound(tmp_path: Path) -> None:
+    """What it makes narrower is what the store holds; other weights of it are another model."""
+    folder, plan = small_checkpoint(tmp_path / "m", heads=("score",)), "join=1,mode=oneway,bottleneck=8"
+    with pytest.raises(PlaitError, match="must have been trained with the checkpoint"):
+        Plait.from_pretrained(folder, plan=plan)
+    models = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model = Plait.from_pretrained(folder, plan=plan, new_heads=("score",))
+        model.save_pretrained(tmp_path / str(seed))
+        models.append(Plait.from_pretrained(tmp_path / str(seed)))
+        pair = ("river", "the garden of stone")
+        assert models[-1].predict(pair) == pytest.approx(model.predict(pair), abs=1e-6)
+    index = Index.create(tmp_path / "s.plait", models[0], name="", codec="int8")
+    index.add([Document("a", "river stone music"), Document("b", "winter garden")])
+    assert index.stats().bytes_per_token == 2 * (8 + 2) and not index.verify()
+    with pytest.raises(PlaitError, match=r"model \("):
+        Index.open(tmp_path / "s.plait", models[1])
+    for wrong, why in (("bottleneck=-1", "1 or more stored"), ("bottleneck=8,mode=oneway,states=kv", "needs states")):
+        with pytest.raises(PlaitError, match=why):
+            Plait.from_pretrained(folder, plan=f"join=1,{wrong}")
 
 
 def test_budgets_are_seen_in_plan_store_and_fingerprint(tmp_path: Path) -> None:

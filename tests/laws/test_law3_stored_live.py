@@ -30,6 +30,8 @@ SCORES += [
     (1, "join=1,mode=oneway,keep.passage=5,selector=tome"),
     (1, "join=1,mode=frozen,states=kv,keep.passage=0.5,selector=kmeans"),
     (1, "join=1,keep.passage=5@2,selector=attention"),
+    (1, "join=1,mode=oneway,bottleneck=12,keep.passage=7,selector=nearest"),
+    (2, "join=2,mode=frozen,bottleneck=20"),
     (2, "join=3,compare=cosine,pool=mean"),
     (2, "join=3,compare=maxsim"),
     (2, "join=3,compare=maxsim,keep.passage=4,selector=ward"),
@@ -56,8 +58,9 @@ def build(path: Path, model: Plait, codec: str) -> Index:
 
 
 def planned(checkpoint_path: Path, plan: str, join: int) -> Plait:
-    """The span head can be joint only; both heads share the store."""
-    return Plait.from_pretrained(checkpoint_path, plan={"score": plan, "span": f"join={join},reader=passage"})
+    """The span head can be joint only; both heads share the store. New heads allow for new bottlenecks."""
+    plans = {"score": plan, "span": f"join={join},reader=passage"}
+    return Plait.from_pretrained(checkpoint_path, plan=plans, new_heads=("score",) if "bottleneck" in plan else ())
 
 
 @pytest.mark.parametrize(("join", "plan"), SCORES, ids=[plan for _, plan in SCORES])

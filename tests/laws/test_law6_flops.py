@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from plait.attention import WIDTH
+from plait.bottleneck import Bottleneck, key
 from plait.compare import Compare
 from plait.cost import BYTES, Shape, cost, reads_states
 from plait.encoder import Answer, Encoder
@@ -78,6 +79,14 @@ def executed(
             else:
                 Compare(plan.compare, encoder.family.shape.hidden, 1)(plan, states, torch.stack(columns, 1))
     return counted[True], counted[False] + counter.get_total_flops()
+
+
+@pytest.mark.parametrize("plan", ["join=1,mode=oneway,bottleneck=8", "join=2,bottleneck=8,keep.passage=5"])
+def test_cost_of_a_bottleneck(plan: str) -> None:
+    parsed = Plan.parse(plan)
+    base = small_base("bert")
+    narrow = {key(layer, width): Bottleneck(32, width) for layer, width in parsed.bottlenecks(LAYERS)}
+    assert_counts(Encoder(adapter(base), narrow), parsed, 5, True)
 
 
 def assert_counts(encoder: Encoder, plan: Plan, query: int, train: bool) -> None:
