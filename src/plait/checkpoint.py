@@ -55,6 +55,7 @@ def load(
     new_heads: Sequence[str] = (),
     labels: Sequence[str] = (),
     heads: Sequence[str] = HEADS,
+    compare: bool | None = None,
     revision: str | None = None,
     local_files_only: bool = False,
     token: str | None = None,
@@ -66,6 +67,7 @@ def load(
         new_heads: heads to start at random where the checkpoint lacks them; any other missing head is left out.
         labels: names of a new score head's classes; empty for one label. A head of others gives way: a DataWarning.
         heads: which to load of those that the checkpoint has.
+        compare: whether the score head is to be a dual encoder's (None: as the checkpoint has it).
         revision, local_files_only, token: as in `transformers`' `from_pretrained`.
 
     Raises:
@@ -101,7 +103,8 @@ def load(
                 f"{missing[0]!r} first; download or save it again"
             )
         found: dict[str, nn.Module] = {}
-        if new and not info["missing_keys"] and had != class_names(scorer.config):
+        compares = any(key.startswith("compare.") for key in info["unexpected_keys"])
+        if new and (compares or not info["missing_keys"]) and had != class_names(scorer.config):
             warnings.warn(
                 f"the score head of {name} has the labels {', '.join(had)}; one with "
                 f"{', '.join(class_names(scorer.config))} takes its place, untrained",
@@ -118,8 +121,14 @@ def load(
             base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
         ours = [key for key in info["unexpected_keys"] if key.startswith(("compare.", "bottleneck."))]
         beside = _beside(name, where) if ours else {}
-        if any(key.startswith("compare.") for key in ours) and "score" in heads:
-            found = {"score": _compare(name, scorer.config, saved, beside)}
+        labels_stay = not new or had == class_names(scorer.config)
+        if (
+            any(key.startswith("compare.") for key in ours)
+            and "score" in heads
+            and labels_stay
+            and compare is not False
+        ):
+            found = {"score": _compare(name, config, saved, beside)}
             base.pooler = None
         has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
         if "span" in heads and ("span" in new_heads or has_span):
@@ -164,9 +173,11 @@ def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:
     if plan.compare == "none" or (plan.compare == "mlp" and not new):
         raise PlaitError(
             f"the plan of the score head must have compare={there}, as the checkpoint was trained, but has compare="
-            f"{plan.compare}; train one with this plan, or use compare=cosine, which needs none"
+            f"{plan.compare}; leave the plan out, or train a checkpoint with this one"
         )
     config = checkpoint.config
+    if head is None and plan.compare != "mlp":
+        config.num_labels = 1  # an encoder's config says 2 though nothing of it has labels
     checkpoint.heads["score"] = Compare(plan.compare, config.hidden_size, config.num_labels).to(checkpoint.base.dtype)
     checkpoint.base.pooler = None
 

@@ -44,8 +44,12 @@ class Compare(nn.Module):
         Args:
             plan: with this head's `compare`.
             states: of both roles, what `plan.needs` names.
-            examples: int64 [B, 2].
+            examples: int64 [B, 2]; none may be absent.
         """
+        if (examples < 0).any():
+            raise PlaitError(
+                f"a dual encoder compares two texts, but an example lacks its {' or '.join(plan.others())}; give it"
+            )
         first, second = (_last(plan, states, examples, role) for role in (plan.reader, *plan.others()))
         with torch.autocast(examples.device.type, enabled=False):
             if self.kind == "maxsim":

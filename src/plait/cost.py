@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plait.keep import EXACT, Step, counts, rows, width
+from plait.keep import COMPARING, EXACT, Step, counts, rows, width
 from plait.plan import Plan
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int4": 0.5}
@@ -152,8 +152,7 @@ def _own(plan: Plan, shape: Shape, role: str, length: int) -> int:
 
 def _selecting(shape: Shape, step: Step, length: int, now: int) -> int:
     """Products of all pairs of the `now` tokens that a segment of `length` has left, where a selector compares them."""
-    compares = step.selector not in ("first", "random", "even", "norm", "attention", "mean")
-    return 2 * now * now * shape.hidden if compares and step.count(length, now) < now else 0
+    return 2 * now * now * shape.hidden if step.selector in COMPARING and step.count(length, now) < now else 0
 
 
 def _received(shape: Shape, tokens: int) -> int:
@@ -166,7 +165,7 @@ def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int)
     count = passages * _compared(plan, shape, now)
     for layer in range(plan.join, shape.layers):
         steps = [(r, step) for r in plan.roles for step in plan.recipe(r) if step.layer == layer > plan.join]
-        if steps and plan.selector == "attention":
+        if plan.selector == "attention" and any(step.count(lengths[r], now[r]) < now[r] for r, step in steps):
             count += passages * _received(shape, sum(now.values()))
         for role, step in steps:
             count += passages * _selecting(shape, step, lengths[role], now[role])

@@ -65,7 +65,7 @@ class Course(nn.Module):
         states = own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
         losses: list[Tensor] = []
         for plans in drawn:
-            whole = all(plan.join == 0 for plan in plans.values())
+            whole = all(plan == full(plan) for plan in plans.values())
             asked = [(n, t) for n, t, _ in thin] if whole else list(enumerate(lesson.targets))
             found = outputs(self.model, plans, states, [(t.head, t.examples) for _, t in asked], upper=upper)
             said = {number: output for (number, _), output in zip(asked, found, strict=True)}
@@ -91,7 +91,7 @@ class Course(nn.Module):
             join = 1 + int(torch.randint(deepest, (), generator=generator)) if deepest else 0
             first, second = (modes[int(torch.randint(len(modes), (), generator=generator))] for _ in range(2))
             return [whole, *(_split(plans, j, mode) for j, mode in ((deepest, first), (join, second)) if j > 0)]
-        if all(plan.join == 0 for plan in plans.values()):
+        if plans == whole:
             return [whole]
         return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
 

@@ -22,7 +22,7 @@ from plait.layout import Layout
 from plait.plan import Plan
 from plait.states import Name, States
 from plait.text import Tokens
-from plait.thinning import Track, thinned
+from plait.thinning import Track, loses, thinned
 
 CACHE_TOKENS = 4096
 """Tokens computed at once: batches that stay in a core's cache are faster than large ones."""
@@ -138,11 +138,11 @@ class Encoder:
         last = self.layers - 1
         for layer in range(plan.join, self.layers):
             if any(layer in of_role for of_role in steps):
-                received = self._received(layer - 1, whole) if plan.selector == "attention" else None
-                parts = whole.apart(parts, received)
-                for i, of_role in enumerate(steps):
-                    if layer in of_role:
-                        parts[i] = thinned(parts[i], of_role[layer], lengths[i])
+                now = [(i, of_role[layer]) for i, of_role in enumerate(steps) if layer in of_role]
+                asks = plan.selector == "attention" and any(loses(s, lengths[i], parts[i].layout) for i, s in now)
+                parts = whole.apart(parts, self._received(layer - 1, whole) if asks else None)
+                for i, step in now:
+                    parts[i] = thinned(parts[i], step, lengths[i])
                 whole = Track.together(parts)
             if layer == last and answer != "whole":
                 break
@@ -246,7 +246,7 @@ class Encoder:
     def _thinned(self, track: Track, recipe: Recipe, layout: Layout) -> Track:
         """A segment's own reduction; `layout` of all its tokens."""
         step = recipe[-1]
-        if step.selector == "attention":
+        if step.selector == "attention" and loses(step, layout.lengths, track.layout):
             track = replace(track, received=self._received(step.layer - 1, track))
         return thinned(track, step, layout.lengths)
 

@@ -7,6 +7,7 @@ The names of reduced tensors say how they were made, so that whoever has a name 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,8 @@ Selector = Literal[
     "nearest", "tome", "kmeans", "ward",
 ]  # fmt: skip
 """Ways to choose the tokens that survive; those of the second line merge the others into them."""
+COMPARING = ("coreset", "coreset-exact", "nearest", "tome", "kmeans", "ward")
+"""These compare all pairs of a segment's states."""
 MERGING = ("nearest", "tome", "kmeans", "ward", "mean")
 """After these a token stands for several, and how many stands in `sizes`."""
 EXACT = ("sizes", "places")
@@ -38,9 +41,11 @@ class Keep:
     layer: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.role, str):
+            raise PlaitError(f"a budget names its role, but one has {self.role!r}; e.g. keep.passage=32")
         if isinstance(self.tokens, bool) or not isinstance(self.tokens, int | float):
             raise PlaitError(f"a budget must be a number, but that of {self.role} is {self.tokens!r}; e.g. 32 or 0.5")
-        if not self.tokens > 0 or (self.tokens >= 1 and self.tokens != int(self.tokens)):
+        if not 0 < self.tokens < math.inf or (self.tokens >= 1 and self.tokens != int(self.tokens)):
             raise PlaitError(
                 f"a budget must be 1 or more whole tokens, or a share of them between 0 and 1, but that of {self.role} "
                 f"is {self.tokens:g}; e.g. keep.{self.role}=32"
@@ -74,6 +79,9 @@ class Step:
     def __str__(self) -> str:
         return f"{self.selector}{'/ends' if self.ends else ''}:{_text(self.tokens)}@{self.layer}"
 
+
+STEP = re.compile(r"(?P<selector>[a-z-]+)(?P<ends>/ends)?:(?P<tokens>[0-9.e-]+)@(?P<layer>[0-9]+)")
+"""A step in a tensor's name."""
 
 Recipe = tuple[Step, ...]
 """Reductions one after the other, in the order of their layers; () leaves all tokens."""
@@ -122,7 +130,7 @@ def parse(role: str, text: str) -> tuple[Keep, ...]:
     """Budgets of a role: `32`, `0.5`, `64@2+32@4`, or `0.7^4`: 0.7 of what is left, before each of layers 1 to 4."""
     share, hat, layers = text.partition("^")
     if hat:
-        if not layers.isdecimal() or not 0 < (factor := _number(role, share)) < 1 or int(layers) < 1:
+        if not layers.isdecimal() or not 0 < (factor := _float(role, share)) < 1 or int(layers) < 1:
             raise PlaitError(
                 f"a decaying budget is written share^layers, but that of {role} is {text!r}; e.g. keep.{role}=0.7^4"
             )
@@ -149,17 +157,28 @@ def _text(tokens: float) -> str:
     return str(int(tokens)) if tokens >= 1 else repr(float(tokens))
 
 
-def _number(role: str, text: str) -> float:
+def _float(role: str, text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
         raise PlaitError(f"a budget must be a number, but that of {role} is {text!r}; e.g. keep.{role}=32") from None
-    return int(value) if value >= 1 and value == int(value) else value
+
+
+def _number(role: str, text: str) -> float:
+    value = _float(role, text)
+    if 1 <= value < math.inf and not text.strip().isdecimal():
+        raise PlaitError(
+            f"a budget of 1 or more tokens is written in whole tokens, or below 1 as a share, but that of {role} is "
+            f"{text!r}; e.g. keep.{role}=32"
+        )
+    return int(value) if 1 <= value < math.inf else value
 
 
 def _step(text: str) -> Step:
-    selector, _, rest = text.partition(":")
-    tokens, _, layer = rest.partition("@")
-    name, slash, _ = selector.partition("/")
-    value = float(tokens)
-    return Step(int(layer), int(value) if value >= 1 else value, name, bool(slash))
+    found = STEP.fullmatch(text)
+    if found is None or not 0 < float(found["tokens"]) < math.inf:
+        raise PlaitError(
+            f"a reduced tensor's name ends like ~coreset:32@4, but one has {text!r}; take the names of Plan.needs"
+        )
+    value = float(found["tokens"])
+    return Step(int(found["layer"]), int(value) if value >= 1 else value, found["selector"], bool(found["ends"]))

@@ -34,6 +34,7 @@ class Layout:
         multiple: the packed length is rounded up to a multiple of this, and the padded length to one of this or of 32.
             Tokens past the last group belong to nobody; they are there to have few shapes, see `rounded`.
         tokens: the packed length, if another one, at least that of all groups.
+        tight: whether layouts made of this one are packed without tokens of nobody too.
         device: where index tensors live.
 
     Attributes:
@@ -47,9 +48,11 @@ class Layout:
         *,
         multiple: int = 1,
         tokens: int | None = None,
+        tight: bool = True,
         device: torch.device | str = "cpu",
     ) -> None:
         self.lengths = list(lengths)
+        self.tight = tight
         self.multiple = multiple
         self.device = torch.device(device)
         self.used = sum(self.lengths)
@@ -63,7 +66,7 @@ class Layout:
     def few_shapes(cls, lengths: Sequence[int], multiple: int = 1, device: torch.device | str = "cpu") -> Layout:
         """A layout whose packed length is a multiple of `multiple`, or is `rounded` where that is 1."""
         tokens = rounded(sum(lengths)) if multiple == 1 else None
-        return cls(lengths, multiple=multiple, tokens=tokens, device=device)
+        return cls(lengths, multiple=multiple, tokens=tokens, tight=False, device=device)
 
     @cached_property
     def lengths_tensor(self) -> Tensor:
@@ -163,7 +166,7 @@ class Layout:
 
     def thinned(self, lengths: Sequence[int]) -> Layout:
         """The layout when of each group `lengths` tokens are left; packed as tightly as this one."""
-        if self.tokens == self.used:
+        if self.tight:
             return Layout(lengths, device=self.device)
         return Layout.few_shapes(lengths, self.multiple, self.device)
 

@@ -28,9 +28,12 @@ from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
 from plait.parts import Encoded, Part, score_rows, tokenized, warn_cut
 from plait.plan import Plan
-from plait.scoring import require_meeting, require_one_label, require_top_k
+from plait.scoring import require_meeting, require_one_label, require_separator, require_top_k
 from plait.states import States
 from plait.text import Segment, Text, Tokens, batches
+
+LOWEST = float(np.finfo(np.float32).min)
+"""The score of an answer where there is none."""
 
 
 class Plait(nn.Module):
@@ -55,11 +58,8 @@ class Plait(nn.Module):
         shape = self.encoder.family.shape
         for head, plan in self.plans.items():
             plan.check(shape.layers)
-            if head == "span" and self.no_answer and plan.recipe(plan.reader) and plan.protect != "ends":
-                raise PlaitError(
-                    f"this model says by the last token of the {plan.reader} that there is no answer, so that a budget "
-                    f"must leave it, but protect is {plan.protect}; add protect=ends to the span head's plan"
-                )
+            if head == "span" and self.no_answer:
+                require_separator(plan)
         roles = next(iter(self.plans.values()), Plan()).roles
         for head, plan in self.plans.items():
             if plan.roles != roles:
@@ -103,7 +103,8 @@ class Plait(nn.Module):
             PlaitError: the checkpoint cannot be read, its family is unknown, or the plan does not fit it.
         """
         parts = checkpoint.load(
-            model_name_or_path, new_heads=new_heads, labels=labels, heads=heads, revision=revision,
+            model_name_or_path, new_heads=new_heads, labels=labels, heads=heads,
+            compare=None if plan is None or "score" not in new_heads else compares(plan), revision=revision,
             local_files_only=local_files_only, token=token,
         )  # fmt: skip
         scores = "score" in parts.heads or ("score" in heads and compares(plan))
@@ -256,7 +257,7 @@ class Plait(nn.Module):
             raise PlaitError(f"batch_size must be 1 or more, but is {batch_size}; 32 is the default")
         logits = torch.cat([torch.zeros(0, self._labels()), *score_rows(self, rows, batch_size, show_progress_bar)])
         if activation_fn is None:
-            activation_fn = default_activation(self.config)
+            activation_fn = self._activation()
         scores = activation_fn(logits)
         if apply_softmax and logits.shape[1] > 1:
             scores = scores.softmax(-1)
@@ -276,8 +277,9 @@ class Plait(nn.Module):
         """Order documents by their score for one query: dicts of `corpus_id`, `score` and, if asked, `text`."""
         require_top_k(top_k)
         require_one_label(self)
-        scores = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, activation_fn)
-        order = np.argsort(-scores, kind="stable")[:top_k]
+        logits = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, nn.Identity())
+        order = np.argsort(-logits, kind="stable")[:top_k]  # a sigmoid ties the best ones
+        scores = (activation_fn or self._activation())(torch.from_numpy(logits))
         found: list[dict[str, object]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
         if return_documents:
             for row, i in zip(found, order, strict=True):
@@ -356,11 +358,19 @@ class Plait(nn.Module):
         none = torch.zeros(len(known), device=logits.device)
         if self.no_answer:
             none = logits[layout.starts + layout.lengths_tensor - 1].sum(-1)
-        answers = []
+        answers: list[SpanFound] = []
         for (text, offsets), span, nothing in zip(known, found, none.tolist(), strict=True):
+            if not np.isfinite(span.score):  # a budget left no word
+                answers.append(SpanFound("", 0, 0, LOWEST))
+                continue
             start, end = int(offsets[span.first, 0]), int(offsets[span.last, 1])
             answers.append(SpanFound(text[start:end], start, end, span.score - nothing))
         return answers
+
+    def _activation(self) -> nn.Module:
+        """What is applied to logits where nothing else is asked for; scaled cosines would saturate a sigmoid."""
+        cosines = self.plan("score").compare in ("cosine", "maxsim")
+        return nn.Identity() if cosines else default_activation(self.config)
 
     def _labels(self) -> int:
         self.plan("score")

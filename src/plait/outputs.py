@@ -48,7 +48,7 @@ class Output:
 
 def full(plan: Plan, positions: Positions = "restart") -> Plan:
     """The full plan over the segments of `plan`: all read all in every layer; each counts positions from 0."""
-    return replace(plan, join=0, mode="joint", positions=positions, states="hidden", keep=(), compare="none")
+    return Plan(0, "joint", plan.roles, plan.known, plan.reader, positions)
 
 
 def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States]:
@@ -86,7 +86,8 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
             stacklevel=2,
         )
         columns = fit(columns, model.text.positions)
-    states = running_on(model, dict(zip(lesson.segments, columns, strict=True)), multiple=256)
+    names = {role: ["states.0"] for role in lesson.segments}
+    states = running_on(model, dict(zip(lesson.segments, columns, strict=True)), names, multiple=256)
     numbers = torch.arange(len(rows))[:, None].expand(-1, len(states))
     return states, list(numbers.split([len(target.examples) for target in targets]))
 

@@ -118,19 +118,22 @@ def _continued(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tu
     columns = [tokenized(model, role, [str(row[c]) for row in rows]) for c, role in enumerate(plan.roles)]
     columns = fit(columns, model.text.positions)
     warn_cut("examples", model.text.positions, [sum(s.cut for s in row) for row in zip(*columns, strict=True)])
-    states = running_on(model, dict(zip(plan.roles, columns, strict=True)))
+    names = {role: plan.needs(role, model.layers) for role in plan.roles}
+    states = running_on(model, dict(zip(plan.roles, columns, strict=True)), names)
     return states, torch.arange(len(rows), device=model.device)[:, None].expand(-1, len(plan.roles))
 
 
-def running_on(model: Plait, segments: Mapping[str, Sequence[Segment]], multiple: int = 1) -> dict[str, States]:
-    """What a plan with positions=continue reads: segment i of every role is example i's, and counts on from those of
-    the roles before.
+def running_on(
+    model: Plait, segments: Mapping[str, Sequence[Segment]], names: Mapping[str, Sequence[str]], multiple: int = 1
+) -> dict[str, States]:
+    """What a plan with positions=continue reads, by role: segment i of every role is example i's, and counts on from
+    those of the roles before.
     """
     states: dict[str, States] = {}
     first = [0] * len(next(iter(segments.values())))
     for role, some in segments.items():
         tokens = Tokens.pack(some, first_positions=first, multiple=multiple, device=model.device)
-        states[role] = model.encoder.own(tokens, ["states.0"])
+        states[role] = model.encoder.own(tokens, names[role])
         first = [begin + len(segment.ids) for begin, segment in zip(first, some, strict=True)]
     return states
 

@@ -46,7 +46,8 @@ class Plan:
         compare: how a dual encoder (join = the number of layers) scores two roles whose tokens never meet. Of their
             vectors u and v: `mlp` of (u, v, |u - v|, u * v), `cosine`; of their tokens: `maxsim`.
         bottleneck: numbers that are stored of each hidden state, by a learned linear map; 0: all (PreTTR, SIGIR 2020).
-        pool: the vector of a segment, for `mlp` and `cosine`: its `first` token or the `mean` of all.
+        pool: the vector of a segment, for `mlp` and `cosine`: the `mean` of its tokens or its `first` one, which of
+            BERT's second segments is a word.
     """
 
     join: int = 0
@@ -60,7 +61,7 @@ class Plan:
     selector: Selector = "coreset"
     protect: Protect = "first"
     compare: Compare = "none"
-    pool: Pool = "first"
+    pool: Pool = "mean"
     bottleneck: int = 0
 
     def __post_init__(self) -> None:
@@ -301,7 +302,7 @@ class Plan:
                 raise PlaitError(
                     f"a plan is written key=value,key=value, but has the part {part!r}; e.g. join=4,mode=oneway"
                 )
-            if key in fields or key.removeprefix("keep.") in budgets:
+            if key in fields or (key.startswith("keep.") and key.removeprefix("keep.") in budgets):
                 raise PlaitError(f"a plan names each key once, but {key!r} is in {text!r} twice; leave one out")
             if key.startswith("keep."):
                 role = key.removeprefix("keep.")

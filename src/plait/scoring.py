@@ -154,6 +154,15 @@ def require_meeting(head: str, plan: Plan, layers: int) -> None:
         )
 
 
+def require_separator(plan: Plan) -> None:
+    """Refuse a span plan that may drop the last token, by which a model says that there is no answer."""
+    if plan.recipe(plan.reader) and plan.protect != "ends":
+        raise PlaitError(
+            f"this model says by the last token of the {plan.reader} that there is no answer, so that a budget must "
+            f"leave it, but protect is {plan.protect}; add protect=ends to the span head's plan"
+        )
+
+
 def require_read(read: int) -> None:
     """Refuse to read no passage."""
     if read < 1:

@@ -37,7 +37,8 @@ class States:
     def with_nothing(self) -> States:
         """The same with a segment without tokens behind."""
         lengths = [*self.layout.lengths, 0]
-        layout = Layout(lengths, multiple=self.layout.multiple, tokens=self.layout.tokens, device=self.layout.device)
+        old = self.layout
+        layout = Layout(lengths, multiple=old.multiple, tokens=old.tokens, tight=old.tight, device=old.device)
         return States(layout, self.tensors)
 
     def _numbers(self, name: str, recipe: Recipe) -> Tensor | None:

@@ -23,6 +23,7 @@ from plait.keep import parse
 from plait.model import Plait
 from plait.outputs import full, outputs
 from plait.plan import Plan
+from plait.scoring import require_separator
 from plait.tasks import KINDS
 from plait.text import Segment
 
@@ -95,12 +96,18 @@ def sweep(
     restart = {other: replace(plan, positions="restart") for other, plan in before.items()}
     try:
         plans = [full(own)]
-        reductions = ["", *(f"{keep} {selector}" for keep in keeps for selector in selectors)]
+        mine = "+".join(str(budget) for budget in own.keep if budget.role in own.known)
+        tried = [f"{keep} {selector}" for keep in keeps for selector in selectors]
+        reductions = list(dict.fromkeys(["", *([f"{mine} {own.selector}"] if mine else []), *tried]))
         kept = [""]
         for mode in ("joint",) if head == "span" else modes:
             for reduction in reductions:
                 plans += [_reduced(own.at(join, mode), reduction) for join in range(1, model.layers)]  # type: ignore[arg-type]
                 kept += [reduction] * (model.layers - 1)
+        for plan in plans:
+            plan.check(model.layers)
+            if head == "span" and model.no_answer:
+                require_separator(plan)
         lengths, segments = _typical(model, data, known)
         found = []
         for plan in plans:
@@ -125,12 +132,11 @@ def sweep(
 
 
 def _reduced(plan: Plan, reduction: str) -> Plan:
-    """A plan whose known roles keep few tokens, if `reduction` says so."""
-    if not reduction:
-        return plan
+    """A plan whose known roles keep as many tokens as `reduction` says, all if it is empty."""
     keep, _, selector = reduction.partition(" ")
-    budgets = tuple(budget for role in plan.known for budget in parse(role, keep))
-    return replace(plan, keep=budgets, selector=selector)  # type: ignore[arg-type]
+    live = tuple(budget for budget in plan.keep if budget.role not in plan.known)
+    budgets = tuple(budget for role in plan.known for budget in parse(role, keep)) if keep else ()
+    return replace(plan, keep=live + budgets, selector=selector or plan.selector)  # type: ignore[arg-type]
 
 
 def choose(

@@ -61,8 +61,15 @@ class Track:
         return found
 
 
+def loses(step: Step, lengths: Sequence[int], layout: Layout) -> bool:
+    """Whether any group has fewer tokens after a budget; `lengths` of them before any budget, `layout` now."""
+    return any(step.count(length, now) < now for length, now in zip(lengths, layout.lengths, strict=True))
+
+
 def thinned(track: Track, step: Step, lengths: Sequence[int]) -> Track:
     """A track after a budget; `lengths` of its groups before any budget."""
+    if not loses(step, lengths, track.layout):
+        return replace(track, before=None, received=None)
     counts = [step.count(length, now) for length, now in zip(lengths, track.layout.lengths, strict=True)]
     kept = reduce(
         track.x, track.layout, counts, step.selector, sizes=track.sizes,

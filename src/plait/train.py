@@ -25,7 +25,7 @@ from plait.heads import class_names
 from plait.lessons import Lesson, example_lessons, first_of, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
-from plait.scoring import require_meeting
+from plait.scoring import require_meeting, require_separator
 from plait.tasks import KINDS, class_name
 from plait.teacher import Teacher
 from plait.trainer import Trainer, checkpoints
@@ -112,6 +112,8 @@ def _model(config: TrainConfig, data: Data) -> Plait:
         raise PlaitError(f"a qa task needs two roles, but the plan has {', '.join(model.text.roles)}; leave roles out")
     model.card = ""  # that of what training starts from
     model.no_answer = any(isinstance(item, Question) and item.impossible for item in data)
+    if model.no_answer:
+        require_separator(model.plans["span"])
     if config.task == "value":  # predict is to give what it was trained on, not its sigmoid
         model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
     for module in model.modules():
@@ -152,7 +154,11 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
             f"{config.model}; start from a model with the teacher's tokenizer"
         )
     for head in model.plans:
-        teacher.plan(head)
+        if teacher.plan(head).compare != "none":
+            raise PlaitError(
+                f"a teacher must read both texts together, but {config.teacher} is a dual encoder (compare="
+                f"{teacher.plan(head).compare}); name a full pair model"
+            )
     theirs, ours = class_names(teacher.config), class_names(model.config)
     if "score" in model.plans and (theirs != ours if config.task == "class" else len(theirs) != len(ours)):
         raise PlaitError(

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModel
 
 from plait.data import Document, read_examples
 from plait.errors import PlaitError
 from plait.evaluate import example_quality
 from plait.index import Index
 from plait.model import Plait
-from tests.command import done, refused, toml
+from plait.plan import Plan
+from tests.command import done, refused, run, toml
 from tests.small import small_checkpoint
 
 WORDS = ["river", "stone", "lantern", "winter", "garden", "music", "engine", "harbour"]
@@ -30,7 +32,7 @@ def write(path: Path, task: str, count: int, seed: int) -> Path:
     for number in range(count):
         query, *others = rng.sample(WORDS, 4)
         for right in (True, False):
-            passage = [*others[:2], "copper" if right else others[2]]
+            passage = [*others, *rng.sample(WORDS, 2), "copper" if right else "winter"]
             rng.shuffle(passage)
             label: object = ("yes" if right else "no") if task == "class" else float(right)
             rows.append({"query": query, "passage": " ".join(passage), "label": label, "group": f"q{number}"})
@@ -83,8 +85,11 @@ def test_single_texts_are_pyramid_berts_own_case(tmp_path: Path) -> None:
     lines = [json.dumps({"text": row["passage"], "label": row["label"]}) + "\n" for row in rows]
     (tmp_path / "train.jsonl").write_text("".join(lines[:240]))
     (tmp_path / "dev.jsonl").write_text("".join(lines[240:]))
-    done("train", config(tmp_path, task="class", texts="text", score="join=0,roles=text,keep.text=0.7^2"))
-    model = Plait.from_pretrained(tmp_path / "out" / "final")
+    plans = {"whole": "join=0,roles=text", "out": "join=0,roles=text,keep.text=0.7^2"}
+    for name, plan in plans.items():
+        done("train", config(tmp_path, task="class", texts="text", score=plan, output=str(tmp_path / name)))
+    model, whole = (Plait.from_pretrained(tmp_path / name / "final") for name in ("out", "whole"))
+    assert model.fingerprint["model"] != whole.fingerprint["model"]  # budgets are in the training too
     examples = read_examples(tmp_path / "dev.jsonl", texts=["text"])
     assert example_quality(model, "class", examples)["accuracy"] > 80
     texts = [example.texts[0] for example in examples[:5]]
@@ -175,18 +180,96 @@ def test_budgets_are_seen_in_plan_store_and_fingerprint(tmp_path: Path) -> None:
     done("index", docs, "--store", store, "--model", folder, "--codec", "float32")
     tokens = Index.open(store).stats()
     assert tokens.state_bytes == 9 * 8 * 32 * 4 * 2 < tokens.tokens * 32 * 4 * 2
-    assert done("verify", store)
+    assert "passages are whole" in done("verify", store)
     other = Plait.from_pretrained(folder, plan="join=1,mode=oneway,keep.passage=7")
     with pytest.raises(PlaitError, match=r"plan \("):
         Index.open(store, other)
 
 
+def test_budgets_one_after_the_other_have_gradients(tmp_path: Path) -> None:
+    """32 passages of 11 tokens keep 8 each: 256 tokens fill a rounded layout to the last."""
+    rows = [
+        {"query": "river", "passage": " ".join([*WORDS, "copper", "who"]), "label": float(i % 3)} for i in range(64)
+    ]
+    for i, row in enumerate(rows):
+        row["query"], row["passage"] = WORDS[i % 8], f"{WORDS[i // 8]} {row['passage']}"
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = "join=2,mode=oneway,keep.passage=8@1+4@2"
+    done("train", config(tmp_path, task="value", score=plan, epochs=1.0))
+
+
+def test_rank_orders_by_what_a_sigmoid_would_tie(tmp_path: Path) -> None:
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=()), plan="join=3,compare=maxsim")
+    rng = random.Random(0)
+    texts = [" ".join(rng.sample(WORDS, 4)) for _ in range(80)]
+    logits = model.predict([("river stone", text) for text in texts], activation_fn=torch.nn.Identity())
+    found = [hit["corpus_id"] for hit in model.rank("river stone", texts, activation_fn=torch.nn.Sigmoid())]
+    assert found == np.argsort(-logits, kind="stable").tolist()
+
+
+def test_positions_that_run_on_take_budgets_too(tmp_path: Path) -> None:
+    folder, pairs = small_checkpoint(tmp_path / "m", heads=("score",)), [("river", "the garden of stone and music")]
+    plans = [f"join=0,positions=continue{keep}" for keep in ("", ",keep.passage=50", ",keep.passage=2")]
+    none, long, short = (Plait.from_pretrained(folder, plan=plan).predict(pairs)[0] for plan in plans)
+    assert none == pytest.approx(long, abs=1e-6) and none != pytest.approx(short, abs=1e-6)
+
+
+def test_a_checkpoint_goes_from_one_head_to_another(tmp_path: Path) -> None:
+    """A plain encoder compares at once; a dual encoder can be trained on as another, or split."""
+    AutoModel.from_pretrained(small_checkpoint(tmp_path / "m", heads=())).save_pretrained(tmp_path / "plain")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "plain" / file).write_bytes((tmp_path / "m" / file).read_bytes())
+    plain = Plait.from_pretrained(tmp_path / "plain", plan="join=3,compare=cosine")
+    assert plain.predict(("river", "stone")).shape == ()
+    plain.save_pretrained(tmp_path / "dual")
+    write(tmp_path / "train.jsonl", "rank", 4, seed=1)
+    start = str(tmp_path / "dual")
+    for name, plan in (("split", "join=1"), ("mlp", "join=3,compare=mlp")):
+        done("train", config(tmp_path, task="rank", model=start, score=plan, epochs=1.0, output=str(tmp_path / name)))
+        start = str(tmp_path / name / "final")
+        assert Plait.from_pretrained(start).plan("score") == Plan.parse(plan)
+    write(tmp_path / "train.jsonl", "class", 8, seed=1)
+    result = run("train", config(tmp_path, task="class", model=start, score="join=3,compare=mlp", epochs=1.0))
+    assert result.code == 0 and "takes its place, untrained" in result.err
+    said = refused("train", config(tmp_path, task="class", teacher=start, score="join=1"))
+    assert "must read both texts together" in said
+
+
+def test_a_plan_with_budgets_is_swept_as_such(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",), plans={"score": "join=1,keep.passage=2,keep.query=3"})
+    dev = write(tmp_path / "dev.jsonl", "rank", 5, seed=2)
+    said = done("sweep", folder, dev, "--task", "rank", "--modes", "joint", "--min-quality", 0, "--known", 3, "--json")
+    points = json.loads(said)["points"]
+    assert [(p["keep"], p["plan"].partition("joint")[2]) for p in points[1:]] == [
+        *[("", ",keep.query=3")] * 2, *[("2 coreset", ",keep.query=3,keep.passage=2")] * 2,
+    ]  # fmt: skip
+    assert "between 0 and 2" in refused("sweep", folder, dev, "--task", "rank", "--modes", "joint", "--keep", "0.7^4")
+
+
+def test_a_model_that_can_say_no_needs_its_separator(tmp_path: Path) -> None:
+    """Said before the training, not after."""
+    text = "the queen found a letter in the garden"
+    qas = [{"id": "1", "question": "who?", "answers": [{"text": "queen", "answer_start": 4}]},
+           {"id": "2", "question": "why?", "answers": [], "is_impossible": True}]  # fmt: skip
+    article = {"title": "t", "paragraphs": [{"context": text, "qas": qas}]}
+    (tmp_path / "train.json").write_text(json.dumps({"version": "v2.0", "data": [article]}))
+    data = {"task": "qa", "data": str(tmp_path / "train.json"), "epochs": 1.0}
+    assert "add protect=ends" in refused("train", config(tmp_path, **data, span="join=1,keep.passage=4"))
+    done("train", config(tmp_path, **data, span="join=1,keep.passage=4,protect=ends"))
+    model = Plait.from_pretrained(tmp_path / "out" / "final")
+    assert np.isfinite(model.read(text).ask("who found it?").score)
+
+
 @pytest.mark.parametrize(
     ("plan", "why"),
     [
+        ("keep.passage=inf", "1 or more whole tokens"),
+        ("keep.passage=1.0", "whole tokens"),
+        ('{"join": 1, "keep": [{"role": ["passage"], "tokens": 3}]}', "names its role"),
+        ('{"join": 1, "keep": [{"role": "passage"}]}', "must be a list of budgets"),
         ("keep.passage=0", "1 or more whole tokens"),
         ("keep.passage=-3", "1 or more whole tokens"),
-        ("keep.passage=2.5", "1 or more whole tokens"),
+        ("keep.passage=2.5", "in whole tokens"),
         ("keep.passage=many", "must be a number"),
         ("keep.passage=3@x", "layer number"),
         ("keep.passage=1.5^2", "share^layers"),
@@ -212,11 +295,15 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, plan: str, wh
 
 def test_heads_that_do_not_fit_a_plan(tmp_path: Path) -> None:
     bare, scorer = small_checkpoint(tmp_path / "b", heads=()), small_checkpoint(tmp_path / "s", heads=("score",))
-    with pytest.raises(PlaitError, match="train one with this plan"):
+    with pytest.raises(PlaitError, match="train a checkpoint with this one"):
         Plait.from_pretrained(bare, plan="join=3,compare=mlp")
     Plait.from_pretrained(scorer, plan="join=3,compare=maxsim").save_pretrained(tmp_path / "d")
     with pytest.raises(PlaitError, match="must have compare=maxsim"):
         Plait.from_pretrained(tmp_path / "d", plan="join=1")
+    with pytest.raises(PlaitError, match="lacks its passage"):
+        Plait.from_pretrained(tmp_path / "d").predict([("river", None)])
+    with pytest.raises(PlaitError, match="ends like ~coreset:32@4"):
+        Plait.from_pretrained(scorer, plan="join=1").encode("passage", ["river"], ["states.1~coreset:32"])
     with pytest.raises(PlaitError, match="the span head reads answers"):
         Plait.from_pretrained(small_checkpoint(tmp_path / "q"), plan="join=3,compare=cosine")
     write(tmp_path / "train.jsonl", "rank", 4, seed=1)

@@ -139,6 +139,8 @@ def test_plans_with_budgets_equal_the_oracle(model_type: str, data: st.DataObjec
         Plan(join=2, mode="oneway", states="kv"),
         Plan(join=1, mode="frozen"),
         Plan(join=1, mode="frozen", states="kv"),
+        Plan.parse("join=2,mode=oneway,keep.passage=5@1+3@2,selector=first"),
+        Plan.parse("join=1,keep.passage=4@1+2@2,keep.query=3@2,selector=first"),
     ],
     ids=str,
 )

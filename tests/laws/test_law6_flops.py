@@ -43,7 +43,9 @@ PLANS += [
         "join=1,mode=oneway,keep.passage=5", "join=1,mode=frozen,keep.passage=0.5,states=kv,selector=norm",
         "join=2,keep.passage=8@1+5,selector=first", "join=0,keep.passage=6@1+4@2",
         "join=1,keep.passage=6@2,selector=attention",
-        "join=2,keep.passage=5,selector=attention", "join=3,compare=maxsim", "join=3,compare=maxsim,keep.passage=4",
+        "join=2,keep.passage=5,selector=attention", "join=1,keep.passage=60@2,selector=attention",
+        "join=2,keep.passage=60,selector=attention", "join=3,compare=mlp",
+        "join=3,compare=maxsim", "join=3,compare=maxsim,keep.passage=4",
     )
 ]  # fmt: skip
 SPANS = [Plan(join=join, reader="passage") for join in range(LAYERS + 1)]

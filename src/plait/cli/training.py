@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from plait import files, show
-from plait.cli.app import Dtype, Json, app, err, load, out
+from plait.cli.app import Dtype, Json, PlanOption, app, err, load, out
 from plait.errors import PlaitError
 from plait.extras import library
 
@@ -53,6 +53,7 @@ def sweep(
     limit: Annotated[int, typer.Option(help="Use only the first so many questions or examples; 0 for all.")] = 0,
     texts: Annotated[str, typer.Option(help="Columns of the texts, joined by +.")] = "",
     label: Annotated[str, typer.Option(help="Column of the label.")] = "",
+    plan: PlanOption = None,
     dtype: Dtype = "auto",
     json_: Json = False,
 ) -> None:
@@ -81,7 +82,7 @@ def sweep(
         library(module, "plots" if "plot" in module else "train")
     if out_folder is not None:
         files.require_writable(out_folder)  # not when all is measured
-    loaded = load(model, None, dtype)
+    loaded = load(model, plan, dtype)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         points = run(
             loaded, task, items, modes=modes.split("+"), keeps=[k.strip() for k in keep.split(",") if k.strip()],
@@ -118,6 +119,7 @@ def adopt(
     epochs: Annotated[float, typer.Option(help="Rounds over the queries.")] = 1.0,
     learning_rate: Annotated[float, typer.Option()] = 1e-4,
     seed: Annotated[int, typer.Option()] = 0,
+    bfloat16: Annotated[bool, typer.Option(help="Matrix products in bfloat16; weights stay float32.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     json_: Json = False,
 ) -> None:
@@ -133,7 +135,8 @@ def adopt(
         raise PlaitError(f"--queries must hold at least one query, but {queries} holds none; leave it out to make some")
     report = run(
         teacher, list(read_documents(corpus)), out_folder, queries=asked, plan=plan, pseudo=pseudo, held_out=held_out,
-        candidates=candidates, epochs=epochs, learning_rate=learning_rate, seed=seed, resume=resume,
+        candidates=candidates, epochs=epochs, learning_rate=learning_rate, seed=seed, bfloat16=bfloat16,
+        resume=resume,
         progress=lambda text: err.print(text, style="dim") if err.is_terminal else None,
     )  # fmt: skip
     if json_:
