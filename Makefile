@@ -29,7 +29,7 @@ lint: .venv/stamp-test
 	$(BIN)/mypy
 
 test: lint
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: .venv/stamp-bench
 	$(BIN)/python -m bench.rank

@@ -1,4 +1,5 @@
-"""Tables of the README and the model card, made from the rows in bench/results and from nothing else.
+"""Tables of the README, the model card and docs/results.md, made from the rows in bench/results and results/ and from
+nothing else.
 
 Command:   python -m bench.table          rewrite them
            python -m bench.table --check  exit code 1 if one differs from its rows
@@ -10,9 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.found import TABLES
+
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-FILES = (ROOT / "README.md", ROOT / "src" / "plait" / "checkpoints" / "minilm-squad" / "README.md")
+FILES = (
+    ROOT / "README.md",
+    ROOT / "src" / "plait" / "checkpoints" / "minilm-squad" / "README.md",
+    ROOT / "docs" / "results.md",
+)
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -84,7 +91,7 @@ def quality() -> str:
 
 def filled(text: str) -> str:
     """The text with every `<!-- table: NAME -->` ... `<!-- end -->` part made anew."""
-    for name, make in (("speed", speed), ("quality", quality)):
+    for name, make in {"speed": speed, "quality": quality, **TABLES}.items():
         begin, end = f"<!-- table: {name} -->\n", "<!-- end -->"
         if begin in text:
             before, _, rest = text.partition(begin)

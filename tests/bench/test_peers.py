@@ -99,6 +99,7 @@ def test_onnxruntime(checkpoint: Path, passages: list[str]) -> None:
 
 
 @pytest.mark.skipif(find_spec("openvino") is None, reason="needs the bench extra")
+@pytest.mark.filterwarnings("ignore:lance is not fork-safe")  # where other tests of the process have imported it
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_openvino(checkpoint: Path, passages: list[str], precision: str) -> None:
     try:

@@ -231,7 +231,9 @@ def test_a_checkpoint_goes_from_one_head_to_another(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", "class", 8, seed=1)
     result = run("train", config(tmp_path, task="class", model=start, score="join=3,compare=mlp", epochs=1.0))
     assert result.code == 0 and "takes its place, untrained" in result.err
-    said = refused("train", config(tmp_path, task="class", teacher=start, score="join=1"))
+    said = refused(
+        "train", config(tmp_path, task="class", teacher=start, score="join=1", output=str(tmp_path / "taught"))
+    )
     assert "must read both texts together" in said
 
 

@@ -1,0 +1,97 @@
+"""Tables of docs/results.md, made from the rows in results/ by `python -m bench.table`."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from bench.rows import RESULTS
+
+Row = dict[str, Any]
+METRICS = {"class": "accuracy", "value": "spearman", "rank": "rr10", "choice": "accuracy"}
+
+
+def _rows(name: str) -> list[Row]:
+    file = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    marks = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, marks, *lines))
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}"
+
+
+def pairs() -> str:
+    """Test metrics of every set and run, means over seeds."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    kinds: dict[str, Row] = {}
+    for row in _rows("pairs"):
+        name = row["run"]
+        if name == "elastic":
+            if row["chosen"]:
+                found[row["set"], "elastic, LAIT's rule"].append(row["test"][METRICS[row["task"]]])
+            name = f"elastic, {row['plan'].partition(',')[0]}"
+        kinds[row["set"]] = row
+        found[row["set"], name].append(row["test"][METRICS[row["task"]]])
+    lines = []
+    for (name, run), values in found.items():
+        row = kinds[name]
+        spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+        cells = [name, run, METRICS[row["task"]], _number(statistics.mean(values)) + spread, str(len(values))]
+        lines.append([*cells, f"{row['train_examples']:,}"])
+    return _table(["set", "run", "metric", "test", "seeds", "training examples"], lines)
+
+
+def transfer() -> str:
+    """Ranking of other collections."""
+    rows = _rows("transfer")
+    whole = {row["collection"]: row["ndcg10"] for row in rows if row["run"] == "full teacher"}
+    lines = []
+    for row in rows:
+        share = f"{row['ndcg10'] / whole[row['collection']]:.1%}" if row["collection"] in whole else ""
+        cells = [row["collection"], row["run"], row.get("plan", ""), _number(row["ndcg10"]), share]
+        lines.append([*cells, _number(row["rr10"])])
+    return _table(["collection", "run", "plan", "nDCG@10", "of the teacher's", "RR@10"], lines)
+
+
+def budgets() -> str:
+    """RR@10 with few tokens of each passage."""
+    rows = _rows("budgets")
+    whole = next((row["rank"]["rr10"] for row in rows if "keep" not in row["plan"]), None)
+    lines = []
+    for row in rows:
+        plan = dict(part.split("=") for part in row["plan"].split(","))
+        cells = [row["model"], plan.get("keep.passage", "all"), plan.get("selector", ""), _number(row["rank"]["rr10"])]
+        cells.append(f"{row['rank']['rr10'] / whole:.1%}" if whole else "")
+        faster = row["ms_without"] / row["ms"]
+        lines.append([*cells, f"{row['state_bytes_per_passage']:,}", f"{faster:.1f}"])
+    header = ["model", "tokens kept", "selector", "RR@10", "of all tokens'", "stored bytes a passage", "times faster"]
+    return _table(header, lines)
+
+
+def squad() -> str:
+    """Plans trained alike on SQuAD."""
+    lines = [
+        [row["run"], row["score_plan"], row["span_plan"], _number(row["span"]["f1"]), _number(row["rank"]["rr10"])]
+        for row in _rows("squad")
+    ]
+    return _table(["run", "score plan", "span plan", "span F1", "RR@10"], lines)
+
+
+def imdb() -> str:
+    """Single texts with fewer tokens in every layer."""
+    lines = []
+    for row in _rows("imdb"):
+        cells = [row["run"], f"{row['operations_saved']:.1f}", _number(row["test"]["accuracy"])]
+        cells += [f"{row['ms_without'] / row['ms']:.1f}", str(row["train_seconds"]), f"{row['peak_memory_mib']:,}"]
+        lines.append(cells)
+    header = ["run", "times fewer operations", "test accuracy", "times faster", "training, s", "peak memory, MiB"]
+    return _table(header, lines)
+
+
+TABLES = {"pairs": pairs, "transfer": transfer, "budgets": budgets, "squad": squad, "imdb": imdb}
