@@ -48,8 +48,10 @@ PLANS = (
     ("oneway, keys and values", "join=4,mode=oneway,states=kv", "int8"),
     ("frozen", "join=4,mode=frozen", "int8"),
     ("joint", "join=4,mode=joint", "int8"),
+    ("oneway, 32 tokens kept", "join=4,mode=oneway,keep.passage=32", "int8"),
+    ("oneway, 32 tokens kept", "join=4,mode=oneway,keep.passage=32", "int4"),
 )
-QUICK = PLANS[:1]
+QUICK = (PLANS[0], PLANS[5])
 
 
 @dataclass
@@ -97,7 +99,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=20)
     parser.add_argument("--plans", type=int, default=len(PLANS), help="the first so many of our plans")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="one plan, 10 queries, a part of the corpus")
+    parser.add_argument("--quick", action="store_true", help="two plans, 10 queries, a part of the corpus")
     parser.add_argument("--json", action="store_true", help="print only JSON")
     parser.add_argument("--no-write", action="store_true", help="leave the results file alone")
     arguments = parser.parse_args()
@@ -158,6 +160,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any
         "fastest_peer_p50_ms": fastest and fastest["p50_ms"],
         "plait": ours["system"],
         "plait_p50_ms": ours["p50_ms"],
+        "ratios": {s.system.name: fastest and round(fastest["p50_ms"] / s.system.row()["p50_ms"], 2) for s in stores},
         "ratio_to_fastest_peer": fastest and round(fastest["p50_ms"] / ours["p50_ms"], 2),
         "bytes_per_passage": ours["bytes_per_passage"],
         "index_to_bare_encoder": ours["index_to_bare_encoder"],
