@@ -20,9 +20,14 @@ from plait.data import Collection, read_collection
 from plait.evaluate import raw_scores
 from plait.machine import fast_dtype
 from plait.model import Plait
+from plait.parts import Part
 from plait.store import Words
 
 PLAN = "join=4,mode=oneway"
+BUNDLED = "bundled:minilm-squad"
+RUNS = (
+    "BM25", "full teacher", "teacher split, untrained", "bundled split", "adopted", "adopted, from the bundled split",
+)  # fmt: skip
 Run = dict[str, dict[str, float]]
 
 
@@ -36,6 +41,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("runs/transfer"))
+    parser.add_argument("--runs", nargs="+", default=RUNS, choices=RUNS)
     a = parser.parse_args()
     data = read_collection(a.folder)
     texts = {id: document.text for id, document in data.documents.items()}
@@ -43,18 +49,17 @@ def main() -> None:
         words = Words(Path(folder) / "words", texts)
         first: Run = {id: {hit.id: hit.score for hit in words.search(q, 100)} for id, q in data.queries.items()}
     fact = {"bench": "transfer", "collection": a.collection, "documents": len(texts), "queries": len(data.queries)}
-    append("transfer", fact | {"run": "BM25"} | _measured(data, first))
-    models = {
-        "full teacher": (a.teacher, "join=0"),
-        "teacher split, untrained": (a.teacher, PLAN),
-        "bundled split": ("bundled:minilm-squad", PLAN),
-    }
+    if RUNS[0] in a.runs:
+        append("transfer", fact | {"run": RUNS[0]} | _measured(data, first))
+    models = dict(zip(RUNS[1:4], ((a.teacher, "join=0"), (a.teacher, PLAN), (BUNDLED, PLAN)), strict=True))
     for name, (path, plan) in models.items():
-        append(
-            "transfer", fact | {"run": name, "plan": plan} | _measured(data, _reranked(path, plan, data, texts, first))
-        )
-    begin = time.perf_counter()
-    for name, start in (("adopted", a.teacher), ("adopted, from the bundled split", "bundled:minilm-squad")):
+        if name in a.runs:
+            found = _measured(data, _reranked(path, plan, data, texts, first))
+            append("transfer", fact | {"run": name, "plan": plan} | found)
+    for name, start in zip(RUNS[4:], (a.teacher, BUNDLED), strict=True):
+        if name not in a.runs:
+            continue
+        begin = time.perf_counter()
         output = a.work / f"{a.collection}-{name.replace(' ', '-').replace(',', '')}"
         report = adopt(
             a.teacher, list(data.documents.values()), output, start=start, plan=PLAN, pseudo=a.pseudo,
@@ -73,12 +78,16 @@ def main() -> None:
 
 def _reranked(path: str, plan: str, data: Collection, texts: dict[str, str], first: Run) -> Run:
     model = Plait.from_pretrained(path, plan={"score": plan}, dtype=fast_dtype())
+    known: dict[str, Part] = dict(texts)
+    if model.plan("score").join:  # each text once, as an index would
+        some = [id for id in texts if any(id in found for found in first.values())]
+        known = dict(zip(some, model.encode("passage", [texts[id] for id in some]), strict=True))
     run: Run = {}
     for id, query in data.queries.items():
         found = list(first[id])
         if not found:
             continue
-        scores = raw_scores(model, [(query, texts[document]) for document in found])[:, 0]
+        scores = raw_scores(model, [(query, known[document]) for document in found])[:, 0]
         run[id] = dict(zip(found, map(float, scores), strict=True))
     return run
 
