@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from plait.errors import PlaitError
 from plait.extras import library
 from plait.heads import class_names
+from plait.parts import stored
 from plait.tasks import class_name, group_name, number_of
 
 if TYPE_CHECKING:
@@ -50,15 +51,20 @@ def _f1(ours: list[str], words: list[str]) -> float:
     return 2 * common / (len(ours) + len(words))
 
 
-def quality(model: Plait, task: str, data: Sequence[Question] | Sequence[Example]) -> dict[str, float]:
+CHUNK = 1024
+"""Examples whose known texts are held at once."""
+
+
+def quality(model: Plait, task: str, data: Sequence[Question] | Sequence[Example], codec: str = "") -> dict[str, float]:
     """What a task is measured by: `reading_quality` for `qa`, else `example_quality`."""
     if task == "qa":
-        return reading_quality(model, cast("Sequence[Question]", data))
-    return example_quality(model, task, cast("Sequence[Example]", data))
+        return reading_quality(model, cast("Sequence[Question]", data), codec)
+    return example_quality(model, task, cast("Sequence[Example]", data), codec)
 
 
-def example_quality(model: Plait, task: str, examples: Sequence[Example]) -> dict[str, float]:
-    """A model's score head on labelled examples, under the plan that it has.
+def example_quality(model: Plait, task: str, examples: Sequence[Example], codec: str = "") -> dict[str, float]:
+    """A model's score head on labelled examples, under the plan that it has; known texts as a store with `codec` would
+    give them back, or as they are.
 
     Returns:
         `class`: `accuracy` and `f1` (macro). `value`: `spearman` and `pearson`. `rank`: `rr10` and `ndcg10` of the
@@ -73,9 +79,28 @@ def example_quality(model: Plait, task: str, examples: Sequence[Example]) -> dic
     logits = np.empty((len(examples), model.config.num_labels), np.float32)
     if examples:
         roles = len(model.text.roles)
-        rows = [examples[i].texts for i in order]
-        logits[order] = raw_scores(model, [row + (None,) * (roles - len(row)) for row in rows])
+        rows: list[tuple[Part, ...]] = [
+            (*examples[i].texts, *(None,) * (roles - len(examples[i].texts))) for i in order
+        ]
+        for begin in range(0, len(rows), CHUNK):
+            some = rows[begin : begin + CHUNK]
+            found = raw_scores(model, _stored(model, some, codec) if codec else some)
+            logits[order[begin : begin + CHUNK]] = found
     return example_metrics(task, examples, logits, model)
+
+
+def _stored(model: Plait, rows: Sequence[tuple[Part, ...]], codec: str) -> list[tuple[Part, ...]]:
+    """Rows whose known texts are what a store holds of them."""
+    plan, columns = model.plan("score"), []
+    for column, role in enumerate(plan.roles):
+        parts = [row[column] for row in rows]
+        if role in plan.known:
+            texts = list(dict.fromkeys(part for part in parts if isinstance(part, str)))
+            encoded = model.encode(role, texts, plan.needs(role, model.layers))
+            known = dict(zip(texts, (stored(one, codec) for one in encoded), strict=True))
+            parts = [known[part] if isinstance(part, str) else part for part in parts]
+        columns.append(parts)
+    return list(zip(*columns, strict=True))
 
 
 def raw_scores(model: Plait, rows: Sequence[tuple[Part, ...]]) -> NDArray[np.float32]:
@@ -178,14 +203,14 @@ def span_quality(index: Index, questions: Sequence[Question]) -> dict[str, float
     return answer_metrics(found)
 
 
-def reading_quality(model: Plait, questions: Sequence[Question]) -> dict[str, float]:
+def reading_quality(model: Plait, questions: Sequence[Question], codec: str = "") -> dict[str, float]:
     """The same by `Plait.read`: every passage computed once, in memory, and asked all its questions."""
     by_passage: dict[str, list[Question]] = defaultdict(list)
     for question in questions:
         by_passage[question.passage].append(question)
     found = []
     for passage, asked in by_passage.items():
-        known = model.read(passage)
+        known = model.read(passage, codec=codec)
         found += [(known.ask(question.question).answer, question) for question in asked]
     return answer_metrics(found)
 

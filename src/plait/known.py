@@ -12,6 +12,7 @@ from torch import Tensor
 from plait import passages
 from plait.errors import PlaitError
 from plait.heads import SpanFound
+from plait.parts import stored
 from plait.scoring import Timing, encode_query, require_read, score, spans, two_roles
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class KnownAnswer:
 class Known:
     """Made by `Plait.read`."""
 
-    def __init__(self, model: Plait, text: str, *, passage_tokens: int = 384, overlap: int = 64) -> None:
+    def __init__(
+        self, model: Plait, text: str, *, passage_tokens: int = 384, overlap: int = 64, codec: str = ""
+    ) -> None:
         self.model, self.text = model, text
         _, role = two_roles(model)
         room = min(passage_tokens, model.text.room(role))
@@ -50,7 +53,8 @@ class Known:
             raise PlaitError(
                 "a text to be read must have a character that makes a token, but has none; pass another text"
             )
-        self._encoded = model.encode(role, [p.text for p in self.passages])
+        encoded = model.encode(role, [p.text for p in self.passages])
+        self._encoded = [stored(one, codec) for one in encoded] if codec else encoded
 
     @property
     def tokens(self) -> int:

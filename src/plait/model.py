@@ -327,14 +327,15 @@ class Plait(nn.Module):
                     results[i] = Encoded(kept, np.array(segments[i].offsets, np.int32), segments[i].cut)
         return [r for r in results if r is not None]
 
-    def read(self, text: str, *, passage_tokens: int = 384, overlap: int = 64) -> Known:
+    def read(self, text: str, *, passage_tokens: int = 384, overlap: int = 64, codec: str = "") -> Known:
         """Compute a text once, to ask it many questions: `known = model.read(text)`, then `known.ask(question)`.
 
         Args:
             text: of any length; it is cut into overlapping passages of `passage_tokens` tokens.
             passage_tokens, overlap: longest passage, and tokens that neighbours share.
+            codec: read states as a store with this codec would give them back; empty: as they are.
         """
-        return Known(self, text, passage_tokens=passage_tokens, overlap=overlap)
+        return Known(self, text, passage_tokens=passage_tokens, overlap=overlap, codec=codec)
 
     def segments(self, role: str, texts: Sequence[str]) -> list[Segment]:
         """Tokenize; an empty text is refused, a text that is too long is cut and a TruncationWarning says so."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plait.errors import PlaitError, TruncationWarning
-from plait.keep import recipe_of
+from plait.keep import EXACT, recipe_of
 from plait.layout import Layout
 from plait.plan import Plan
 from plait.states import States, as_read
+from plait.store import Codec
 from plait.text import Segment, Tokens, fit, require_texts
 
 if TYPE_CHECKING:
@@ -40,6 +41,15 @@ class Encoded:
 
 Part = str | Encoded | None
 """One role's part of an example: a text, its states, or nothing."""
+
+
+def stored(one: Encoded, codec: str) -> Encoded:
+    """The same as a store with this codec would give it back."""
+    writer = Codec(codec, [(name, x.shape[1]) for name, x in one.states.items()])
+    count = len(one.offsets)
+    half = all(x.dtype == torch.bfloat16 for name, x in one.states.items() if not name.startswith(EXACT))
+    back = writer.decode([writer.encode(one.states, count)], [count], dtype=torch.bfloat16 if half else torch.float32)
+    return replace(one, states=back)
 
 
 def score_rows(

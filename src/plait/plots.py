@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from plait import files
@@ -15,6 +15,11 @@ COLOURS = {"joint": "#0072B2", "oneway": "#D55E00", "frozen": "#009E73"}
 MARKERS = {"joint": "o", "oneway": "s", "frozen": "^"}
 STYLES = ("-", "--", ":", "-.")
 """All tokens, and the budgets in the order in which they were tried; more begin again."""
+
+
+def _reduced(point: Point, codecs: Collection[str]) -> str:
+    """What makes a plan's store smaller, as a line's name."""
+    return " ".join(filter(None, (point.keep, point.codec if len(codecs) > 1 else "")))
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -40,14 +45,15 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
     panels = (
         ("flops", 1e9, f"online GFLOPs, {known} known texts"),
         ("ms", 1, f"milliseconds, {known} known texts"),
-        ("bytes", 1024, f"stored KiB a known text ({points[0].codec})"),
+        ("bytes", 1024, f"stored KiB a known text ({', '.join(dict.fromkeys(p.codec for p in points))})"),
     )
     for axis, (name, unit, label) in zip(axes, panels, strict=True):
         axis.axhline(whole.quality, color="0.6", linewidth=1, linestyle="--")
         split = [point for point in points if point.join]
-        keeps = list(dict.fromkeys(point.keep for point in split))
-        for mode, keep in dict.fromkeys((point.mode, point.keep) for point in split):
-            line = sorted((p for p in split if (p.mode, p.keep) == (mode, keep)), key=lambda p: p.join)
+        codecs = {point.codec for point in split}
+        keeps = list(dict.fromkeys(_reduced(point, codecs) for point in split))
+        for mode, keep in dict.fromkeys((point.mode, _reduced(point, codecs)) for point in split):
+            line = sorted((p for p in split if (p.mode, _reduced(p, codecs)) == (mode, keep)), key=lambda p: p.join)
             x = [getattr(point, name) / unit for point in line]
             axis.plot(
                 x, [p.quality for p in line], color=COLOURS[mode], marker=MARKERS[mode],

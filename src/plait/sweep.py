@@ -24,6 +24,7 @@ from plait.model import Plait
 from plait.outputs import full, outputs
 from plait.plan import Plan
 from plait.scoring import require_separator
+from plait.store import Codec
 from plait.tasks import KINDS
 from plait.text import Segment
 
@@ -40,7 +41,7 @@ class Point:
         plan: in text form; join, mode, keep (`32 coreset`; empty for all tokens): its own.
         metric, quality: name and value of what plans are compared by; metrics: all that were measured.
         flops: operations online, for one live text with `known` known ones each of the other roles.
-        ms: milliseconds for the same from states in memory, median, all plans in turn.
+        ms: milliseconds for the same from decoded states in memory, median, all plans in turn.
         bytes: stored for one known example, in `codec`; nothing for the full plan.
         lengths: tokens of each role that these three are for.
     """
@@ -68,8 +69,8 @@ def sweep(
     modes: Sequence[str] = ("joint", "oneway"),
     keeps: Sequence[str] = (),
     selectors: Sequence[str] = ("coreset",),
+    codecs: Sequence[str] = ("int8",),
     known: int = 100,
-    codec: str = "int8",
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Point]:
     """Evaluate a model's head under every join and mode; its plans are the ones it had afterwards.
@@ -80,8 +81,8 @@ def sweep(
         modes: which modes, beside the full plan.
         keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens.
         selectors: which of them choose the tokens that are kept.
+        codecs: what known texts are stored as; a split plan's quality is that of states that went through one.
         known: known texts that are read with one live text, for operations and milliseconds.
-        codec: for the bytes.
         progress: told what comes next.
     """
     head = "span" if task == "qa" else "score"
@@ -95,6 +96,8 @@ def sweep(
     own = model.plan(head)
     restart = {other: replace(plan, positions="restart") for other, plan in before.items()}
     try:
+        for codec in codecs:
+            Codec(codec, [("states", 1)])  # refuses what there is not
         plans = [full(own)]
         mine = "+".join(str(budget) for budget in own.keep if budget.role in own.known)
         tried = [f"{keep} {selector}" for keep in keeps for selector in selectors]
@@ -109,25 +112,28 @@ def sweep(
             if head == "span" and model.no_answer:
                 require_separator(plan)
         lengths, segments = _typical(model, data, known)
-        found = []
+        found: list[list[dict[str, float]]] = []
         for plan in plans:
-            progress(str(plan))
             model.plans = {**restart, **head_plans([head], {head: plan}, {})}
-            found.append(quality(model, task, data))
+            found.append([])
+            for codec in codecs if plan.join else codecs[:1]:
+                progress(f"{plan} {codec}")
+                found[-1].append(quality(model, task, data, codec if plan.join else ""))
         times = milliseconds([(model, plan) for plan in plans], head, segments)
     finally:
         model.plans = before
     points = []
-    for plan, metrics, ms, keep in zip(plans, found, times, kept, strict=True):
-        counted = cost(plan, model.encoder.family.shape, lengths, known, codec)
-        stored = counted.bytes_per_example if plan.join else 0
-        kind = KINDS[task].metric
-        points.append(
-            Point(
-                str(plan), plan.join, plan.mode, kind, metrics[kind], metrics, counted.online, ms, stored, known, codec,
-                lengths, keep,
-            )
-        )  # fmt: skip
+    kind = KINDS[task].metric
+    for plan, measured, ms, keep in zip(plans, found, times, kept, strict=True):
+        for metrics, codec in zip(measured, codecs, strict=False):
+            counted = cost(plan, model.encoder.family.shape, lengths, known, codec)
+            stored = counted.bytes_per_example if plan.join else 0
+            points.append(
+                Point(
+                    str(plan), plan.join, plan.mode, kind, metrics[kind], metrics, counted.online, ms, stored, known,
+                    codec, lengths, keep,
+                )
+            )  # fmt: skip
     return points
 
 
@@ -170,7 +176,7 @@ def choose(
             + f", but none has; the best has {best.quality:.4g} ({best.plan}), the quickest takes {quickest.ms:.3g} ms "
             f"({quickest.plan})"
         )
-    return min(allowed, key=lambda point: (point.flops, -point.join))
+    return min(allowed, key=lambda point: (point.flops, -point.join, point.bytes))
 
 
 def rows(points: Sequence[Point], **facts: object) -> Iterator[dict[str, object]]:
@@ -184,12 +190,13 @@ def markdown(points: Sequence[Point], chosen: Point) -> str:
     [whole] = [point for point in points if point.join == 0]
     first = points[0]
     lines = [
-        f"| plan | {first.metric} | of full | online GFLOPs | times fewer | ms | bytes a known example |",
-        "|---|---|---|---|---|---|---|",
+        f"| plan | codec | {first.metric} | of full | online GFLOPs | times fewer | ms | bytes a known example |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for point in points:
         cells = [
-            point.plan, f"{point.quality:.4g}", f"{point.quality / whole.quality:.1%}" if whole.quality else "-",
+            point.plan, point.codec if point.join else "-",
+            f"{point.quality:.4g}", f"{point.quality / whole.quality:.1%}" if whole.quality else "-",
             f"{point.flops / 1e9:.3g}", f"{whole.flops / max(point.flops, 1):.1f}", f"{point.ms:.3g}",
             f"{point.bytes:,}",
         ]  # fmt: skip

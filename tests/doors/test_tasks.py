@@ -80,17 +80,19 @@ def test_a_model_learns_every_task_and_is_swept(tmp_path: Path, task: str) -> No
         assert found[MAIN[task]] > CHANCE[task], (other, found)
     swept = tmp_path / "sweep"
     said = done("sweep", final, held_out, "--task", task, "--out", swept, "--known", 5, "--min-quality", 0,
-                "--keep", "3", "--selectors", "first+coreset")  # fmt: skip
+                "--keep", "3", "--selectors", "first+coreset", "--codecs", "bfloat16+int8")  # fmt: skip
     rows = [json.loads(line) for line in (swept / "rows.jsonl").read_text().splitlines()]
-    assert [row["plan"] for row in rows] == ["join=0,mode=joint"] + [
-        f"join={join},mode={mode}{keep}"
+    assert [(row["plan"], row["codec"]) for row in rows] == [("join=0,mode=joint", "bfloat16")] + [
+        (f"join={join},mode={mode}{keep}", codec)
         for mode in ("joint", "oneway")
         for keep in ("", ",keep.passage=3,selector=first", ",keep.passage=3")
         for join in (1, 2)
+        for codec in ("bfloat16", "int8")
     ]
-    assert rows[0]["flops"] > rows[1]["flops"] > rows[2]["flops"] and all(row["ms"] > 0 for row in rows)
-    assert rows[3]["flops"] < rows[1]["flops"] and rows[3]["bytes"] == 3 * 34 < rows[1]["bytes"]
-    chosen = min((row for row in rows if row["quality"] >= 0), key=lambda row: (row["flops"], -row["join"]))
+    assert rows[0]["flops"] > rows[1]["flops"] > rows[3]["flops"] and all(row["ms"] > 0 for row in rows)
+    assert rows[5]["flops"] < rows[1]["flops"] and rows[6]["bytes"] == 3 * 34 < rows[5]["bytes"] == 3 * 64
+    least = min((row for row in rows if row["quality"] >= 0), key=lambda row: (row["flops"], -row["join"]))
+    chosen = min((row for row in rows if row["plan"] == least["plan"]), key=lambda row: row["bytes"])
     assert said.splitlines()[-1] == f"chosen: {chosen['plan']}"
     assert f"**{chosen['plan']}**" in (swept / "table.md").read_text()
     assert (swept / "chart.png").read_bytes().startswith(b"\x89PNG")

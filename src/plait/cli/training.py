@@ -46,6 +46,7 @@ def sweep(
     modes: Annotated[str, typer.Option(help="Modes to try, joined by +.")] = "joint+oneway",
     keep: Annotated[str, typer.Option(help="Budgets of known texts to try too, joined by commas: 32,16.")] = "",
     selectors: Annotated[str, typer.Option(help="Selectors of the budgets, joined by +.")] = "coreset",
+    codecs: Annotated[str, typer.Option(help="What known texts are stored as, joined by +.")] = "int8",
     min_quality: Annotated[float, typer.Option(help="Share of the full plan's quality to keep.")] = 0.99,
     max_ms: Annotated[float | None, typer.Option(help="Most milliseconds for one query.")] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Most stored bytes for a known text.")] = None,
@@ -86,7 +87,7 @@ def sweep(
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         points = run(
             loaded, task, items, modes=modes.split("+"), keeps=[k.strip() for k in keep.split(",") if k.strip()],
-            selectors=selectors.split("+"), known=known,
+            selectors=selectors.split("+"), codecs=codecs.split("+"), known=known,
             progress=lambda text: status.update(text) if status is not None else None,
         )  # fmt: skip
     if out_folder is not None:
