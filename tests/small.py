@@ -20,8 +20,7 @@ from transformers import (
 
 from plait import checkpoint
 from plait.checkpoint import Checkpoint
-from plait.families import MODEL_TYPES, adapter
-from plait.families.family import Family
+from plait.families import MODEL_TYPES
 from plait.heads import score_head, span_head
 from plait.plan import Plan
 from plait.text import Segment
@@ -30,30 +29,37 @@ LAYERS = 3
 VOCABULARY = 99
 
 
+COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+"""Families whose tokenizers write `</s></s>` between two texts and count positions from the padding token's number."""
+
+
 def small_config(model_type: str, **changes: Any) -> Any:
-    """A config of 3 layers, 4 heads, 32 hidden (ELECTRA: 24 embedding)."""
+    """A config of 3 layers, 4 heads, 32 hidden (ELECTRA, ALBERT: 24 embedding; ALBERT's first two layers are one)."""
     sizes: dict[str, Any] = dict(
         vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=4, intermediate_size=48,
-        max_position_embeddings=66, type_vocab_size=1 if "roberta" in model_type or model_type == "camembert" else 2,
-        pad_token_id=1 if "bert" in model_type and model_type != "bert" else 0, initializer_range=0.3,
+        max_position_embeddings=66, type_vocab_size=1 if model_type in COUNTING_FROM_PADDING else 2,
+        pad_token_id=1 if model_type in COUNTING_FROM_PADDING else 0, initializer_range=0.3,
     )  # fmt: skip
-    if model_type == "electra":
+    if model_type in ("electra", "albert"):
         sizes |= {"embedding_size": 24}
-    return AutoConfig.for_model(model_type, **(sizes | changes))
+    if model_type == "albert":
+        sizes |= {"num_hidden_groups": 2}
+    sizes |= changes
+    if model_type == "distilbert":
+        sizes = {"hidden_dim" if k == "intermediate_size" else k: v for k, v in sizes.items() if "type_vocab" not in k}
+    return AutoConfig.for_model(model_type, **sizes)
 
 
-def small_base(model_type: str, seed: int = 0) -> Any:
+def small_base(model_type: str, seed: int = 0, **changes: Any) -> Any:
     """A random encoder of the family in evaluation mode; biases are random too, which `transformers` starts at 0."""
     torch.manual_seed(seed)
-    base = AutoModel.from_config(small_config(model_type)).eval()
+    base = AutoModel.from_config(small_config(model_type, **changes)).eval()
     for name, parameter in base.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.2)
     return base
 
 
-COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
-"""Families whose tokenizers write `</s></s>` between two texts and count positions from the padding token's number."""
 WORDS = """river stone copper lantern winter garden music engine harbour silver bridge castle doctor letter market
 mountain orchard painter queen railway sailor teacher village window yellow who what when where why which wrote built
 found the a of in and to was is by on for with from it its ##s ##ed ##ing ##er ##ly""".split()
@@ -61,11 +67,15 @@ LETTERS = [chr(c) for c in range(33, 127) if not chr(c).isupper()] + list("ßø�
 
 
 def small_tokenizer(model_type: str = "bert") -> PreTrainedTokenizerFast:
-    """A real tokenizer: WordPiece in lower case as BERT's, or byte-level BPE as RoBERTa's for its families."""
-    return _bytes() if model_type in COUNTING_FROM_PADDING else _wordpiece()
+    """A real tokenizer: WordPiece in lower case as BERT's, or byte-level BPE as RoBERTa's for its families, or Unigram
+    in lower case as ALBERT's. DistilBERT's gives no token types.
+    """
+    if model_type == "albert":
+        return _unigram()
+    return _bytes() if model_type in COUNTING_FROM_PADDING else _wordpiece(types=model_type != "distilbert")
 
 
-def _wordpiece() -> PreTrainedTokenizerFast:
+def _wordpiece(types: bool) -> PreTrainedTokenizerFast:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = list(dict.fromkeys([*special, *LETTERS, *(f"##{c}" for c in LETTERS), *WORDS]))
     core = Tokenizer(models.WordPiece({w: i for i, w in enumerate(vocabulary)}, unk_token="[UNK]"))
@@ -74,6 +84,23 @@ def _wordpiece() -> PreTrainedTokenizerFast:
     core.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return PreTrainedTokenizerFast(
         tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_input_names=["input_ids", *(["token_type_ids"] if types else []), "attention_mask"],
+    )  # fmt: skip
+
+
+def _unigram() -> PreTrainedTokenizerFast:
+    special = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [("▁", -9.0), *((c, -9.0) for c in LETTERS), *((f"▁{w}", -5.0) for w in WORDS if w.isalpha())]
+    core = Tokenizer(models.Unigram([*((w, 0.0) for w in special), *pieces], unk_id=1, byte_fallback=False))
+    core.normalizer = normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()])
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )  # fmt: skip
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", cls_token="[CLS]", sep_token="[SEP]",
         mask_token="[MASK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )  # fmt: skip
 
@@ -148,6 +175,38 @@ def random_segments(lengths: Sequence[int], role: int, types: int, seed: int) ->
     ]
 
 
+def inputs(base: Any, example: Sequence[Segment], positions: Tensor) -> dict[str, Tensor]:
+    """What the model takes of segments side by side at `positions` [tokens] that count from 0: tensors [1, tokens]."""
+    if base.config.model_type in COUNTING_FROM_PADDING:
+        positions = positions + base.config.pad_token_id + 1
+    given = {"input_ids": torch.tensor([[i for s in example for i in s.ids]]), "position_ids": positions[None]}
+    if base.config.model_type != "distilbert":
+        given["token_type_ids"] = torch.tensor([[t for s in example for t in [s.type] * len(s.ids)]])
+    return given
+
+
+def embedded(base: Any, **given: Tensor) -> Tensor:
+    """What the first layer reads of these inputs, by the model's own modules: [1, tokens, H]."""
+    x: Tensor = base.embeddings(**given)
+    if base.config.model_type == "albert":
+        x = base.encoder.embedding_hidden_mapping_in(x)
+    if base.config.model_type == "electra":
+        x = base.embeddings_project(x)
+    return x
+
+
+def layers_of(base: Any) -> list[Any]:
+    """The model's own layers in the order in which it runs them; one that it runs twice stands there twice."""
+    config = base.config
+    if config.model_type == "distilbert":
+        return list(base.transformer.layer)
+    if config.model_type == "albert":
+        each = config.num_hidden_layers / config.num_hidden_groups
+        groups = [base.encoder.albert_layer_groups[int(i / each)] for i in range(config.num_hidden_layers)]
+        return [layer for group in groups for layer in group.albert_layers]
+    return list(base.encoder.layer)
+
+
 def oracle(base: Any, plan: Plan, example: Sequence[Segment]) -> Tensor:
     """Last states [tokens of all roles, H] of one example, whatever budgets drop of them; see `oracle_kept`."""
     return oracle_kept(base, plan, example)[0]
@@ -160,23 +219,17 @@ def oracle_kept(base: Any, plan: Plan, example: Sequence[Segment]) -> tuple[Tens
     Written against the definition of a plan (DeFormer section 3, LAIT section 3, and for `frozen` the sentence in
     plait.plan), using nothing of the executor. Of selectors it knows `first` and `norm`.
     """
-    arch: Family = adapter(base)
     owner = torch.cat([torch.full((len(s.ids),), i) for i, s in enumerate(example)])
     restart = torch.cat([torch.arange(len(s.ids)) for s in example])
     positions = restart if plan.positions == "restart" else torch.arange(len(owner))
-    first = arch.shape.positions - base.config.max_position_embeddings
-    ids = torch.tensor([i for s in example for i in s.ids])
-    types = torch.tensor([t for s in example for t in [s.type] * len(s.ids)])
-    x = base.embeddings(input_ids=ids[None], token_type_ids=types[None], position_ids=positions[None] - first)
-    if hasattr(base, "embeddings_project"):
-        x = base.embeddings_project(x)
+    x = embedded(base, **inputs(base, example, positions))
     apart = owner[:, None] == owner[None, :]
     reader = owner == plan.roles.index(plan.reader)
     reads = apart if plan.mode != "joint" else torch.ones_like(apart)
     reads = reads | reader[:, None]
     at_join = x
     alive = torch.ones(len(owner), dtype=torch.bool)
-    for number, block in enumerate(base.encoder.layer):
+    for number, block in enumerate(layers_of(base)):
         for budget in plan.keep:
             if (plan.join if budget.layer is None else budget.layer) == number:
                 mine = owner == plan.roles.index(budget.role)

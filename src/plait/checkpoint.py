@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -28,8 +28,8 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelFor
 from plait.bottleneck import Bottleneck, key
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
-from plait.families import check_model_type
-from plait.heads import HEADS, class_names, score_head, span_head
+from plait.families import check_model_type, shape
+from plait.heads import HEADS, Score, class_names, score_head, span_head
 from plait.plan import Plan
 
 
@@ -193,7 +193,7 @@ def fit_bottlenecks(checkpoint: Checkpoint, *, new: bool) -> None:
     """
     config = checkpoint.config
     for plan in checkpoint.plans.values():
-        for layer, width in plan.bottlenecks(config.num_hidden_layers):
+        for layer, width in plan.bottlenecks(shape(config).layers):
             if key(layer, width) in checkpoint.bottlenecks:
                 continue
             if not new:
@@ -258,8 +258,7 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     if isinstance(checkpoint.heads.get("score"), Compare):
         state |= {f"compare.{k}": v for k, v in checkpoint.heads["score"].state_dict().items()}
     elif "score" in checkpoint.heads:
-        classifier: Any = checkpoint.heads["score"].classifier
-        state |= {f"classifier.{k}": v for k, v in classifier.state_dict().items()}
+        state |= cast("Score", checkpoint.heads["score"]).saved()
     state |= {f"bottleneck.{k}": v for k, v in checkpoint.bottlenecks.state_dict().items()}
     if "span" in checkpoint.heads:
         state |= checkpoint.heads["span"].state_dict()

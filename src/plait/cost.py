@@ -24,7 +24,13 @@ INT4_GROUP = 32
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of an encoder; `positions` is the most tokens it can place, `types` its number of token types."""
+    """The sizes of an encoder.
+
+    Attributes:
+        embedding: width of embeddings that a projection makes `hidden` wide; 0 without a projection.
+        positions: the most tokens it can place.
+        types: its number of token types.
+    """
 
     layers: int
     hidden: int
@@ -136,7 +142,7 @@ def _layer(shape: Shape, queries: int, keys: int) -> int:
 
 def _own(plan: Plan, shape: Shape, role: str, length: int) -> int:
     """A segment by itself."""
-    total = _linear(length, shape.embedding, shape.hidden) if shape.embedding != shape.hidden else 0
+    total = _linear(length, shape.embedding, shape.hidden)
     steps = {step.layer: step for step in plan.recipe(role, plan.join)}
     deepest, now = max(plan.inputs(role, shape.layers)), length
     for layer in range(deepest + 1):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
+from plait.families import pooler
 from plait.layout import Layout
 from plait.plan import FULL, Plan
 
@@ -20,11 +21,23 @@ tokens.
 
 
 class Score(nn.Module):
-    """A `...ForSequenceClassification` head: [B, H] -> logits [B, labels]."""
+    """A `...ForSequenceClassification` head: [B, H] -> logits [B, labels].
 
-    def __init__(self, pooler: nn.Module | None, dropout: nn.Module | None, classifier: nn.Module) -> None:
+    Args:
+        pooler: [B, 1, H] -> [B, H], or None where the classifier reads [B, 1, H].
+        own: the modules of these that are not the encoder's, by the names that the checkpoint gives them.
+    """
+
+    def __init__(
+        self,
+        pooler: nn.Module | None,
+        dropout: nn.Module | None,
+        classifier: nn.Module,
+        own: Mapping[str, nn.Module],
+    ) -> None:
         super().__init__()
         self.pooler, self.dropout, self.classifier = pooler, dropout, classifier
+        self._own = dict(own)  # in a dict they are not registered a second time
 
     def forward(self, first: Tensor) -> Tensor:
         """First tokens' last states [B, H] -> logits [B, labels], in the dtype of the states."""
@@ -33,6 +46,10 @@ class Score(nn.Module):
             return self.classifier(x)  # type: ignore[no-any-return]
         x = self.pooler(x)
         return self.classifier(x if self.dropout is None else self.dropout(x))  # type: ignore[no-any-return]
+
+    def saved(self) -> dict[str, Tensor]:
+        """Weights as a checkpoint names them beside the encoder's, e.g. `classifier.weight`."""
+        return {f"{name}.{k}": v for name, module in self._own.items() for k, v in module.state_dict().items()}
 
 
 class Span(nn.Module):
@@ -102,9 +119,9 @@ def restored(logits: Tensor, layout: Layout, places: Tensor, whole: Layout) -> T
 
 
 def score_head(model: Any) -> Score:
-    """The head of a `...ForSequenceClassification` model, with its pooler where it has one."""
-    pooler = getattr(getattr(model, model.base_model_prefix), "pooler", None)
-    return Score(pooler, getattr(model, "dropout", None), model.classifier)
+    """The head of a `...ForSequenceClassification` model: all that it has beside the encoder, and the pooler."""
+    own = {name: module for name, module in model.named_children() if name != model.base_model_prefix}
+    return Score(pooler(model), getattr(model, "dropout", None), model.classifier, own)
 
 
 def span_head(model: Any) -> Span:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.config import TrainConfig
 from plait.data import Example, read_examples
@@ -322,3 +323,21 @@ def test_teachers_with_one_encoder_and_other_heads_are_kept_apart(tmp_path: Path
         done("train", config(tmp_path, task="rank", epochs=1.0, teacher_outputs=str(tmp_path / "kept"), **changes))
         counts.append(len(list((tmp_path / "kept").rglob("*.safetensors"))))
     assert counts[1] == 2 * counts[0] > 0
+
+
+@pytest.mark.parametrize("model_type", ["distilbert", "albert"])
+def test_families_with_adapters_of_their_own_learn(tmp_path: Path, model_type: str) -> None:
+    """A new score head of other modules than BERT's, from a teacher's scores, states and pooled output."""
+    write(tmp_path / "train.jsonl", "rank", 24, seed=1)
+    teacher = small_checkpoint(tmp_path / "teacher", model_type, heads=("score",))
+    start = small_checkpoint(tmp_path / "small", model_type, heads=())
+    changes = {"task": "rank", "model": str(start), "teacher": str(teacher), "score": "join=1,mode=oneway"}
+    done("train", config(tmp_path, **changes, labels=0.0, representation=1.0, dropout=0.1, bfloat16=True, epochs=2.0))
+    final = tmp_path / "out" / "final"
+    model = Plait.from_pretrained(final, plan="join=0,positions=continue")
+    tokenizer, theirs = AutoTokenizer.from_pretrained(final), AutoModelForSequenceClassification.from_pretrained(final)
+    with torch.no_grad():
+        expected = theirs.eval()(**tokenizer("river", "stone river", return_tensors="pt")).logits[0]
+    np.testing.assert_allclose(
+        model.predict([("river", "stone river")], activation_fn=lambda x: x), expected, atol=1e-5
+    )

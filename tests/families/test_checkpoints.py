@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.errors import PlaitError
@@ -62,6 +63,11 @@ def assert_scores_agree(folder: Path, labels: int) -> None:
     np.testing.assert_allclose(ours.reshape(theirs.shape), theirs, atol=1e-5)
 
 
+def saved_names(folder: Path) -> set[str]:
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        return set(weights.keys())
+
+
 def assert_spans_agree(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     theirs = AutoModelForQuestionAnswering.from_pretrained(folder, num_labels=2).eval()
@@ -86,6 +92,7 @@ def test_scores_are_those_of_transformers(folders: Path, tmp_path: Path, model_t
     assert_scores_agree(folder, labels)
     Plait.from_pretrained(folder).save_pretrained(tmp_path / "again")
     np.testing.assert_array_equal(their_scores(tmp_path / "again"), their_scores(folder))
+    assert saved_names(tmp_path / "again") == saved_names(folder)
 
 
 @pytest.mark.parametrize("model_type", small_families())
@@ -95,6 +102,7 @@ def test_spans_are_those_of_transformers(folders: Path, tmp_path: Path, model_ty
     assert_spans_agree(folder)
     Plait.from_pretrained(folder).save_pretrained(tmp_path / "again")
     assert_spans_agree(tmp_path / "again")
+    assert saved_names(tmp_path / "again") == saved_names(folder)
     ours = Plait.from_pretrained(folder).state_dict()
     again = Plait.from_pretrained(tmp_path / "again").state_dict()
     assert all(torch.equal(ours[name], again[name]) for name in ours)
@@ -112,6 +120,33 @@ def test_one_folder_carries_both_heads(folders: Path, tmp_path: Path, model_type
     assert again.plans == model.plans and again.fingerprint == model.fingerprint
     assert_scores_agree(tmp_path / "again", 1)
     assert_spans_agree(tmp_path / "again")
+
+
+@pytest.mark.parametrize("model_type", small_families())
+def test_a_new_score_head_is_saved_whole(folders: Path, tmp_path: Path, model_type: str) -> None:
+    """Whatever modules the family's head is made of: one left out would be random again in `transformers`."""
+    model = Plait.from_pretrained(folders / model_type / "span", new_heads=["score"], labels=["no", "yes"])
+    ours = model.predict(PAIRS, activation_fn=raw)
+    model.save_pretrained(tmp_path / "new")
+    again = Plait.from_pretrained(tmp_path / "new")
+    assert set(again.plans) == {"score", "span"}
+    np.testing.assert_allclose(again.predict(PAIRS, activation_fn=raw), ours, atol=1e-6)
+    again.save_pretrained(tmp_path / "again")
+    np.testing.assert_array_equal(their_scores(tmp_path / "again"), their_scores(tmp_path / "new"))
+    assert_spans_agree(tmp_path / "again")
+
+
+def test_albert_runs_every_layer_of_a_group(tmp_path: Path) -> None:
+    """Groups of two layers, run in two turns, are four layers, of each of which a plan can speak."""
+    folder = small_checkpoint(tmp_path / "albert", "albert", num_hidden_layers=2, inner_group_num=2)
+    assert Plait.from_pretrained(folder).layers == 4
+    assert_scores_agree(folder, 1)
+    assert_spans_agree(folder)
+    model = Plait.from_pretrained(folder, plan={"score": "join=3,mode=oneway,bottleneck=8"}, new_heads=["score"])
+    model.save_pretrained(tmp_path / "again")
+    again = Plait.from_pretrained(tmp_path / "again")
+    assert again.plans == model.plans
+    np.testing.assert_allclose(again.predict(PAIRS), model.predict(PAIRS), atol=1e-6)
 
 
 @pytest.mark.parametrize("model_type", small_families())

@@ -12,7 +12,7 @@ from plait.families import adapter
 from plait.keep import Keep, Selector
 from plait.plan import Mode, Plan, StatesKind
 from plait.text import Segment, Tokens
-from tests.small import LAYERS, of_role, oracle, oracle_kept, random_segments, small_base, small_families
+from tests.small import LAYERS, inputs, of_role, oracle, oracle_kept, random_segments, small_base, small_families
 
 ROLES = ("query", "passage", "third")
 
@@ -22,7 +22,6 @@ def test_join_0_equals_transformers_own_forward(model_type: str) -> None:
     base = small_base(model_type)
     encoder = Encoder(adapter(base))
     shape = encoder.family.shape
-    first = base.config.max_position_embeddings - shape.positions
     plan = Plan()
     for seed, (query, passage) in enumerate([(3, 9), (12, 4), (1, 1), (7, 40)]):
         example = [random_segments([n], i, shape.types, seed)[0] for i, n in enumerate((query, passage))]
@@ -31,13 +30,8 @@ def test_join_0_equals_transformers_own_forward(model_type: str) -> None:
                 role: encoder.own(Tokens.pack([s]), ("states.0",)) for role, s in zip(plan.roles, example, strict=True)
             }
             ours = encoder.join(plan, states, torch.tensor([[0, 0]]), "first").states
-            positions = torch.cat([torch.arange(query), torch.arange(passage)])[None] + first
-            theirs = base(
-                torch.tensor([example[0].ids + example[1].ids]),
-                attention_mask=torch.ones(1, query + passage),
-                token_type_ids=torch.tensor([[example[0].type] * query + [example[1].type] * passage]),
-                position_ids=positions,
-            ).last_hidden_state[0, :1]
+            positions = torch.cat([torch.arange(query), torch.arange(passage)])
+            theirs = base(**inputs(base, example, positions)).last_hidden_state[0, :1]
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
@@ -80,7 +74,7 @@ def test_any_plan_equals_the_oracle(model_type: str, data: st.DataObject) -> Non
         begin += length
 
 
-@pytest.mark.parametrize("model_type", ["bert", "roberta"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "albert"])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_plans_with_budgets_equal_the_oracle(model_type: str, data: st.DataObject) -> None:
@@ -128,6 +122,7 @@ def test_plans_with_budgets_equal_the_oracle(model_type: str, data: st.DataObjec
         begin += length
 
 
+@pytest.mark.parametrize("model_type", ["bert", "albert"])  # ALBERT's layers share weights, whose gradients add up
 @pytest.mark.parametrize("multiple", [1, 8, 32])
 @pytest.mark.parametrize(
     "plan",
@@ -144,9 +139,9 @@ def test_plans_with_budgets_equal_the_oracle(model_type: str, data: st.DataObjec
     ],
     ids=str,
 )
-def test_gradients_equal_the_oracles(plan: Plan, multiple: int) -> None:
+def test_gradients_equal_the_oracles(plan: Plan, multiple: int, model_type: str) -> None:
     """Training sees the same model: shared segments, and tokens of nobody (from rounding), which must add nothing."""
-    base = small_base("bert")
+    base = small_base(model_type)
     encoder = Encoder(adapter(base))
     segments = {"query": random_segments([4, 6], 0, 2, 1), "passage": random_segments([9, 3, 12], 1, 2, 1)}
     rows = [(0, 1), (1, 0), (1, 1), (0, 2)]

@@ -15,7 +15,7 @@ from plait.index import Index
 from plait.model import Plait
 from plait.scoring import Timing, encode_query, score, spans
 from plait.store import Codec
-from tests.small import LAYERS, WORDS
+from tests.small import LAYERS, WORDS, small_checkpoint
 
 MODES = (("joint", "hidden"), ("oneway", "hidden"), ("oneway", "kv"), ("frozen", "hidden"), ("frozen", "kv"))
 SCORES = [
@@ -65,8 +65,26 @@ def planned(checkpoint_path: Path, plan: str, join: int) -> Plait:
 
 @pytest.mark.parametrize(("join", "plan"), SCORES, ids=[plan for _, plan in SCORES])
 def test_a_lossless_store_answers_as_live_texts(checkpoint_path: Path, tmp_path: Path, join: int, plan: str) -> None:
-    model = planned(checkpoint_path, plan, join)
-    index = build(tmp_path / "s.plait", model, "float32")
+    assert_stored_is_live(planned(checkpoint_path, plan, join), tmp_path)
+
+
+FAMILIES = [
+    (model_type, join, plan)
+    for model_type in ("distilbert", "albert")
+    for join, plan in SCORES
+    if plan in ("join=0,mode=joint", "join=2,mode=oneway", "join=1,mode=frozen,states=kv")
+    or "tome" in plan or "bottleneck=12" in plan or plan.endswith("maxsim")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model_type", "join", "plan"), FAMILIES, ids=str)
+def test_of_families_with_adapters_of_their_own(tmp_path: Path, model_type: str, join: int, plan: str) -> None:
+    folder = small_checkpoint(tmp_path / "model", model_type, max_position_embeddings=128)
+    assert_stored_is_live(planned(folder, plan, join), tmp_path)
+
+
+def assert_stored_is_live(model: Plait, folder: Path) -> None:
+    index = build(folder / "s.plait", model, "float32")
     ids = index.store.ids()
     passages = {p.id: p for p in index.store.passages(ids)}
     assert len(passages) > 12

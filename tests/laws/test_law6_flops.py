@@ -127,10 +127,14 @@ def test_cost_of_answers_that_are_spans(plan: Plan, train: bool) -> None:
     assert_counts(Encoder(adapter(small_base("bert"))), plan, 6, train)
 
 
-@pytest.mark.parametrize("model_type", ["electra", "roberta"])
-def test_cost_of_other_families(model_type: str) -> None:
-    """ELECTRA has a projection after its embeddings."""
-    encoder = Encoder(adapter(small_base(model_type)))
+OTHERS = [("roberta", {}), ("electra", {}), ("electra", {"embedding_size": 32}), ("distilbert", {})]
+OTHERS += [("albert", {}), ("albert", {"embedding_size": 32})]
+
+
+@pytest.mark.parametrize(("model_type", "changes"), OTHERS, ids=str)
+def test_cost_of_other_families(model_type: str, changes: dict[str, int]) -> None:
+    """ELECTRA projects embeddings that are narrower than its layers, ALBERT any."""
+    encoder = Encoder(adapter(small_base(model_type, **changes)))
     for plan in (Plan(join=0), Plan(join=1, mode="oneway"), Plan(join=3)):
         assert_counts(encoder, plan, 4, False)
 

@@ -20,7 +20,7 @@ from plait.passages import Passage
 from plait.text import Text
 from tests.small import WORDS, small_checkpoint, small_tokenizer
 
-KINDS = ("bert", "roberta")
+KINDS = ("bert", "roberta", "albert")
 TOKENIZERS = {kind: small_tokenizer(kind) for kind in KINDS}
 ODD = [
     "é", "e\u0301", "Straße", "한국", "河水", "石", "😀", "👍🏽", "👩‍👩‍👧", "\u200b", "\u0300", "\u00ad", "ﬁ", "İ",
@@ -191,22 +191,22 @@ def test_the_sentence_around_an_answer() -> None:
 
 
 @pytest.fixture(scope="module")
-def model_of_bytes(tmp_path_factory: pytest.TempPathFactory) -> Plait:
-    folder = tmp_path_factory.mktemp("bytes") / "roberta"
+def models(model: Plait, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Plait]:
+    folder = tmp_path_factory.mktemp("kinds")
     plans = {"score": "join=1,mode=oneway", "span": "join=1,reader=passage"}
-    return Plait.from_pretrained(small_checkpoint(folder, "roberta", plans=plans))
+    paths = {kind: small_checkpoint(folder / kind, kind, plans=plans) for kind in KINDS if kind != "bert"}
+    return {"bert": model} | {kind: Plait.from_pretrained(path) for kind, path in paths.items()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_of_an_index(model: Plait, model_of_bytes: Plait, tmp_path: Path, kind: str) -> None:
+def test_rows_of_an_index(models: dict[str, Plait], tmp_path: Path, kind: str) -> None:
     """Every stored token stands where its offsets say, in its passage and in its document."""
-    chosen = model if kind == "bert" else model_of_bytes
     parts = [*ODD, *BLANKS, *WORDS]
     documents = [
         Document(f"d{n}", " ".join(parts[(n * 7 + i * (n + 3)) % len(parts)] for i in range(5 + 12 * n)))
         for n in range(12)
     ]
-    index = Index.create(tmp_path / "s.plait", chosen, name="", passage_tokens=30, overlap=7)
+    index = Index.create(tmp_path / "s.plait", models[kind], name="", passage_tokens=30, overlap=7)
     index.add(documents)
     by_id = {document.id: document.text for document in documents}
     rows = index.store.passages(index.store.ids())
@@ -214,7 +214,7 @@ def test_rows_of_an_index(model: Plait, model_of_bytes: Plait, tmp_path: Path, k
     for row in rows:
         text = by_id[row.document]
         assert text[row.start : row.start + len(row.text)] == row.text
-        segment = chosen.text.segments("passage", [row.text])[0]
+        segment = models[kind].text.segments("passage", [row.text])[0]
         assert segment.cut == 0 and [tuple(o) for o in row.offsets.tolist()] == segment.offsets
         for a, b in row.offsets.tolist():
             assert text[row.start + a : row.start + b] == row.text[a:b]

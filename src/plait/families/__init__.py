@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from plait.cost import Shape
 from plait.errors import PlaitError
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
     from plait.families.family import Family
 
-MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+FILES = {
+    "bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "camembert": "bert", "electra": "bert",
+    "distilbert": "distilbert", "albert": "albert",
+}  # fmt: skip
+"""Which file of this folder adapts a `model_type`. Each holds `shape(config)`, `pooler(model)` and `Adapter(base)`."""
+MODEL_TYPES = tuple(FILES)
 
 
 def adapter(base: PreTrainedModel) -> Family:
@@ -21,18 +28,19 @@ def adapter(base: PreTrainedModel) -> Family:
     Raises:
         PlaitError: no adapter knows this `model_type`.
     """
-    check_model_type(str(base.config.model_type))
-    from plait.families.bert import Bert
-
-    return Bert(base)
+    return _file(base.config).Adapter(base)  # type: ignore[no-any-return]
 
 
 def shape(config: Any) -> Shape:
     """The sizes of the encoder that a `transformers` config describes; no weights are needed."""
-    check_model_type(str(config.model_type))
-    from plait.families import bert
+    return _file(config).shape(config)  # type: ignore[no-any-return]
 
-    return bert.shape(config)
+
+def pooler(model: Any) -> nn.Module | None:
+    """What a `...ForSequenceClassification` model has between its encoder and its classifier, dropout apart: the first
+    token's last state [B, 1, H] -> [B, H]. None where the classifier reads [B, 1, H] itself.
+    """
+    return _file(model.config).pooler(model)  # type: ignore[no-any-return]
 
 
 def check_model_type(model_type: str) -> None:
@@ -40,5 +48,11 @@ def check_model_type(model_type: str) -> None:
     if model_type not in MODEL_TYPES:
         raise PlaitError(
             f"model_type must be one of {', '.join(MODEL_TYPES)}, but this checkpoint's is {model_type!r}; "
-            "docs/how-it-works.md says what an adapter has to provide"
+            "docs/adding-a-family.md says how to add one"
         )
+
+
+def _file(config: Any) -> Any:
+    """Imported when it is wanted, for it brings torch."""
+    check_model_type(str(config.model_type))
+    return importlib.import_module(f"plait.families.{FILES[config.model_type]}")

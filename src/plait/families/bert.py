@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plait.attention import Hidden, KeyValue
@@ -19,19 +19,25 @@ COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 def shape(config: Any) -> Shape:
     """The sizes that a config states."""
     skipped = config.pad_token_id + 1 if config.model_type in COUNTS_FROM_PADDING else 0
+    narrow = getattr(config, "embedding_size", config.hidden_size)  # ELECTRA projects only where the two differ
     return Shape(
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         heads=config.num_attention_heads,
         feedforward=config.intermediate_size,
-        embedding=getattr(config, "embedding_size", config.hidden_size),
+        embedding=0 if narrow == config.hidden_size else narrow,
         positions=config.max_position_embeddings - skipped,
         types=config.type_vocab_size,
     )
 
 
-class Bert:
-    """Adapter of encoders built from BERT's layers (post-norm, learned absolute positions)."""
+def pooler(model: Any) -> nn.Module | None:
+    """BERT's, a module of the encoder: [B, 1, H] -> [B, H]. None for the others, whose classifier reads [B, 1, H]."""
+    return getattr(getattr(model, model.base_model_prefix), "pooler", None)
+
+
+class Adapter:
+    """Of encoders built from BERT's layers (post-norm, learned absolute positions)."""
 
     def __init__(self, base: PreTrainedModel) -> None:
         config: Any = base.config

@@ -1,0 +1,76 @@
+"""DistilBERT: BERT's layers under other names, without token types and without a pooler in the encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from plait.attention import Hidden, KeyValue
+from plait.cost import Shape
+from plait.layout import Layout
+
+
+def shape(config: Any) -> Shape:
+    """The sizes that a config states."""
+    return Shape(
+        layers=config.n_layers,
+        hidden=config.dim,
+        heads=config.n_heads,
+        feedforward=config.hidden_dim,
+        embedding=0,
+        positions=config.max_position_embeddings,
+        types=1,
+    )
+
+
+def pooler(model: Any) -> nn.Module:
+    """[B, 1, H] -> [B, H], by a module that belongs to the score head."""
+    return nn.Sequential(nn.Flatten(1), model.pre_classifier, nn.ReLU())
+
+
+class Adapter:
+    """Of DistilBERT's encoder (post-norm, positions from a table)."""
+
+    def __init__(self, base: PreTrainedModel) -> None:
+        self._embeddings: Any = base.embeddings
+        transformer: Any = base.transformer
+        self._layers = transformer.layer
+        self.shape = shape(base.config)
+
+    def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
+        """ids, positions int64 [T] -> [T, H]; there are no types."""
+        return self._embeddings(ids[None], position_ids=positions[None])[0]  # type: ignore[no-any-return]
+
+    def query(self, layer: int, x: Tensor) -> Tensor:
+        """[T, H] -> [T, A, D]."""
+        return self._split(self._layers[layer].attention.q_lin(x))
+
+    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
+        """[T, H] -> keys and values [T, A, D]."""
+        attention = self._layers[layer].attention
+        return KeyValue(layout, self._split(attention.k_lin(x)), self._split(attention.v_lin(x)))
+
+    def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
+        """States [T, H] with the layer's key and value projections."""
+        attention = self._layers[layer].attention
+        heads = (self.shape.heads, self.shape.head_size)
+        key, value = attention.k_lin, attention.v_lin
+        return Hidden(
+            layout,
+            x,
+            key.weight.to(x.dtype).view(*heads, -1),
+            value.weight.to(x.dtype).view(*heads, -1),
+            value.bias.to(x.dtype).view(heads),
+        )
+
+    def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
+        """States [T, H] and context [T, A, D] -> [T, H]."""
+        block = self._layers[layer]
+        x = block.sa_layer_norm(block.attention.out_lin(context.flatten(1)) + x)
+        # Not block.ffn itself, which may cut its second dimension into chunks: here that is H.
+        return block.output_layer_norm(block.ffn.ff_chunk(x) + x)  # type: ignore[no-any-return]
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(-1, self.shape.heads, self.shape.head_size)  # [T, A, D]
