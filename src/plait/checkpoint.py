@@ -25,10 +25,10 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
-from plait.bottleneck import Bottleneck, key
+from plait.bottleneck import Bottleneck
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
-from plait.families import check_model_type, shape
+from plait.families import check_model_type
 from plait.heads import HEADS, Score, class_names, score_head, span_head
 from plait.plan import Plan
 
@@ -83,12 +83,7 @@ def load(
             raise PlaitError(
                 f"the key plait in a config.json must hold plans by head, but in {name!r} it is {saved!r}; take it out"
             )
-        new: dict[str, Any] = {}
-        had = class_names(config)
-        if "score" in new_heads:
-            names = list(labels) or (list(config.id2label.values()) if config.num_labels == 1 else ["LABEL_0"])
-            new = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
-            new |= {"num_labels": len(names), "ignore_mismatched_sizes": True}
+        new = _labels(config, labels) if "score" in new_heads else {}
         scorer, info = _try(
             name,
             lambda: AutoModelForSequenceClassification.from_pretrained(
@@ -102,34 +97,19 @@ def load(
                 f"the checkpoint must hold every weight of the encoder, but {name!r} lacks {len(missing)}, "
                 f"{missing[0]!r} first; download or save it again"
             )
-        found: dict[str, nn.Module] = {}
-        compares = any(key.startswith("compare.") for key in info["unexpected_keys"])
-        if new and (compares or not info["missing_keys"]) and had != class_names(scorer.config):
-            warnings.warn(
-                f"the score head of {name} has the labels {', '.join(had)}; one with "
-                f"{', '.join(class_names(scorer.config))} takes its place, untrained",
-                DataWarning,
-                stacklevel=3,
-            )
-            for module in scorer.classifier.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.normal_(module.weight, std=config.initializer_range)
-                    nn.init.zeros_(module.bias)
-        if "score" in heads and ("score" in new_heads or not info["missing_keys"]):
-            found["score"] = score_head(scorer)
-        elif getattr(base, "pooler", None) is not None:
-            base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
         ours = [key for key in info["unexpected_keys"] if key.startswith(("compare.", "bottleneck."))]
         beside = _beside(name, where) if ours else {}
-        labels_stay = not new or had == class_names(scorer.config)
-        if (
-            any(key.startswith("compare.") for key in ours)
-            and "score" in heads
-            and labels_stay
-            and compare is not False
-        ):
-            found = {"score": _compare(name, config, saved, beside)}
-            base.pooler = None
+        dual = any(key.startswith("compare.") for key in ours)
+        same = not new or class_names(config) == class_names(scorer.config)
+        if not same and (dual or not info["missing_keys"]):
+            _start_anew(name, config, scorer)
+        found: dict[str, nn.Module] = {}
+        if dual and same and compare is not False and "score" in heads:
+            found["score"] = _compare(name, config, saved, beside)
+        elif "score" in heads and ("score" in new_heads or not info["missing_keys"]):
+            found["score"] = score_head(scorer)
+        if not isinstance(found.get("score"), Score) and getattr(base, "pooler", None) is not None:
+            base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
         has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
         if "span" in heads and ("span" in new_heads or has_span):
             reader, _ = _try(
@@ -153,57 +133,6 @@ def load(
     no_answer = bool(saved.get("no_answer", False))
     narrow = _bottlenecks(scorer.config, beside)
     return Checkpoint(base, tokenizer, scorer.config, found, plans, no_answer, _card(name), narrow)
-
-
-def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:
-    """Give a checkpoint whose score plan is a dual encoder's the head that compares; see plait.compare.
-
-    Args:
-        new: whether a head with weights to be learned may start at random.
-
-    Raises:
-        PlaitError: its score head is another one, or one that is not there and would need training.
-    """
-    plan, head = checkpoint.plans.get("score"), checkpoint.heads.get("score")
-    if plan is None:
-        return
-    there = head.kind if isinstance(head, Compare) else "none"
-    if plan.compare == there:
-        return
-    if plan.compare == "none" or (plan.compare == "mlp" and not new):
-        raise PlaitError(
-            f"the plan of the score head must have compare={there}, as the checkpoint was trained, but has compare="
-            f"{plan.compare}; leave the plan out, or train a checkpoint with this one"
-        )
-    config = checkpoint.config
-    if head is None and plan.compare != "mlp":
-        config.num_labels = 1  # an encoder's config says 2 though nothing of it has labels
-    checkpoint.heads["score"] = Compare(plan.compare, config.hidden_size, config.num_labels).to(checkpoint.base.dtype)
-    checkpoint.base.pooler = None
-
-
-def fit_bottlenecks(checkpoint: Checkpoint, *, new: bool) -> None:
-    """Give a checkpoint the bottlenecks that its plans name.
-
-    Args:
-        new: whether those that it lacks may start untrained.
-
-    Raises:
-        PlaitError: it lacks one.
-    """
-    config = checkpoint.config
-    for plan in checkpoint.plans.values():
-        for layer, width in plan.bottlenecks(shape(config).layers):
-            if key(layer, width) in checkpoint.bottlenecks:
-                continue
-            if not new:
-                there = ", ".join(checkpoint.bottlenecks) or "none"
-                raise PlaitError(
-                    f"a plan's bottlenecks must have been trained with the checkpoint, but it has none of {width} at "
-                    f"layer {layer} (it has layer/width: {there}); train one with this plan, or leave bottleneck out"
-                )
-            narrow = Bottleneck(config.hidden_size, width).to(checkpoint.base.dtype)
-            checkpoint.bottlenecks[key(layer, width)] = narrow
 
 
 def load_config(path: str | os.PathLike[str]) -> Any:
@@ -304,6 +233,28 @@ def fingerprint(*modules: nn.Module) -> str:
 def fingerprint_tokenizer(tokenizer: Any) -> str:
     """Hash of everything that a fast tokenizer does to a text (32 hexadecimal digits)."""
     return hashlib.sha256(str(tokenizer.backend_tokenizer.to_str()).encode()).hexdigest()[:32]
+
+
+def _labels(config: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """What tells `transformers` of a new score head's classes; one label where none are named."""
+    names = list(labels) or (list(config.id2label.values()) if config.num_labels == 1 else ["LABEL_0"])
+    numbers = {name: i for i, name in enumerate(names)}
+    known = {"id2label": dict(enumerate(names)), "label2id": numbers, "num_labels": len(names)}
+    return {**known, "ignore_mismatched_sizes": True}
+
+
+def _start_anew(name: str, config: Any, scorer: Any) -> None:
+    """A score head of other labels than the checkpoint's begins at random, and says so."""
+    warnings.warn(
+        f"the score head of {name} has the labels {', '.join(class_names(config))}; one with "
+        f"{', '.join(class_names(scorer.config))} takes its place, untrained",
+        DataWarning,
+        stacklevel=4,
+    )
+    for module in scorer.classifier.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=config.initializer_range)
+            nn.init.zeros_(module.bias)
 
 
 def _beside(name: str, where: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError
 from plait.families import adapter
+from plait.fitting import fit_bottlenecks, fit_score
 from plait.heads import HEADS, SpanFound, best_spans, compares, default_activation, head_plans, restored
 from plait.keep import recipe_of
 from plait.known import Known
@@ -110,8 +111,8 @@ class Plait(nn.Module):
         scores = "score" in parts.heads or ("score" in heads and compares(plan))
         there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
         parts.plans = head_plans(there, plan, parts.plans)
-        checkpoint.fit_score(parts, new="score" in new_heads)
-        checkpoint.fit_bottlenecks(parts, new=bool(new_heads))
+        fit_score(parts, new="score" in new_heads)
+        fit_bottlenecks(parts, new=bool(new_heads))
         model = cls(parts)
         return model.to(device=device, dtype=to_dtype(dtype)).eval()
 

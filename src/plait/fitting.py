@@ -1,0 +1,60 @@
+"""A checkpoint made to fit the plans that it is given: the heads and bottlenecks that they need."""
+
+from __future__ import annotations
+
+from plait.bottleneck import Bottleneck, key
+from plait.checkpoint import Checkpoint
+from plait.compare import Compare
+from plait.errors import PlaitError
+from plait.families import shape
+
+
+def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:
+    """Give a checkpoint whose score plan is a dual encoder's the head that compares; see plait.compare.
+
+    Args:
+        new: whether a head with weights to be learned may start at random.
+
+    Raises:
+        PlaitError: its score head is another one, or one that is not there and would need training.
+    """
+    plan, head = checkpoint.plans.get("score"), checkpoint.heads.get("score")
+    if plan is None:
+        return
+    there = head.kind if isinstance(head, Compare) else "none"
+    if plan.compare == there:
+        return
+    if plan.compare == "none" or (plan.compare == "mlp" and not new):
+        raise PlaitError(
+            f"the plan of the score head must have compare={there}, as the checkpoint was trained, but has compare="
+            f"{plan.compare}; leave the plan out, or train a checkpoint with this one"
+        )
+    config = checkpoint.config
+    if head is None and plan.compare != "mlp":
+        config.num_labels = 1  # an encoder's config says 2 though nothing of it has labels
+    checkpoint.heads["score"] = Compare(plan.compare, config.hidden_size, config.num_labels).to(checkpoint.base.dtype)
+    checkpoint.base.pooler = None
+
+
+def fit_bottlenecks(checkpoint: Checkpoint, *, new: bool) -> None:
+    """Give a checkpoint the bottlenecks that its plans name.
+
+    Args:
+        new: whether those that it lacks may start untrained.
+
+    Raises:
+        PlaitError: it lacks one.
+    """
+    config = checkpoint.config
+    for plan in checkpoint.plans.values():
+        for layer, width in plan.bottlenecks(shape(config).layers):
+            if key(layer, width) in checkpoint.bottlenecks:
+                continue
+            if not new:
+                there = ", ".join(checkpoint.bottlenecks) or "none"
+                raise PlaitError(
+                    f"a plan's bottlenecks must have been trained with the checkpoint, but it has none of {width} at "
+                    f"layer {layer} (it has layer/width: {there}); train one with this plan, or leave bottleneck out"
+                )
+            narrow = Bottleneck(config.hidden_size, width).to(checkpoint.base.dtype)
+            checkpoint.bottlenecks[key(layer, width)] = narrow
