@@ -79,8 +79,8 @@ def plan(out: Console, facts: dict[str, Any]) -> None:
         out.print(f"stored of {role}: {', '.join(names) or 'nothing'}")
     lengths = ", ".join(f"{role} {n}" for role, n in facts["lengths"].items())
     out.print(
-        f"{facts['bytes_per_token']:,} bytes a token, {facts['bytes_per_example']:,} an example with {facts['codec']} "
-        f"({lengths} tokens)"
+        f"{facts['bytes_per_token']:,} bytes a stored token, {facts['bytes_per_example']:,} an example with "
+        f"{facts['codec']} ({lengths} tokens)"
     )
     giga = {key: f"{facts[key] / 1e9:.2f}" for key in ("offline", "online", "full")}
     out.print(
