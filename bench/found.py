@@ -18,7 +18,8 @@ def _rows(name: str) -> list[Row]:
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    marks = ["---", *["---:"] * (len(header) - 1)]
+    numbers = [all(cell[:1].isdigit() or not cell for cell in column) for column in zip(*lines, strict=True)]
+    marks = ["---:" if number else "---" for number in numbers or [False] * len(header)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, marks, *lines))
 
 
