@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from plait import kernels
 from plait.cost import reads_states
@@ -72,6 +72,13 @@ class Hidden:
     value_bias: Tensor
     rows: Tensor | None = None
     sizes: Tensor | None = None
+
+    @classmethod
+    def projected(cls, layout: Layout, x: Tensor, key: nn.Linear, value: nn.Linear, heads: int) -> Hidden:
+        """States [T, H] that a layer with these projections reads, in the dtype of the states."""
+        split = (heads, key.out_features // heads)
+        keys, values = (linear.weight.to(x.dtype).view(*split, -1) for linear in (key, value))
+        return cls(layout, x, keys, values, value.bias.to(x.dtype).view(split))
 
     def formed(self) -> KeyValue:
         """Keys and values of all rows."""

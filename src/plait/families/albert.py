@@ -60,15 +60,7 @@ class Adapter:
     def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
         """States [T, H] with the layer's key and value projections."""
         attention = self._layers[layer].attention
-        heads = (self.shape.heads, self.shape.head_size)
-        key, value = attention.key, attention.value
-        return Hidden(
-            layout,
-            x,
-            key.weight.to(x.dtype).view(*heads, -1),
-            value.weight.to(x.dtype).view(*heads, -1),
-            value.bias.to(x.dtype).view(heads),
-        )
+        return Hidden.projected(layout, x, attention.key, attention.value, self.shape.heads)
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""
