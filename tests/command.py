@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from plait import cli
+from tests.small import small_checkpoint
 
 
 @dataclass(frozen=True)
@@ -78,3 +79,13 @@ def toml(path: Path, fields: Mapping[str, object]) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
     return path
+
+
+def config(folder: Path, **changes: object) -> Path:
+    """The config of a training that takes a small model from `folder/train.jsonl` to `folder/out`."""
+    fields: dict[str, object] = {
+        "model": str(small_checkpoint(folder / "start", heads=())), "data": str(folder / "train.jsonl"),
+        "output": str(folder / "out"), "epochs": 8.0, "learning_rate": 3e-3, "batch": 32, "save_steps": 1000,
+        "freeze_embeddings": False, "bfloat16": False,
+    } | changes  # fmt: skip
+    return toml(folder / "config.toml", fields)

@@ -18,7 +18,7 @@ from plait.evaluate import example_quality
 from plait.index import Index
 from plait.model import Plait
 from plait.plan import Plan
-from tests.command import done, refused, run, toml
+from tests.command import config, done, refused, run
 from tests.small import small_checkpoint
 
 WORDS = ["river", "stone", "lantern", "winter", "garden", "music", "engine", "harbour"]
@@ -38,15 +38,6 @@ def write(path: Path, task: str, count: int, seed: int) -> Path:
             rows.append({"query": query, "passage": " ".join(passage), "label": label, "group": f"q{number}"})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
-
-
-def config(folder: Path, **changes: object) -> Path:
-    fields: dict[str, object] = {
-        "model": str(small_checkpoint(folder / "start", heads=())), "data": str(folder / "train.jsonl"),
-        "output": str(folder / "out"), "epochs": 6.0, "learning_rate": 3e-3, "batch": 32, "save_steps": 1000,
-        "freeze_embeddings": False, "bfloat16": False,
-    } | changes  # fmt: skip
-    return toml(folder / "config.toml", fields)
 
 
 @ONE_THREAD

@@ -25,7 +25,7 @@ from plait.lessons import example_lessons
 from plait.model import Plait
 from plait.tasks import Lists
 from plait.train import train
-from tests.command import done, refused, run, toml
+from tests.command import config, done, refused, run
 from tests.small import small_checkpoint
 
 WORDS = ["river", "stone", "lantern", "winter", "garden", "music", "engine"]
@@ -46,15 +46,6 @@ def write(path: Path, task: str, count: int, seed: int) -> Path:
             rows.append(row | ({"group": f"q{number}"} if task in ("rank", "choice") else {}))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
-
-
-def config(folder: Path, **changes: object) -> Path:
-    fields: dict[str, object] = {
-        "model": str(small_checkpoint(folder / "start", heads=())), "data": str(folder / "train.jsonl"),
-        "output": str(folder / "out"), "epochs": 8.0, "learning_rate": 3e-3, "batch": 32, "save_steps": 1000,
-        "freeze_embeddings": False, "bfloat16": False,
-    } | changes  # fmt: skip
-    return toml(folder / "config.toml", fields)
 
 
 CHANCE = {"class": 60.0, "value": 20.0, "rank": 0.75, "choice": 50.0}
