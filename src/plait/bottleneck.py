@@ -27,6 +27,6 @@ class Bottleneck(nn.Module):
         return up
 
 
-def key(layer: int, width: int) -> str:
+def bottleneck_key(layer: int, width: int) -> str:
     """The name of the bottleneck of a layer's input states among a model's."""
     return f"{layer}/{width}"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plait.attention import Hidden, KeyValue, attend, received
-from plait.bottleneck import Bottleneck, key
+from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.families.family import Family
 from plait.keep import EXACT, Recipe, named, until
 from plait.layout import Layout
@@ -200,13 +200,15 @@ class Encoder:
 
     def _narrow(self, what: Name, x: Tensor) -> Tensor:
         """States as the store keeps them."""
-        return self._bottlenecks[key(what.source, what.width)].down(x) if what.width else x
+        return self._bottlenecks[bottleneck_key(what.source, what.width)].down(x) if what.width else x
 
     def _input(self, plan: Plan, role: str, states: States, layer: int) -> Tensor:
         """Input states of a layer, as wide as the model reads them, [T, H]."""
         name = plan.hidden(role, layer)
         width = Name.parse(name).width
-        return self._bottlenecks[key(layer, width)].up(states.tensors[name]) if width else states.tensors[name]
+        return (
+            self._bottlenecks[bottleneck_key(layer, width)].up(states.tensors[name]) if width else states.tensors[name]
+        )
 
     def _part(self, plan: Plan, role: str, states: States, groups: Tensor) -> Track:
         """The join's input states of one role of every example."""

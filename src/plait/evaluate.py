@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from plait.errors import PlaitError
 from plait.extras import library
 from plait.heads import class_names
-from plait.parts import stored
+from plait.parts import as_stored
 from plait.tasks import class_name, group_name, number_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _stored(model: Plait, rows: Sequence[tuple[Part, ...]], codec: str) -> list[
         if role in plan.known:
             texts = list(dict.fromkeys(part for part in parts if isinstance(part, str)))
             encoded = model.encode(role, texts, plan.needs(role, model.layers))
-            known = dict(zip(texts, (stored(one, codec) for one in encoded), strict=True))
+            known = dict(zip(texts, (as_stored(one, codec) for one in encoded), strict=True))
             parts = [known[part] if isinstance(part, str) else part for part in parts]
         columns.append(parts)
     return list(zip(*columns, strict=True))

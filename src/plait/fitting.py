@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plait.bottleneck import Bottleneck, key
+from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.checkpoint import Checkpoint
 from plait.compare import Compare
 from plait.errors import PlaitError
@@ -48,7 +48,7 @@ def fit_bottlenecks(checkpoint: Checkpoint, *, new: bool) -> None:
     config = checkpoint.config
     for plan in checkpoint.plans.values():
         for layer, width in plan.bottlenecks(shape(config).layers):
-            if key(layer, width) in checkpoint.bottlenecks:
+            if bottleneck_key(layer, width) in checkpoint.bottlenecks:
                 continue
             if not new:
                 there = ", ".join(checkpoint.bottlenecks) or "none"
@@ -57,4 +57,4 @@ def fit_bottlenecks(checkpoint: Checkpoint, *, new: bool) -> None:
                     f"layer {layer} (it has layer/width: {there}); train one with this plan, or leave bottleneck out"
                 )
             narrow = Bottleneck(config.hidden_size, width).to(checkpoint.base.dtype)
-            checkpoint.bottlenecks[key(layer, width)] = narrow
+            checkpoint.bottlenecks[bottleneck_key(layer, width)] = narrow

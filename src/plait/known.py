@@ -12,7 +12,7 @@ from torch import Tensor
 from plait import passages
 from plait.errors import PlaitError
 from plait.heads import SpanFound
-from plait.parts import stored
+from plait.parts import as_stored
 from plait.scoring import Timing, encode_query, require_read, score, spans, two_roles
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Known:
                 "a text to be read must have a character that makes a token, but has none; pass another text"
             )
         encoded = model.encode(role, [p.text for p in self.passages])
-        self._encoded = [stored(one, codec) for one in encoded] if codec else encoded
+        self._encoded = [as_stored(one, codec) for one in encoded] if codec else encoded
 
     @property
     def tokens(self) -> int:

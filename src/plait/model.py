@@ -320,11 +320,12 @@ class Plait(nn.Module):
         with torch.inference_mode():
             for batch in batches(segments, batch_tokens):
                 states = self.own([segments[i] for i in batch], names, multiple=multiple)
+                pieces = {}
+                for name, x in states.tensors.items():
+                    layout = states.rows(recipe_of(name))
+                    pieces[name] = x[: layout.used].cpu().split(layout.lengths)
                 for number, i in enumerate(batch):
-                    kept = {}
-                    for name, x in states.tensors.items():
-                        tokens, _ = states.rows(recipe_of(name)).part(slice(number, number + 1))
-                        kept[name] = x[tokens].cpu().clone()
+                    kept = {name: some[number].clone() for name, some in pieces.items()}
                     results[i] = Encoded(kept, np.array(segments[i].offsets, np.int32), segments[i].cut)
         return [r for r in results if r is not None]
 

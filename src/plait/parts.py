@@ -43,7 +43,7 @@ Part = str | Encoded | None
 """One role's part of an example: a text, its states, or nothing."""
 
 
-def stored(one: Encoded, codec: str) -> Encoded:
+def as_stored(one: Encoded, codec: str) -> Encoded:
     """The same as a store with this codec would give it back."""
     writer = Codec(codec, [(name, x.shape[1]) for name, x in one.states.items()])
     count = len(one.offsets)

@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from plait.attention import WIDTH
-from plait.bottleneck import Bottleneck, key
+from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.compare import Compare
 from plait.cost import BYTES, Shape, cost, reads_states
 from plait.encoder import Answer, Encoder
@@ -87,7 +87,7 @@ def executed(
 def test_cost_of_a_bottleneck(plan: str) -> None:
     parsed = Plan.parse(plan)
     base = small_base("bert")
-    narrow = {key(layer, width): Bottleneck(32, width) for layer, width in parsed.bottlenecks(LAYERS)}
+    narrow = {bottleneck_key(layer, width): Bottleneck(32, width) for layer, width in parsed.bottlenecks(LAYERS)}
     assert_counts(Encoder(adapter(base), narrow), parsed, 5, True)
 
 
