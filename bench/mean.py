@@ -1,12 +1,14 @@
-"""The mean of two checkpoints' weights: a model soup (Wortsman et al., ICML 2022), here of two full pair models.
+"""The mean of two checkpoints' weights: a model soup (Wortsman et al., ICML 2022), here of two stages of one training.
 
-Command:   python -m bench.mean runs/teacher/final runs/teacher-more/final runs/mean
+Command:   python -m bench.mean runs/teacher/final runs/teacher-more/final runs/teacher-mean
+           python -m bench.mean runs/minilm-squad-mean/final runs/minilm-squad-hard/final runs/minilm --dtype float16
 """
 
 import argparse
 
 import torch
 
+from plait.machine import to_dtype
 from plait.model import Plait
 
 
@@ -16,8 +18,10 @@ def main() -> None:
     parser.add_argument("first")
     parser.add_argument("second")
     parser.add_argument("output")
+    parser.add_argument("--dtype", default="float32", help="of the saved weights")
     a = parser.parse_args()
-    mean(Plait.from_pretrained(a.first), Plait.from_pretrained(a.second)).save_pretrained(a.output)
+    found = mean(Plait.from_pretrained(a.first), Plait.from_pretrained(a.second))
+    found.to(to_dtype(a.dtype)).save_pretrained(a.output)
 
 
 @torch.no_grad()

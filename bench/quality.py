@@ -1,8 +1,8 @@
 """Accuracy of the bundled checkpoint and its teacher on SQuAD 1.1 dev, which no training has seen.
 
 Some choices have: that both were trained on, the split model with more candidates (configs/*-more.toml), that the
-teacher became the mean of two, and that the split model's last 0.4 epochs had hard batches was decided after earlier
-figures here.
+teacher became the mean of two, that the split model's last 0.4 epochs had hard batches, and that the shipped one is the
+mean of it before and after these was decided after earlier figures here.
 
 Command:   python -m bench.quality --model bundled:minilm-squad --name shipped --rank-questions 500
            python -m bench.quality --model runs/teacher-mean --name teacher --rank-questions 500
