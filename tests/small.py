@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedTokenizerFast,
 )
+from transformers.masking_utils import create_bidirectional_sliding_window_mask
 
 from plait import checkpoint
 from plait.checkpoint import Checkpoint
@@ -29,8 +30,11 @@ LAYERS = 3
 VOCABULARY = 99
 
 
-COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Families whose tokenizers write `</s></s>` between two texts and count positions from the padding token's number."""
+WITHOUT_TYPES = ("distilbert", "mpnet", "modernbert")
+WITHOUT_POSITIONS = ("modernbert", "deberta-v2")
+"""Families that know only how far apart tokens are."""
 
 
 def small_config(model_type: str, **changes: Any) -> Any:
@@ -44,9 +48,17 @@ def small_config(model_type: str, **changes: Any) -> Any:
         sizes |= {"embedding_size": 24}
     if model_type == "albert":
         sizes |= {"num_hidden_groups": 2}
+    if model_type == "modernbert":  # the middle layer sees four tokens to both sides
+        sizes |= {"local_attention": 8, "global_attn_every_n_layers": 2, "cls_token_id": 2, "sep_token_id": 3}
+    if model_type == "deberta-v2":  # as version 3 has them
+        sizes |= {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"],
+                  "share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False,
+                  "type_vocab_size": 0}  # fmt: skip
     sizes |= changes
+    if model_type in WITHOUT_TYPES:
+        sizes = {k: v for k, v in sizes.items() if k != "type_vocab_size"}
     if model_type == "distilbert":
-        sizes = {"hidden_dim" if k == "intermediate_size" else k: v for k, v in sizes.items() if "type_vocab" not in k}
+        sizes = {"hidden_dim" if k == "intermediate_size" else k: v for k, v in sizes.items()}
     return AutoConfig.for_model(model_type, **sizes)
 
 
@@ -68,20 +80,26 @@ LETTERS = [chr(c) for c in range(33, 127) if not chr(c).isupper()] + list("ßø�
 
 def small_tokenizer(model_type: str = "bert") -> PreTrainedTokenizerFast:
     """A real tokenizer: WordPiece in lower case as BERT's, or byte-level BPE as RoBERTa's for its families, or Unigram
-    in lower case as ALBERT's. DistilBERT's gives no token types.
+    in lower case as ALBERT's and DeBERTa's. MPNet's is WordPiece in a pair as RoBERTa's.
     """
-    if model_type == "albert":
+    if model_type in ("albert", "deberta-v2"):
         return _unigram()
-    return _bytes() if model_type in COUNTING_FROM_PADDING else _wordpiece(types=model_type != "distilbert")
+    if model_type in COUNTING_FROM_PADDING and model_type != "mpnet":
+        return _bytes()
+    return _wordpiece(types=model_type not in WITHOUT_TYPES, doubled=model_type == "mpnet")
 
 
-def _wordpiece(types: bool) -> PreTrainedTokenizerFast:
+def _wordpiece(types: bool, doubled: bool) -> PreTrainedTokenizerFast:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    if doubled:  # padding is number 1
+        special = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
     vocabulary = list(dict.fromkeys([*special, *LETTERS, *(f"##{c}" for c in LETTERS), *WORDS]))
     core = Tokenizer(models.WordPiece({w: i for i, w in enumerate(vocabulary)}, unk_token="[UNK]"))
     core.normalizer = normalizers.BertNormalizer()
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    core.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    first, last = (("[CLS]", special.index("[CLS]")), ("[SEP]", special.index("[SEP]")))
+    frame = processors.RobertaProcessing if doubled else processors.BertProcessing
+    core.post_processor = frame(last, first)
     return PreTrainedTokenizerFast(
         tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
         mask_token="[MASK]",
@@ -179,8 +197,10 @@ def inputs(base: Any, example: Sequence[Segment], positions: Tensor) -> dict[str
     """What the model takes of segments side by side at `positions` [tokens] that count from 0: tensors [1, tokens]."""
     if base.config.model_type in COUNTING_FROM_PADDING:
         positions = positions + base.config.pad_token_id + 1
-    given = {"input_ids": torch.tensor([[i for s in example for i in s.ids]]), "position_ids": positions[None]}
-    if base.config.model_type != "distilbert":
+    given = {"input_ids": torch.tensor([[i for s in example for i in s.ids]])}
+    if base.config.model_type not in WITHOUT_POSITIONS:
+        given["position_ids"] = positions[None]
+    if base.config.model_type not in WITHOUT_TYPES:
         given["token_type_ids"] = torch.tensor([[t for s in example for t in [s.type] * len(s.ids)]])
     return given
 
@@ -204,7 +224,27 @@ def layers_of(base: Any) -> list[Any]:
         each = config.num_hidden_layers / config.num_hidden_groups
         groups = [base.encoder.albert_layer_groups[int(i / each)] for i in range(config.num_hidden_layers)]
         return [layer for group in groups for layer in group.albert_layers]
-    return list(base.encoder.layer)
+    return list(base.layers if config.model_type == "modernbert" else base.encoder.layer)
+
+
+def run_layer(base: Any, block: Any, x: Tensor, allowed: Tensor) -> Tensor:
+    """A layer of the model, its tokens standing side by side, under a mask: x [1, tokens, H], bool [tokens, tokens]."""
+    kind, places = base.config.model_type, torch.arange(x.shape[1])
+    given: dict[str, Any] = {}
+    if kind == "modernbert":
+        if block.attention_type == "sliding_attention":
+            local: Any = create_bidirectional_sliding_window_mask(base.config, x, None)
+            allowed = allowed if local is None else allowed & local[0, 0]
+        given = {"position_embeddings": base.rotary_emb(x, places[None], block.attention_type)}
+    if kind == "mpnet":
+        given = {"position_bias": base.encoder.compute_position_bias(x)}
+    mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)[None, None]
+    if kind == "deberta-v2":
+        mask = allowed[None, None]
+        given = {"relative_pos": base.encoder.get_rel_pos(x), "rel_embeddings": base.encoder.get_rel_embedding()}
+    out = block(x, attention_mask=mask, **given)
+    after: Tensor = out[0] if isinstance(out, tuple) else out
+    return after
 
 
 def oracle(base: Any, plan: Plan, example: Sequence[Segment]) -> Tensor:
@@ -237,12 +277,10 @@ def oracle_kept(base: Any, plan: Plan, example: Sequence[Segment]) -> tuple[Tens
         if number == plan.join:
             at_join = x
         allowed = (apart if number < plan.join else reads) & (alive | torch.eye(len(owner), dtype=torch.bool))
-        mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)[None, None]
         if plan.mode == "frozen" and number >= plan.join:
             x = torch.where(reader[:, None], x, at_join)
-        out = block(x, attention_mask=mask)
-        x = out[0] if isinstance(out, tuple) else out
-    last: Tensor = x[0]
+        x = run_layer(base, block, x, allowed)
+    last: Tensor = base.final_norm(x)[0] if base.config.model_type == "modernbert" else x[0]
     return last, alive
 
 

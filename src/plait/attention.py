@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from plait import kernels
 from plait.cost import reads_states
 from plait.layout import Layout
+from plait.relation import Where, added, related, side_by_side
 
 CHUNK_TOKENS = 4096
 """Padded source tokens that one kernel call sees without gradients: groups of like length that fit a core's cache."""
@@ -28,7 +29,8 @@ class KeyValue:
     """Tokens that can be read: keys and values of rows, each [rows, A, D]; token t is row rows[t], or row t without.
 
     A row that stands for several merged tokens says how many in `sizes`, float32 [rows], and is read as if it came so
-    many times (ToMe, ICLR 2023, section 3: log size added to the scores).
+    many times (ToMe, ICLR 2023, section 3: log size added to the scores). `places`: where tokens stand for a Relation,
+    int64 [T]; None where they count from 0 in each group.
     """
 
     layout: Layout
@@ -36,6 +38,7 @@ class KeyValue:
     value: Tensor
     rows: Tensor | None = None
     sizes: Tensor | None = None
+    places: Tensor | None = None
 
     def gathered(self) -> KeyValue:
         """The same without `rows`."""
@@ -43,13 +46,13 @@ class KeyValue:
             return self
         sizes = None if self.sizes is None else self.sizes.index_select(0, self.rows)
         key, value = self.key.index_select(0, self.rows), self.value.index_select(0, self.rows)
-        return KeyValue(self.layout, key, value, None, sizes)
+        return KeyValue(self.layout, key, value, None, sizes, self.places)
 
     def part(self, groups: slice) -> KeyValue:
         """Some neighbouring groups."""
         tokens, layout = self.layout.part(groups)
         rows = torch.arange(tokens.start, tokens.stop, device=layout.device) if self.rows is None else self.rows[tokens]
-        return replace(self, layout=layout, rows=rows)
+        return replace(self, layout=layout, rows=rows, places=None if self.places is None else self.places[tokens])
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,14 @@ Sources = Sequence[KeyValue | Hidden]
 """What the queries of a group read: their softmax runs over the tokens of all sources."""
 
 
-def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Tensor:
+def attend(query: Tensor, layout: Layout, sources: Sources, scale: float, where: Where | None = None) -> Tensor:
     """Softmax attention of every group's queries over all tokens of the same group of all sources.
 
     Args:
         query: [T, A, D], packed by `layout`. A layout of one group stands for as many equal groups as the sources have.
         sources: one or more, of one kind.
         scale: multiplies the scores.
+        where: for families whose attention minds where tokens stand, whose sources are keys and values.
 
     Returns:
         Context vectors [T, A, D], packed by `layout`, or by as many copies of its one group as the sources have groups.
@@ -123,7 +127,7 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
     with torch.autocast(query.device.type, enabled=False):  # autocast would carry the scores to float32 and back
         hidden = [source for source in sources if isinstance(source, Hidden)]
         if not hidden:
-            return _chunked(query, layout, [s for s in sources if isinstance(s, KeyValue)], scale)
+            return _chunked(query, layout, [s for s in sources if isinstance(s, KeyValue)], scale, where)
         heads, width = query.shape[1], hidden[0].states.shape[-1]
         if not reads_states(width, heads, layout.longest):
             return _chunked(query, layout, [source.formed() for source in hidden], scale)
@@ -138,19 +142,22 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float) -> Ten
         return hidden[0].valued(mean.view(-1, heads, width))
 
 
-def _chunked(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float) -> Tensor:
+def _chunked(
+    query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float, where: Where | None = None
+) -> Tensor:
     """Without gradients, runs of groups of like length, one after the other."""
     if torch.is_grad_enabled():  # few shapes: training rounds its layouts instead
-        return _kernel(query, layout, sources, scale)
+        return _kernel(query, layout, sources, scale, where)
     lengths = [sum(group) for group in zip(*(source.layout.lengths for source in sources), strict=True)]
     runs = runs_of(lengths, CHUNK_TOKENS)
     if len(runs) == 1:
-        return _kernel(query, layout, sources, scale)
+        return _kernel(query, layout, sources, scale, where)
     shared = len(layout.lengths) < len(lengths)
     parts = []
     for groups in runs:
         queries, of = (slice(None), layout) if shared else layout.part(groups)
-        parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale))
+        here = where if where is None or where.places is None else replace(where, places=where.places[queries])
+        parts.append(_kernel(query[queries], of, [source.part(groups) for source in sources], scale, here))
     context = torch.cat(parts)
     nobody = layout.tokens - context.shape[0]  # runs leave out the tokens of nobody
     return context if nobody <= 0 else F.pad(context, (0, 0, 0, 0, 0, nobody))  # [T, A, D]
@@ -167,7 +174,9 @@ def runs_of(lengths: Sequence[int], tokens: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(bounds, [*bounds[1:], len(lengths)], strict=True)]
 
 
-def _kernel(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float) -> Tensor:
+def _kernel(
+    query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float, where: Where | None = None
+) -> Tensor:
     if torch.is_grad_enabled():
         sources = [source.gathered() for source in sources]
     padded = layout.pad(query)  # [G, M, A, D]
@@ -178,10 +187,15 @@ def _kernel(query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: f
     if any(source.sizes is not None for source in sources):
         ones = [s.key.new_ones(len(s.key), dtype=torch.float32) if s.sizes is None else s.sizes for s in sources]
         sizes, _ = _together(layouts, [(size, s.rows) for size, s in zip(ones, sources, strict=True)])
-        bias = sizes.log() if mask is None else sizes.log().masked_fill(~mask, float("-inf"))
-        mask = bias.to(padded.dtype)  # [G, keys]
+        logs = sizes.log() if mask is None else sizes.log().masked_fill(~mask, float("-inf"))
+        mask = logs.to(padded.dtype)  # [G, keys]
+    allowed = None if mask is None else mask[:, None, None]  # [G, 1, 1, keys]
+    if where is not None:
+        read = side_by_side([(source.layout, source.places) for source in sources], key.shape[1])
+        padded, key, bias = related(where, padded, key, layout, read)
+        allowed = bias if allowed is None else added(bias, allowed)
     kernel = _explicit if torch.is_grad_enabled() else _fused
-    context = kernel(padded, key, value, mask, scale)
+    context = kernel(padded, key, value, allowed, scale)
     if len(layout.lengths) < context.shape[0]:
         return context[:, : layout.used].flatten(0, 1)
     return layout.pack(context)  # [T, A, D]
@@ -218,11 +232,10 @@ def _together(layouts: Sequence[Layout], parts: Sequence[tuple[Tensor, Tensor | 
 def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """PyTorch's own kernel, whose gradients are slow on a CPU.
 
-    query, key, value [G, tokens, A, D], mask [G, keys], either bool or added to the scores -> [G, M, A, D].
+    query, key, value [G, tokens, A, D], mask [G or 1, A or 1, M or 1, keys], bool or added to scores -> [G, M, A, D].
     """
     query = query.transpose(1, 2).expand(key.shape[0], -1, -1, -1)  # [G, A, M, D]
-    allowed = None if mask is None else mask[:, None, None]
-    context = F.scaled_dot_product_attention(query, key.transpose(1, 2), value.transpose(1, 2), allowed, scale=scale)
+    context = F.scaled_dot_product_attention(query, key.transpose(1, 2), value.transpose(1, 2), mask, scale=scale)
     return context.transpose(1, 2)
 
 
@@ -235,23 +248,29 @@ def _explicit(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sc
         if query.shape[0] > 1:
             query = F.pad(query, (0, 0, 0, 0, 0, 0, 0, more))
         key, value = (F.pad(x, (0, 0, 0, 0, 0, 0, 0, more)) for x in (key, value))
-        mask = None if mask is None else F.pad(mask, (0, 0, 0, more), value=mask.dtype == torch.bool)
+        if mask is not None and mask.shape[0] > 1:
+            mask = F.pad(mask, (0, 0, 0, 0, 0, 0, 0, more), value=mask.dtype == torch.bool)
     scores = (query * scale).transpose(1, 2) @ key.permute(0, 2, 3, 1)  # [G, A, M, keys]
     if mask is not None:
         allowed = mask
         if mask.dtype == torch.bool:
             allowed = torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
-        scores = scores.add_(allowed[:, None, None])  # an addition, because masked_fill is slow, and its gradient too
+        scores = scores.add_(allowed)  # an addition, because masked_fill is slow, and its gradient too
     return (scores.softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)[:groups]
 
 
-def received(query: Tensor, source: KeyValue, scale: float) -> Tensor:
+def received(query: Tensor, source: KeyValue, scale: float, where: Where | None = None) -> Tensor:
     """Attention that each token gets from the other tokens of its group, summed over queries, mean over heads
     (PoWER-BERT, ICML 2020, section 3.2). query [T, A, D] packed as the source is -> float32 [T].
     """
     layout = source.layout
-    queries, keys = layout.pad(query).transpose(1, 2), layout.pad(source.key).transpose(1, 2)  # [G, A, M, D]
-    scores = (queries @ keys.transpose(2, 3)).float() * scale
+    queries, keys, bias = layout.pad(query), layout.pad(source.key), None  # [G, M, A, D]
+    if where is not None:
+        read = side_by_side([(layout, where.places)], layout.longest)
+        queries, keys, bias = related(where, queries, keys, layout, read)
+    scores = (queries.transpose(1, 2) @ keys.permute(0, 2, 3, 1)).float() * scale  # [G, A, M, M]
+    if bias is not None:
+        scores = scores + bias
     if source.sizes is not None:
         scores = scores + layout.pad(source.sizes).log()[:, None, None]
     weights = scores.masked_fill(~layout.mask[:, None, None], float("-inf")).softmax(-1)

@@ -29,8 +29,13 @@ from plait.bottleneck import Bottleneck
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
 from plait.families import check_model_type
-from plait.heads import HEADS, Score, class_names, score_head, span_head
+from plait.heads import HEADS, Score, Span, class_names, score_head, span_head
 from plait.plan import Plan
+
+OURS = ("compare.", "bottleneck.", "qa_outputs.head.", "qa_outputs.classifier.")
+"""Names of weights that are no class's of `transformers`: those of dual encoders, of bottlenecks, and of a span head
+beside a score head with the same names.
+"""
 
 
 @dataclass
@@ -97,9 +102,13 @@ def load(
                 f"the checkpoint must hold every weight of the encoder, but {name!r} lacks {len(missing)}, "
                 f"{missing[0]!r} first; download or save it again"
             )
-        ours = [key for key in info["unexpected_keys"] if key.startswith(("compare.", "bottleneck."))]
+        ours = [key for key in info["unexpected_keys"] if key.startswith(OURS)]
         beside = _beside(name, where) if ours else {}
         dual = any(key.startswith("compare.") for key in ours)
+        has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
+        if not has_span and str((config.architectures or [""])[0]).endswith("ForQuestionAnswering"):
+            has_span = True  # of a family whose two heads have the same names: what was read is the span head
+            _renew(scorer, info["missing_keys"])
         same = not new or class_names(config) == class_names(scorer.config)
         if not same and (dual or not info["missing_keys"]):
             _start_anew(name, config, scorer)
@@ -110,15 +119,16 @@ def load(
             found["score"] = score_head(scorer)
         if not isinstance(found.get("score"), Score) and getattr(base, "pooler", None) is not None:
             base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
-        has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
         if "span" in heads and ("span" in new_heads or has_span):
             reader, _ = _try(
                 name,
                 lambda: AutoModelForQuestionAnswering.from_pretrained(
-                    name, dtype="auto", num_labels=2, output_loading_info=True, **where
+                    name, dtype="auto", num_labels=2, output_loading_info=True, ignore_mismatched_sizes=True, **where
                 ),
             )
             found["span"] = span_head(reader)
+            if parts := {k: v for k, v in beside.items() if k.startswith("qa_outputs.")}:
+                _try(name, lambda: found["span"].load_state_dict(parts))
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where there are no files
         raise PlaitError(
             f"the checkpoint must hold its tokenizer, but {name!r} has none; copy the tokenizer's files there"
@@ -190,9 +200,11 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         state |= cast("Score", checkpoint.heads["score"]).saved()
     state |= {f"bottleneck.{k}": v for k, v in checkpoint.bottlenecks.state_dict().items()}
     if "span" in checkpoint.heads:
-        state |= checkpoint.heads["span"].state_dict()
+        state |= cast("Span", checkpoint.heads["span"]).saved(isinstance(checkpoint.heads.get("score"), Score))
     config = checkpoint.config
     config.architectures = [_architecture(checkpoint)]
+    if config.architectures[0].endswith("ForQuestionAnswering"):
+        config.num_labels = 2  # start and end, as transformers counts them
     config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
     if checkpoint.no_answer:
         config.plait["no_answer"] = True
@@ -243,6 +255,15 @@ def _labels(config: Any, labels: Sequence[str]) -> dict[str, Any]:
     return {**known, "ignore_mismatched_sizes": True}
 
 
+def _renew(scorer: Any, missing: Any) -> None:
+    """Random modules in place of a model's score head, and their weights among the missing ones."""
+    fresh = type(scorer)(scorer.config).to(scorer.dtype)
+    for name, module in fresh.named_children():
+        if name != scorer.base_model_prefix:
+            setattr(scorer, name, module)
+            missing |= {f"{name}.{key}" for key in module.state_dict()}
+
+
 def _start_anew(name: str, config: Any, scorer: Any) -> None:
     """A score head of other labels than the checkpoint's begins at random, and says so."""
     warnings.warn(
@@ -263,7 +284,7 @@ def _beside(name: str, where: dict[str, Any]) -> dict[str, torch.Tensor]:
     from transformers.utils.hub import cached_file
 
     weights = _try(name, lambda: load_file(str(cached_file(name, "model.safetensors", **where))))
-    return {k: v for k, v in weights.items() if k.startswith(("compare.", "bottleneck."))}
+    return {k: v for k, v in weights.items() if k.startswith(OURS)}
 
 
 def _compare(name: str, config: Any, saved: dict[str, Any], weights: dict[str, torch.Tensor]) -> Compare:

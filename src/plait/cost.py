@@ -3,7 +3,8 @@
 An operation count is that of the matrix products (two for each multiply-add), as PyTorch's own counter counts them;
 a law holds the two together. Norms, softmax and activations are left out by both, and here padding too: kernels pad
 passages of a batch to the longest and to multiples of 32 tokens, and packed lengths to `layout.rounded`. Of a budget's
-selection the products of states are counted; what k-means and token merging do with these numbers is not.
+selection the products of states are counted; what k-means and token merging do with these numbers is not. Of DeBERTa's
+attention the products with distances are an estimate, without the projections of distances, which a batch shares.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ class Shape:
         embedding: width of embeddings that a projection makes `hidden` wide; 0 without a projection.
         positions: the most tokens it can place.
         types: its number of token types.
+        gated: whether the first half of a feed-forward has a gate beside it (GLU).
+        absolute: whether attention minds nothing but states; else keys are always formed.
+        mean: whether a score is read from the mean of all tokens and not from the first (ModernBERT can).
+        c2p, p2c: whether queries, whether keys are multiplied with distances too (DeBERTa).
+        distances: how many of these are told apart.
     """
 
     layers: int
@@ -39,6 +45,12 @@ class Shape:
     embedding: int
     positions: int
     types: int
+    gated: bool = False
+    absolute: bool = True
+    mean: bool = False
+    c2p: bool = False
+    p2c: bool = False
+    distances: int = 0
 
     @property
     def head_size(self) -> int:
@@ -84,7 +96,8 @@ class Cost:
 def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1, codec: str = "bfloat16") -> Cost:
     """Count a plan's work for segments of `lengths` tokens and one query with `passages` examples.
 
-    The answer is read from one token if the reader is live (a score), else from all of the reader's tokens (a span).
+    The answer is read from one token if the reader is live (a score; from all that the encoder gives out if it is read
+    from their mean), else from all of the reader's tokens (a span).
     """
     plan.check(shape.layers)
     own = {role: _own(plan, shape, role, lengths[role]) for role in plan.roles}
@@ -128,16 +141,21 @@ def _linear(tokens: int, inputs: int, outputs: int) -> int:
 
 
 def _attention(shape: Shape, queries: int, keys: int) -> int:
-    return 2 * 2 * queries * keys * shape.hidden
+    compared = queries * shape.c2p + keys * shape.p2c
+    return 2 * (2 * queries * keys + compared * min(queries + keys, shape.distances)) * shape.hidden
 
 
 def _layer(shape: Shape, queries: int, keys: int) -> int:
     """One layer in which `queries` of the `keys` tokens of a group go on."""
-    h, f = shape.hidden, shape.feedforward
+    h = shape.hidden
     return (
         _linear(queries, h, h) + _linear(keys, h, 2 * h) + _attention(shape, queries, keys)
-        + _linear(queries, h, h) + _linear(queries, h, f) + _linear(queries, f, h)
+        + _linear(queries, h, h) + _feedforward(shape, queries)
     )  # fmt: skip
+
+
+def _feedforward(shape: Shape, tokens: int) -> int:
+    return (3 if shape.gated else 2) * _linear(tokens, shape.hidden, shape.feedforward)
 
 
 def _own(plan: Plan, shape: Shape, role: str, length: int) -> int:
@@ -178,6 +196,8 @@ def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int)
             now[role] = step.count(lengths[role], now[role])
         total, reader, last = sum(now.values()), now[plan.reader], layer == shape.layers - 1
         answer = reader if plan.reader in plan.known else 1
+        if shape.mean and plan.reader not in plan.known:
+            answer = total if plan.mode == "joint" else reader
         queries = answer if last else reader
         if plan.mode == "joint":
             count += passages * _layer(shape, answer if last else total, total)
@@ -202,12 +222,12 @@ def _reading(plan: Plan, shape: Shape, queries: int, reader: int, total: int, pa
     What the reader's own tokens need first is done `live` times: once in the first upper layer, where one query is the
     same in all examples.
     """
-    h, f = shape.hidden, shape.feedforward
+    h = shape.hidden
     project = _linear(queries, h, h)
-    after = project + _linear(queries, h, f) + _linear(queries, f, h)
+    after = project + _feedforward(shape, queries)
     if plan.states == "kv":
         return live * (project + _linear(reader, h, 2 * h)) + passages * (_attention(shape, queries, total) + after)
-    if reads_states(h, shape.heads, queries):
+    if shape.absolute and reads_states(h, shape.heads, queries):
         carried = shape.heads * _attention(shape, queries, total)
         return live * 2 * project + passages * (carried + project + after)
     formed = live * _linear(reader, h, 2 * h) + passages * _linear(total - reader, h, 2 * h)

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plait.attention import Hidden, KeyValue, attend, received
+from plait.attention import Hidden, KeyValue, Sources, attend, received
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.families.family import Family
 from plait.keep import EXACT, Recipe, named, until
 from plait.layout import Layout
 from plait.plan import Plan
+from plait.relation import Where
 from plait.states import Name, States
 from plait.text import Tokens
 from plait.thinning import Track, loses, thinned
@@ -27,7 +28,7 @@ from plait.thinning import Track, loses, thinned
 CACHE_TOKENS = 4096
 """Tokens computed at once: batches that stay in a core's cache are faster than large ones."""
 
-Answer = Literal["first", "all", "whole"]
+Answer = Literal["first", "mean", "all", "whole"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Joined:
     """The last states [T, H] of B groups.
 
     Attributes:
-        layout: one token a group for the answer `first`, the reader's for `all`, the example's for `whole`.
+        layout: one token a group for the answers `first` and `mean`, the reader's for `all`, the example's for `whole`.
         places: for `all`, which token of the reader's segment each is, int64 [T]; None where it is all of them.
         parts: for `whole`, the tokens of each role within each group, in order.
     """
@@ -53,7 +54,8 @@ class Encoder:
         self.family = family
         self._bottlenecks = bottlenecks or {}
         self.layers = family.shape.layers
-        self._scale = family.shape.head_size**-0.5
+        self._relations = [family.relation(layer) for layer in range(self.layers)]
+        self._relative = any(relation is not None for relation in self._relations)
 
     def own(self, tokens: Tokens, names: Sequence[str]) -> States:
         """Compute the named tensors of segments, each from its own tokens alone.
@@ -91,11 +93,13 @@ class Encoder:
         for name, what in here:
             if what.kind in ("key", "value"):
                 tensors[name] = _half(readable[what.reading], what.kind)
+            elif what.kind in EXACT:
+                tensors[name] = track.numbers(what.kind)
             else:
-                tensors[name] = track.numbers(what.kind) if what.kind in EXACT else self._narrow(what, track.x)
+                tensors[name] = self._narrow(what, self.family.finish(track.x) if layer == self.layers else track.x)
         if not deeper:
             return track
-        return replace(track, x=self._layer(layer, track.x, track.layout, readable[layer]), before=track.x)
+        return replace(track, x=self._layer(layer, track, readable[layer]), before=track.x)
 
     def join(
         self,
@@ -113,26 +117,33 @@ class Encoder:
             examples: int64 [B, roles]; which segment of each role an example is made of, -1 for none (not of the
                 reader). Segments may be shared.
             answer: compute the last layer for the `first` token of the reader only, for `all` of its tokens, or (joint)
-                for the `whole` example, for heads that share one pass.
+                for the `whole` example, for heads that share one pass. `mean` is that of the whole example (joint) or
+                of all the reader's tokens, float32.
             trace: gets the states after every layer from `plan.join` on, of the tokens that go on through it.
 
         """
+        if answer == "mean":
+            joined = self.join(
+                plan, states, examples, "whole" if plan.mode == "joint" and plan.join < self.layers else "all", trace
+            )
+            return Joined(joined.layout.mean(joined.states), joined.layout.only_first())
         states, examples = with_nothing(plan, states, examples)
         if plan.join == self.layers:
             column = plan.roles.index(plan.reader)
             layout, tokens = states[plan.reader].rows(plan.recipe(plan.reader, plan.join)).select(examples[:, column])
             x = self._input(plan, plan.reader, states[plan.reader], plan.join)[tokens]
             return Joined(x[layout.starts], layout.only_first()) if answer == "first" else Joined(x, layout)
-        if plan.mode == "joint":
-            return self._joint(plan, states, examples, answer, trace)
-        return self._reading(plan, states, examples, answer, trace)
+        run = self._joint if plan.mode == "joint" else self._reading
+        joined = run(plan, states, examples, answer, trace)
+        return replace(joined, states=self.family.finish(joined.states))
 
     def _joint(
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None
     ) -> Joined:
         """All segments of an example read one another."""
         parts = [self._part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
-        whole = Track.together(parts)
+        begins = self._begins(plan, states, examples) if self._relative else None
+        whole = Track.together(parts, begins)
         lengths = [states[role].layout.lengths_tensor[examples[:, i]].tolist() for i, role in enumerate(plan.roles)]
         steps = [{step.layer: step for step in plan.recipe(role) if step.layer > plan.join} for role in plan.roles]
         last = self.layers - 1
@@ -143,10 +154,10 @@ class Encoder:
                 parts = whole.apart(parts, self._received(layer - 1, whole) if asks else None)
                 for i, step in now:
                     parts[i] = thinned(parts[i], step, lengths[i])
-                whole = Track.together(parts)
+                whole = Track.together(parts, begins)
             if layer == last and answer != "whole":
                 break
-            x = self._layer(layer, whole.x, whole.layout, self._readable(layer, whole))
+            x = self._layer(layer, whole, self._readable(layer, whole))
             whole = replace(whole, x=x, before=whole.x)
             if trace is not None:
                 trace.append(x)
@@ -160,7 +171,7 @@ class Encoder:
             reader, tokens, places = reader.only_first(), begin, None
         else:
             tokens = reader.at(begin)
-        x = self._layer(last, whole.x.index_select(0, tokens), reader, self._readable(last, whole))
+        x = self._layer(last, whole.of(tokens, reader), self._readable(last, whole))
         if trace is not None:
             trace.append(x)
         return Joined(x, reader, places)
@@ -180,16 +191,21 @@ class Encoder:
             x, now = x.index_select(0, tokens), layout
             sizes = None if sizes is None else sizes.index_select(0, tokens)
         others = [(r, states[r], *_chosen(plan, r, states[r], examples)) for r in plan.others()]
+        places, other_places = self._places(plan, states, examples, others)
+        asked = places
+        if places is not None:
+            places = places.index_select(0, tokens)
+            asked = asked if shared else places
         for layer in range(plan.join, self.layers):
             answered = layer == self.layers - 1 and answer == "first"
-            sources = [self._own(plan, layer, x, layout, tokens if shared else None, sizes)]
-            sources += [self._stored(plan, layer, *other) for other in others]
+            sources = [self._own(plan, layer, x, layout, tokens if shared else None, sizes, places)]
+            sources += [self._stored(plan, layer, *other, at) for other, at in zip(others, other_places, strict=True)]
             if answered:
-                x, now = x[now.starts], now.only_first()
-            context = attend(self.family.query(layer, x), now, sources, self._scale)  # [T, A, D]
+                x, now, asked = x[now.starts], now.only_first(), None  # a reader's first token stands at 0
+            context = self._attended(layer, x, now, sources, asked)  # [T, A, D]
             if shared:
                 now = layout.only_first() if answered else layout
-                x, shared = x[:count].repeat(len(layout.lengths), 1), False
+                x, shared, asked = x[:count].repeat(len(layout.lengths), 1), False, places
                 sizes = None if sizes is None else sizes.index_select(0, tokens)
                 x = F.pad(x, (0, 0, 0, now.tokens - len(x)))
                 context = F.pad(context, (0, 0, 0, 0, 0, now.tokens - len(context)))
@@ -223,27 +239,70 @@ class Encoder:
         )
 
     def _own(
-        self, plan: Plan, layer: int, x: Tensor, layout: Layout, rows: Tensor | None, sizes: Tensor | None
+        self,
+        plan: Plan,
+        layer: int,
+        x: Tensor,
+        layout: Layout,
+        rows: Tensor | None,
+        sizes: Tensor | None,
+        places: Tensor | None,
     ) -> KeyValue | Hidden:
         """What an upper layer reads of the reader itself, in the form in which it reads the others."""
         form = self.family.hidden if plan.states == "hidden" else self.family.key_value
-        return replace(form(layer, x, layout), rows=rows, sizes=sizes)
+        return _at(replace(form(layer, x, layout), rows=rows, sizes=sizes), places)
 
     def _stored(
-        self, plan: Plan, layer: int, role: str, states: States, layout: Layout, rows: Tensor | None
+        self,
+        plan: Plan,
+        layer: int,
+        role: str,
+        states: States,
+        layout: Layout,
+        rows: Tensor | None,
+        places: Tensor | None,
     ) -> KeyValue | Hidden:
         """What an upper layer reads of a role that does not read the reader."""
         source, recipe = plan.source(layer), plan.recipe(role, plan.join)
         sizes = states.sizes(recipe)
         if plan.states == "hidden":
             x = self._input(plan, role, states, source)
-            return replace(self.family.hidden(layer, x, layout), rows=rows, sizes=sizes)
+            return _at(replace(self.family.hidden(layer, x, layout), rows=rows, sizes=sizes), places)
         size = (-1, self.family.shape.heads, self.family.shape.head_size)
         key, value = (states.tensors[named(f"{kind}.{layer}@{source}", recipe)].view(size) for kind in ("key", "value"))
-        return KeyValue(layout, key, value, rows, sizes)
+        return KeyValue(layout, key, value, rows, sizes, places)
+
+    def _begins(self, plan: Plan, states: Mapping[str, States], examples: Tensor) -> list[Tensor]:
+        """Where the segment of each role begins in the tokens of its example, before any budget: int64 [B] each."""
+        lengths = [states[role].layout.lengths_tensor[examples[:, i]] for i, role in enumerate(plan.roles)]
+        begins = [torch.zeros_like(lengths[0])]
+        for length in lengths[:-1]:
+            begins.append(begins[-1] + length)
+        return begins
+
+    def _places(
+        self,
+        plan: Plan,
+        states: Mapping[str, States],
+        examples: Tensor,
+        others: Sequence[tuple[str, States, Layout, Tensor | None]],
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        """Where tokens stand, counted from the reader's first one: those of the reader's rows (None where that is in
+        order), which are the same in all examples, and those of each other role in every example.
+        """
+        if not self._relative:
+            return None, [None] * len(others)
+        begins = dict(zip(plan.roles, self._begins(plan, states, examples), strict=True))
+        own = states[plan.reader].places(plan.recipe(plan.reader, plan.join))
+        found: list[Tensor | None] = []
+        for role, of, chosen, rows in others:
+            places = of.places(plan.recipe(role, plan.join))
+            within = chosen.within if places is None else places.long() if rows is None else places.long()[rows]
+            found.append(within + chosen.spread(begins[role] - begins[plan.reader]))
+        return None if own is None else own.long(), found
 
     def _readable(self, layer: int, track: Track) -> KeyValue:
-        return replace(self.family.key_value(layer, track.x, track.layout), sizes=track.sizes)
+        return replace(self.family.key_value(layer, track.x, track.layout), sizes=track.sizes, places=track.places)
 
     def _thinned(self, track: Track, recipe: Recipe, layout: Layout) -> Track:
         """A segment's own reduction; `layout` of all its tokens."""
@@ -257,11 +316,20 @@ class Encoder:
         assert track.before is not None  # plans refuse a budget by attention at layer 0
         with torch.no_grad():
             source = replace(self.family.key_value(layer, track.before, track.layout), sizes=track.sizes)
-            return received(self.family.query(layer, track.before), source, self._scale)
+            where = self._where(layer, track.places)
+            return received(self.family.query(layer, track.before), source, self.family.scale, where)
 
-    def _layer(self, layer: int, x: Tensor, layout: Layout, source: KeyValue) -> Tensor:
-        context = attend(self.family.query(layer, x), layout, [source], self._scale)
-        return self.family.merge(layer, x, context)
+    def _layer(self, layer: int, track: Track, source: KeyValue) -> Tensor:
+        context = self._attended(layer, track.x, track.layout, [source], track.places)
+        return self.family.merge(layer, track.x, context)
+
+    def _attended(self, layer: int, x: Tensor, layout: Layout, sources: Sources, places: Tensor | None) -> Tensor:
+        """Contexts [T, A, D] of states that stand at `places`."""
+        return attend(self.family.query(layer, x), layout, sources, self.family.scale, self._where(layer, places))
+
+    def _where(self, layer: int, places: Tensor | None) -> Where | None:
+        relation = self._relations[layer]
+        return None if relation is None else Where(relation, places)
 
 
 def with_nothing(plan: Plan, states: Mapping[str, States], examples: Tensor) -> tuple[Mapping[str, States], Tensor]:
@@ -274,6 +342,10 @@ def with_nothing(plan: Plan, states: Mapping[str, States], examples: Tensor) -> 
             whole[role] = whole[role].with_nothing()
     ends = torch.tensor([len(states[role].layout.lengths) for role in plan.roles], device=examples.device)
     return whole, torch.where(examples < 0, ends, examples)
+
+
+def _at(source: KeyValue | Hidden, places: Tensor | None) -> KeyValue | Hidden:
+    return replace(source, places=places) if isinstance(source, KeyValue) else source
 
 
 def _chosen(plan: Plan, role: str, states: States, examples: Tensor) -> tuple[Layout, Tensor | None]:

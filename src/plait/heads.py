@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
-from plait.families import pooler
+from plait.families import outputs, pooler
 from plait.layout import Layout
 from plait.plan import FULL, Plan
 
@@ -53,7 +53,7 @@ class Score(nn.Module):
 
 
 class Span(nn.Module):
-    """A `...ForQuestionAnswering` head: [T, H] -> start and end logits [T, 2]."""
+    """A `...ForQuestionAnswering` head: [T, H] -> start and end logits [T, 2], by a linear layer or several modules."""
 
     def __init__(self, outputs: nn.Module) -> None:
         super().__init__()
@@ -62,6 +62,13 @@ class Span(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """The reader's last states [T, H] -> logits [T, 2]."""
         return self.qa_outputs(states)  # type: ignore[no-any-return]
+
+    def saved(self, beside_score: bool) -> dict[str, Tensor]:
+        """Weights as a checkpoint names them; several modules are parts of `qa_outputs` only beside a score head, which
+        in such families has the same names.
+        """
+        alone = not isinstance(self.qa_outputs, nn.Linear) and not beside_score
+        return dict((self.qa_outputs if alone else self).state_dict())
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ def score_head(model: Any) -> Score:
 
 def span_head(model: Any) -> Span:
     """The head of a `...ForQuestionAnswering` model."""
-    return Span(model.qa_outputs)
+    return Span(outputs(model))
 
 
 def default_activation(config: Any) -> nn.Module:

@@ -136,8 +136,18 @@ class Layout:
 
     def at(self, begin: Tensor) -> Tensor:
         """Numbers of this layout's tokens elsewhere, where group g begins at begin[g] (int64 [G]), int64 [T]."""
-        first = begin.repeat_interleave(self.lengths_tensor)
-        return torch.cat([first, first.new_zeros(self.tokens - self.used)]) + self.within
+        return self.spread(begin) + self.within
+
+    def spread(self, x: Tensor) -> Tensor:
+        """What each group has, [G], for each of its tokens, [T]; 0 for tokens of nobody."""
+        spread = x.repeat_interleave(self.lengths_tensor)
+        return torch.cat([spread, spread.new_zeros(self.tokens - self.used)])
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of each group's rows: [T, H] -> float32 [G, H]."""
+        group = torch.arange(len(self.lengths), device=self.device).repeat_interleave(self.lengths_tensor)
+        total = x.new_zeros(len(self.lengths), x.shape[1], dtype=torch.float32)
+        return total.index_add(0, group, x[: self.used].float()) / self.lengths_tensor[:, None]
 
     def part(self, groups: slice) -> tuple[slice, Layout]:
         """Neighbouring groups: their tokens, and their own layout."""

@@ -201,13 +201,18 @@ class Plait(nn.Module):
         require_meeting(head, plan, self.layers)
         if plan.compare != "none":
             return self.heads[head](plan, states, examples), Layout([1] * len(examples), device=self.device)
-        answer: Answer = "first" if head == "score" else "all"
+        answer: Answer = self.read_from if head == "score" else "all"
         joined = self.encoder.join(plan, states, examples, answer)
         logits = self.read_out(head, joined.states)
         if joined.places is None:
             return logits, joined.layout
         whole, _ = states[plan.reader].layout.select(examples[:, plan.roles.index(plan.reader)])
         return restored(logits, joined.layout, joined.places, whole), whole
+
+    @property
+    def read_from(self) -> Answer:
+        """What the score head reads of the last states."""
+        return "mean" if self.encoder.family.shape.mean else "first"
 
     def read_out(self, head: str, x: Tensor) -> Tensor:
         """A head's logits of states [.., H], float32 and computed in float32: in half precision scores tie."""

@@ -150,7 +150,10 @@ def _together(
             within = reader.at(begin - whole.starts[groups] + read.starts)
         else:
             read, seen, within = None, [], None
-        rows = x.index_select(0, begin if head == "score" else reader.at(begin))
+        if head == "score" and model.read_from == "mean":
+            rows = whole.mean(x)[groups]
+        else:
+            rows = x.index_select(0, begin if head == "score" else reader.at(begin))
         first = rows if upper and head == "score" else None
         logits, left = model.read_out(head, rows), joined.parts[column].places
         if head == "span" and left is not None:
@@ -166,5 +169,7 @@ def _alone(model: Plait, plan: Plan, states: Mapping[str, States], head: str, ex
     trace: list[Tensor] = []
     joined = model.encoder.join(plan, states, examples, "all", trace)
     x, layout = joined.states, joined.layout
-    first = x.index_select(0, layout.starts) if head == "score" else None
+    first = None
+    if head == "score":
+        first = layout.mean(x) if model.read_from == "mean" else x.index_select(0, layout.starts)
     return Output(model.read_out(head, x if first is None else first), layout, first, trace, layout)

@@ -218,7 +218,7 @@ class Plan:
             names = [f"{kind}.{layer}@{self.source(layer)}" for layer in upper for kind in ("key", "value")]
         if self.compare == "none" and any(step.selector in MERGING for step in recipe):
             names.append("sizes")
-        if self.compare == "none" and recipe and role == self.reader:
+        if self.compare == "none" and recipe:
             names.append("places")
         return tuple(named(name, recipe) for name in names)
 

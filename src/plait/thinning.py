@@ -20,7 +20,8 @@ class Track:
     Attributes:
         x: [T, H], packed by layout.
         sizes: how many tokens each stands for, float32 [T]; None where each stands for itself.
-        places: which token of its segment each is, int64 [T]; None where it is all of them.
+        places: which token of its segment each is, int64 [T], or of its example where `begins` were given to
+            `together`; None where it is all of them.
         before: the states that the layer before read; received: attention that tokens got in it, float32 [T].
     """
 
@@ -39,8 +40,10 @@ class Track:
         return found.float()[:, None]
 
     @staticmethod
-    def together(parts: Sequence[Track]) -> Track:
-        """Group g of the result is group g of every part, one after the other."""
+    def together(parts: Sequence[Track], begins: Sequence[Tensor] | None = None) -> Track:
+        """Group g of the result is group g of every part, one after the other. `begins`: which place of its example
+        each group of a part begins at, int64 [G] each; without them places are left out.
+        """
         whole, source = Layout.concat([part.layout for part in parts])
         x = torch.cat([part.x for part in parts]).index_select(0, source)
         sizes = None
@@ -48,7 +51,16 @@ class Track:
             ones = [torch.ones(part.layout.tokens, device=x.device) for part in parts]
             some = [one if part.sizes is None else part.sizes for part, one in zip(parts, ones, strict=True)]
             sizes = torch.cat(some).index_select(0, source)
-        return Track(x, whole, sizes)
+        places = None
+        if begins is not None:
+            within = [part.layout.within if part.places is None else part.places for part in parts]
+            some = [w + part.layout.spread(b) for w, part, b in zip(within, parts, begins, strict=True)]
+            places = torch.cat(some).index_select(0, source)
+        return Track(x, whole, sizes, places)
+
+    def of(self, tokens: Tensor, layout: Layout) -> Track:
+        """Some tokens (int64 [T], by `layout`) with where they stand."""
+        return Track(self.x.index_select(0, tokens), layout, None, None if self.places is None else self.places[tokens])
 
     def apart(self, parts: Sequence[Track], received: Tensor | None) -> list[Track]:
         """The inverse of `together`: the parts with the states that they have by now."""

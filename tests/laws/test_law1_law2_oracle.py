@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -33,6 +35,31 @@ def test_join_0_equals_transformers_own_forward(model_type: str) -> None:
             positions = torch.cat([torch.arange(query), torch.arange(passage)])
             theirs = base(**inputs(base, example, positions)).last_hidden_state[0, :1]
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+DEBERTAS: list[dict[str, Any]] = [
+    {"position_buckets": -1, "share_att_key": False},
+    {"pos_att_type": ["c2p"], "norm_rel_ebd": "none", "max_relative_positions": 5},
+    {"pos_att_type": ["p2c"], "share_att_key": False, "position_biased_input": True, "type_vocab_size": 2},
+    {"pos_att_type": [], "embedding_size": 24},
+    {"relative_attention": False, "position_biased_input": True},
+]
+
+
+@pytest.mark.parametrize("changes", DEBERTAS, ids=str)
+def test_every_kind_of_deberta_equals_transformers_own_forward(changes: dict[str, Any]) -> None:
+    base = small_base("deberta-v2", **changes)
+    encoder = Encoder(adapter(base))
+    example = [random_segments([n], i, encoder.family.shape.types, 1)[0] for i, n in enumerate((7, 30))]
+    states = {
+        role: encoder.own(Tokens.pack([s], first_positions=[first]), ("states.0",))
+        for role, s, first in zip(Plan().roles, example, (0, 7), strict=True)
+    }
+    with torch.no_grad():
+        joined = encoder.join(Plan(), states, torch.tensor([[0, 0]]), "whole")
+        given = {k: v for k, v in inputs(base, example, torch.arange(37)).items() if k != "position_ids"}
+        theirs = base(**given).last_hidden_state[0]
+    torch.testing.assert_close(joined.states[: joined.layout.used], theirs, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("model_type", small_families())
@@ -74,7 +101,7 @@ def test_any_plan_equals_the_oracle(model_type: str, data: st.DataObject) -> Non
         begin += length
 
 
-@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "albert"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "albert", "mpnet", "modernbert", "deberta-v2"])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_plans_with_budgets_equal_the_oracle(model_type: str, data: st.DataObject) -> None:
@@ -122,7 +149,8 @@ def test_plans_with_budgets_equal_the_oracle(model_type: str, data: st.DataObjec
         begin += length
 
 
-@pytest.mark.parametrize("model_type", ["bert", "albert"])  # ALBERT's layers share weights, whose gradients add up
+# ALBERT's layers share weights, whose gradients add up; so do those of MPNet's and DeBERTa's tables of distances.
+@pytest.mark.parametrize("model_type", ["bert", "albert", "mpnet", "modernbert", "deberta-v2"])
 @pytest.mark.parametrize("multiple", [1, 8, 32])
 @pytest.mark.parametrize(
     "plan",
@@ -143,7 +171,8 @@ def test_gradients_equal_the_oracles(plan: Plan, multiple: int, model_type: str)
     """Training sees the same model: shared segments, and tokens of nobody (from rounding), which must add nothing."""
     base = small_base(model_type)
     encoder = Encoder(adapter(base))
-    segments = {"query": random_segments([4, 6], 0, 2, 1), "passage": random_segments([9, 3, 12], 1, 2, 1)}
+    types = encoder.family.shape.types
+    segments = {"query": random_segments([4, 6], 0, types, 1), "passage": random_segments([9, 3, 12], 1, types, 1)}
     rows = [(0, 1), (1, 0), (1, 1), (0, 2)]
     answer: Answer = "all" if plan.reader == "passage" else "first"
     states = {r: encoder.own(Tokens.pack(s, multiple=multiple), plan.needs(r, LAYERS)) for r, s in segments.items()}

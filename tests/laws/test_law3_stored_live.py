@@ -70,7 +70,7 @@ def test_a_lossless_store_answers_as_live_texts(checkpoint_path: Path, tmp_path:
 
 FAMILIES = [
     (model_type, join, plan)
-    for model_type in ("distilbert", "albert")
+    for model_type in ("distilbert", "albert", "mpnet", "modernbert", "deberta-v2")
     for join, plan in SCORES
     if plan in ("join=0,mode=joint", "join=2,mode=oneway", "join=1,mode=frozen,states=kv")
     or "tome" in plan or "bottleneck=12" in plan or plan.endswith("maxsim")

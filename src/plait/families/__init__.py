@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 FILES = {
     "bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "camembert": "bert", "electra": "bert",
-    "distilbert": "distilbert", "albert": "albert",
+    "distilbert": "distilbert", "albert": "albert", "mpnet": "mpnet", "modernbert": "modernbert",
+    "deberta-v2": "deberta",
 }  # fmt: skip
-"""Which file of this folder adapts a `model_type`. Each holds `shape(config)`, `pooler(model)` and `Adapter(base)`."""
+"""Which file of this folder adapts a `model_type`. Each holds `shape(config)`, `pooler(model)` and `Adapter(base)`, and
+`outputs(model)` where a span head is more than `qa_outputs`.
+"""
 MODEL_TYPES = tuple(FILES)
 
 
@@ -41,6 +44,16 @@ def pooler(model: Any) -> nn.Module | None:
     token's last state [B, 1, H] -> [B, H]. None where the classifier reads [B, 1, H] itself.
     """
     return _file(model.config).pooler(model)  # type: ignore[no-any-return]
+
+
+def outputs(model: Any) -> nn.Module:
+    """The head of a `...ForQuestionAnswering` model: [T, H] -> [T, 2]."""
+    found: nn.Module = getattr(_file(model.config), "outputs", _qa_outputs)(model)
+    return found
+
+
+def _qa_outputs(model: Any) -> nn.Module:
+    return model.qa_outputs  # type: ignore[no-any-return]
 
 
 def check_model_type(model_type: str) -> None:

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from plait.attention import Hidden, KeyValue
 from plait.cost import Shape
+from plait.families.family import Family
 from plait.layout import Layout
 
 
@@ -30,7 +31,7 @@ def pooler(model: Any) -> nn.Module:
     return nn.Sequential(nn.Flatten(1), model.albert.pooler, model.albert.pooler_activation)
 
 
-class Adapter:
+class Adapter(Family):
     """Of ALBERT's encoder (post-norm, learned absolute positions)."""
 
     def __init__(self, base: PreTrainedModel) -> None:
@@ -50,12 +51,12 @@ class Adapter:
 
     def query(self, layer: int, x: Tensor) -> Tensor:
         """[T, H] -> [T, A, D]."""
-        return self._split(self._layers[layer].attention.query(x))
+        return self.split(self._layers[layer].attention.query(x))
 
     def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
         """[T, H] -> keys and values [T, A, D]."""
         attention = self._layers[layer].attention
-        return KeyValue(layout, self._split(attention.key(x)), self._split(attention.value(x)))
+        return KeyValue(layout, self.split(attention.key(x)), self.split(attention.value(x)))
 
     def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
         """States [T, H] with the layer's key and value projections."""
@@ -68,6 +69,3 @@ class Adapter:
         attention = block.attention
         x = attention.LayerNorm(x + attention.output_dropout(attention.dense(context.flatten(1))))
         return block.full_layer_layer_norm(block.ff_chunk(x) + x)  # type: ignore[no-any-return]
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.view(-1, self.shape.heads, self.shape.head_size)  # [T, A, D]

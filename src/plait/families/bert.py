@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from plait.attention import Hidden, KeyValue
 from plait.cost import Shape
 from plait.errors import PlaitError
+from plait.families.family import Family
 from plait.layout import Layout
 
 COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
@@ -36,7 +37,7 @@ def pooler(model: Any) -> nn.Module | None:
     return getattr(getattr(model, model.base_model_prefix), "pooler", None)
 
 
-class Adapter:
+class Adapter(Family):
     """Of encoders built from BERT's layers (post-norm, learned absolute positions)."""
 
     def __init__(self, base: PreTrainedModel) -> None:
@@ -57,12 +58,12 @@ class Adapter:
 
     def query(self, layer: int, x: Tensor) -> Tensor:
         """[T, H] -> [T, A, D]."""
-        return self._split(self._layers[layer].attention.self.query(x))
+        return self.split(self._layers[layer].attention.self.query(x))
 
     def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
         """[T, H] -> keys and values [T, A, D]."""
         attention = self._layers[layer].attention.self
-        return KeyValue(layout, self._split(attention.key(x)), self._split(attention.value(x)))
+        return KeyValue(layout, self.split(attention.key(x)), self.split(attention.value(x)))
 
     def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
         """States [T, H] with the layer's key and value projections."""
@@ -74,6 +75,3 @@ class Adapter:
         block = self._layers[layer]
         x = block.attention.output(context.flatten(1), x)
         return block.output(block.intermediate(x), x)  # type: ignore[no-any-return]
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.view(-1, self.shape.heads, self.shape.head_size)  # [T, A, D]

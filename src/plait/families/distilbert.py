@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from plait.attention import Hidden, KeyValue
 from plait.cost import Shape
+from plait.families.family import Family
 from plait.layout import Layout
 
 
@@ -30,7 +31,7 @@ def pooler(model: Any) -> nn.Module:
     return nn.Sequential(nn.Flatten(1), model.pre_classifier, nn.ReLU())
 
 
-class Adapter:
+class Adapter(Family):
     """Of DistilBERT's encoder (post-norm, positions from a table)."""
 
     def __init__(self, base: PreTrainedModel) -> None:
@@ -45,12 +46,12 @@ class Adapter:
 
     def query(self, layer: int, x: Tensor) -> Tensor:
         """[T, H] -> [T, A, D]."""
-        return self._split(self._layers[layer].attention.q_lin(x))
+        return self.split(self._layers[layer].attention.q_lin(x))
 
     def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
         """[T, H] -> keys and values [T, A, D]."""
         attention = self._layers[layer].attention
-        return KeyValue(layout, self._split(attention.k_lin(x)), self._split(attention.v_lin(x)))
+        return KeyValue(layout, self.split(attention.k_lin(x)), self.split(attention.v_lin(x)))
 
     def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
         """States [T, H] with the layer's key and value projections."""
@@ -63,6 +64,3 @@ class Adapter:
         x = block.sa_layer_norm(block.attention.out_lin(context.flatten(1)) + x)
         # Not block.ffn itself, which may cut its second dimension into chunks: here that is H.
         return block.output_layer_norm(block.ffn.ff_chunk(x) + x)  # type: ignore[no-any-return]
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.view(-1, self.shape.heads, self.shape.head_size)  # [T, A, D]

@@ -1,4 +1,7 @@
-"""What the executor needs to know of an architecture. An adapter holds no weights: it calls the modules that do."""
+"""What the executor needs to know of an architecture. An adapter holds no weights: it calls the modules that do.
+
+The methods with a body are right for encoders like BERT: positions from a table, a norm behind each half of a layer.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from torch import Tensor
 from plait.attention import Hidden, KeyValue
 from plait.cost import Shape
 from plait.layout import Layout
+from plait.relation import Relation
 
 
 class Family(Protocol):
@@ -28,10 +32,29 @@ class Family(Protocol):
         """Keys and values of states that can be read in `layer`: [T, H] -> two of [T, A, D]."""
         ...
 
-    def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
-        """The same as `key_value` without forming them: states [T, H] and the layer's projections."""
-        ...
+    def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden | KeyValue:
+        """The same as `key_value` without forming them, where the layer's scores are plain products: states [T, H] and
+        its projections.
+        """
+        return self.key_value(layer, x, layout)
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """Output projection, residual, norm, feed-forward: states [T, H], context [T, A, D] -> [T, H]."""
         ...
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What the encoder does after its last layer, such as a norm: [T, H] -> [T, H]."""
+        return x
+
+    @property
+    def scale(self) -> float:
+        """What products of queries and keys are multiplied by."""
+        return float(self.shape.head_size**-0.5)
+
+    def relation(self, layer: int) -> Relation | None:
+        """What the layer's attention makes of where tokens stand; None if nothing."""
+        return None
+
+    def split(self, x: Tensor) -> Tensor:
+        """[T, H] -> [T, A, D]."""
+        return x.view(-1, self.shape.heads, self.shape.head_size)

@@ -1,0 +1,120 @@
+"""ModernBERT: rotated queries and keys, windows in most layers, a norm before each half, a gated feed-forward."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from plait.attention import KeyValue
+from plait.cost import Shape
+from plait.families.family import Family
+from plait.layout import Layout
+from plait.relation import Relation
+
+
+def shape(config: Any) -> Shape:
+    """The sizes that a config states."""
+    return Shape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        feedforward=config.intermediate_size,
+        embedding=0,
+        positions=config.max_position_embeddings,
+        types=1,
+        gated=True,
+        absolute=False,
+        mean=config.classifier_pooling == "mean",
+    )
+
+
+def pooler(model: Any) -> nn.Module:
+    """[B, 1, H] -> [B, H], by modules that belong to the score head."""
+    return nn.Sequential(nn.Flatten(1), model.head, model.drop)
+
+
+def outputs(model: Any) -> nn.Module:
+    """The span head, which has the names of the score head's modules."""
+    return nn.Sequential(OrderedDict(head=model.head, drop=model.drop, classifier=model.classifier))
+
+
+class Adapter(Family):
+    """Of ModernBERT's encoder."""
+
+    def __init__(self, base: PreTrainedModel) -> None:
+        config: Any = base.config
+        self._embeddings: Any = base.embeddings
+        self._layers: Any = base.layers
+        self._final_norm: Any = base.final_norm
+        self.shape = shape(config)
+        windows = [config.sliding_window if kind == "sliding_attention" else None for kind in config.layer_types]
+        kinds = zip(config.layer_types, windows, strict=True)
+        self._relations = [Rotary(base.rotary_emb, kind, window) for kind, window in kinds]
+
+    def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
+        """ids int64 [T] -> [T, H]; there are neither types nor positions."""
+        return self._embeddings(ids[None])[0]  # type: ignore[no-any-return]
+
+    def query(self, layer: int, x: Tensor) -> Tensor:
+        """[T, H] -> [T, A, D]."""
+        (query,) = self._projected(layer, x, slice(0, 1))
+        return query
+
+    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
+        """[T, H] -> keys and values [T, A, D], not yet rotated."""
+        key, value = self._projected(layer, x, slice(1, 3))
+        return KeyValue(layout, key, value)
+
+    def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
+        """States [T, H] and context [T, A, D] -> [T, H]."""
+        block = self._layers[layer]
+        x = x + block.attn.out_drop(block.attn.Wo(context.flatten(1)))
+        return x + block.mlp(block.mlp_norm(x))  # type: ignore[no-any-return]
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The norm behind the last layer."""
+        return self._final_norm(x)  # type: ignore[no-any-return]
+
+    def relation(self, layer: int) -> Relation:
+        """Rotations, and a window in local layers."""
+        return self._relations[layer]
+
+    def _projected(self, layer: int, x: Tensor, which: slice) -> list[Tensor]:
+        """Some of query, key and value, [T, A, D] each, by their rows of the one matrix."""
+        block = self._layers[layer]
+        linear, size = block.attn.Wqkv, self.shape.hidden
+        rows = slice(which.start * size, which.stop * size)
+        bias = None if linear.bias is None else linear.bias[rows]
+        found = nn.functional.linear(block.attn_norm(x), linear.weight[rows], bias)
+        return [self.split(part) for part in found.split(size, 1)]
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """A Relation: RoPE (Su et al. 2021), of layers that see `window` tokens to both sides, or all."""
+
+    angles: Any
+    kind: str
+    window: int | None
+
+    def turned(self, x: Tensor, places: Tensor) -> Tensor:
+        """Rotated in float32, in the dtype that they come in."""
+        cos, sin = self.angles(x.new_empty(0, dtype=torch.float32), places, self.kind)  # [G or 1, M, D]
+        cos, sin, (first, second) = cos[:, :, None], sin[:, :, None], x.float().chunk(2, -1)
+        turned: Tensor = x.float() * cos + torch.cat((-second, first), -1) * sin
+        return turned.to(x.dtype)
+
+    def bias(self, query: Tensor, key: Tensor, distance: Tensor) -> Tensor | None:
+        """[G or 1, 1, M, keys], so low past the window that nothing is read there."""
+        if self.window is None:
+            return None
+        past = distance.abs() > self.window
+        if not past.any():
+            return None
+        bias = torch.zeros(past.shape, dtype=query.dtype, device=query.device)
+        return bias.masked_fill(past, torch.finfo(query.dtype).min / 2)[:, None]

@@ -1,0 +1,72 @@
+"""MPNet: BERT's layers with positions from a table and, in every layer, a bias by distance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from plait.attention import KeyValue
+from plait.cost import Shape
+from plait.families.buckets import Buckets
+from plait.families.family import Family
+from plait.layout import Layout
+from plait.relation import Relation
+
+FIRST_POSITION = 2
+"""Behind that of padding, whose number `transformers` does not take from the config."""
+
+
+def shape(config: Any) -> Shape:
+    """The sizes that a config states."""
+    return Shape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        feedforward=config.intermediate_size,
+        embedding=0,
+        positions=config.max_position_embeddings - FIRST_POSITION,
+        types=1,
+        absolute=False,
+    )
+
+
+def pooler(model: Any) -> None:
+    """The classifier reads [B, 1, H]."""
+    return None
+
+
+class Adapter(Family):
+    """Of MPNet's encoder (post-norm)."""
+
+    def __init__(self, base: PreTrainedModel) -> None:
+        self._embeddings: Any = base.embeddings
+        encoder: Any = base.encoder
+        self._layers = encoder.layer
+        self._relation = Buckets(encoder.relative_attention_bias, encoder.relative_position_bucket)
+        self.shape = shape(base.config)
+
+    def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
+        """ids, positions int64 [T] -> [T, H]; there are no types."""
+        return self._embeddings(ids[None], (positions + FIRST_POSITION)[None])[0]  # type: ignore[no-any-return]
+
+    def query(self, layer: int, x: Tensor) -> Tensor:
+        """[T, H] -> [T, A, D]."""
+        return self.split(self._layers[layer].attention.attn.q(x))
+
+    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
+        """[T, H] -> keys and values [T, A, D]."""
+        attention = self._layers[layer].attention.attn
+        return KeyValue(layout, self.split(attention.k(x)), self.split(attention.v(x)))
+
+    def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
+        """States [T, H] and context [T, A, D] -> [T, H]."""
+        block = self._layers[layer]
+        attention = block.attention
+        x = attention.LayerNorm(attention.dropout(attention.attn.o(context.flatten(1))) + x)
+        return block.output(block.intermediate(x), x)  # type: ignore[no-any-return]
+
+    def relation(self, layer: int) -> Relation:
+        """One table for all layers."""
+        return self._relation
