@@ -11,14 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from plait import files
 from plait.agreement import agreement
 from plait.config import TrainConfig
 from plait.cost import cost
 from plait.data import Document, Example
 from plait.errors import PlaitError
-from plait.evaluate import raw_scores
+from plait.evaluate import scores_of
 from plait.extras import library
+from plait.machine import fast_dtype, to_dtype
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from plait.outputs import full
@@ -26,6 +30,9 @@ from plait.scoring import require_one_label
 from plait.sweep import milliseconds
 from plait.train import train
 from plait.trainer import checkpoints
+
+CODEC = "int8"
+"""What the report takes states to be stored with."""
 
 AGREE, FASTER = 0.9, 2.0
 """What an adopted model is worth having from: share of the teacher's ten best found, times faster."""
@@ -38,7 +45,8 @@ class Report:
     Attributes:
         teacher, plan, seed: as given; output: the finished checkpoint.
         passages, queries, held_out: how many; made: how many of the queries were made from titles and sentences.
-        split, adopted: agreement with the teacher before and after training, see plait.agreement.
+        split, adopted: agreement with the teacher before and after training, see plait.agreement, from states as an
+            int8 store gives them back.
         full_ms, ms: of one query with `known` passages from states in memory, full and adopted, medians in turn.
         bytes_per_passage: stored, int8, at `tokens` tokens, the median.
     """
@@ -125,11 +133,12 @@ def adopt(
             raise PlaitError(f"{name} must be {least} or more, but is {value}")
     library("scipy.stats", "train")  # for the report, and not after the training
     model = Plait.from_pretrained(start or teacher, plan={"score": plan}, heads=("score",))
-    whole = Plait.from_pretrained(teacher, heads=("score",))
+    dtype = fast_dtype() if bfloat16 else "float32"
+    whole = Plait.from_pretrained(teacher, heads=("score",), dtype=dtype)
     for one in (model, whole):
         require_one_label(one)
     if whole.plans["score"].join > 0:
-        whole = Plait.from_pretrained(teacher, plan="join=0", heads=("score",))
+        whole = Plait.from_pretrained(teacher, plan="join=0", heads=("score",), dtype=dtype)
     room = min(longest, model.text.room(model.text.roles[-1]))
     progress("cutting passages, making queries")
     texts = cut(documents, model.tokenizer, room, min(64, room // 2))
@@ -152,11 +161,9 @@ def adopt(
     progress(f"training on {len(lessons)} pairs")
     final = train(config, resume=resume)
     progress(f"comparing on {len(asked)} held-out queries")
-    adopted = Plait.from_pretrained(final)
-    scores = {
-        name: {q.id: raw_scores(one, rows[q.id])[:, 0] for q in asked}
-        for name, one in (("teacher", whole), ("split", model), ("adopted", adopted))
-    }
+    adopted = Plait.from_pretrained(final, dtype=dtype)
+    models = {"teacher": (whole, ""), "split": (model.to(to_dtype(dtype)), CODEC), "adopted": (adopted, CODEC)}
+    scores = {name: _scores(one, asked, rows, codec) for name, (one, codec) in models.items()}
     query, passage = model.text.roles
     known = min(100, len(texts))
     segments = {
@@ -170,10 +177,19 @@ def adopt(
         teacher, plan, seed, str(final), len(texts), len(wanted) + len(asked),
         sum(not q.id.startswith("query ") for q in (*wanted, *asked)), len(asked),
         agreement(scores["teacher"], scores["split"]), agreement(scores["teacher"], scores["adopted"]), full_ms, ms,
-        known, cost(split, adopted.encoder.family.shape, lengths, known, "int8").bytes_per_example, lengths[passage],
+        known, cost(split, adopted.encoder.family.shape, lengths, known, CODEC).bytes_per_example, lengths[passage],
     )  # fmt: skip
     files.write(output / "report.json", report.to_json())
     return report
+
+
+def _scores(
+    model: Plait, asked: Sequence[Wanted], rows: Mapping[str, Sequence[tuple[str, str]]], codec: str
+) -> dict[str, NDArray[np.float32]]:
+    """Scores of the candidates of each query."""
+    found = scores_of(model, [row for query in asked for row in rows[query.id]], codec)[:, 0]
+    ends = np.cumsum([len(rows[query.id]) for query in asked])
+    return {query.id: some for query, some in zip(asked, np.split(found, ends[:-1]), strict=True)}
 
 
 def _split(real: list[Wanted], made: list[Wanted], held_out: int, seed: int) -> tuple[list[Wanted], list[Wanted]]:

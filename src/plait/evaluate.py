@@ -75,30 +75,36 @@ def example_quality(model: Plait, task: str, examples: Sequence[Example], codec:
         PlaitError: a label that the task or the model cannot have, or scores that are not finite.
     """
     require_fit(task, examples, model)
-    order = sorted(range(len(examples)), key=lambda i: tuple(map(len, reversed(examples[i].texts))))
-    logits = np.empty((len(examples), model.config.num_labels), np.float32)
-    if examples:
-        roles = len(model.text.roles)
-        rows: list[tuple[Part, ...]] = [
-            (*examples[i].texts, *(None,) * (roles - len(examples[i].texts))) for i in order
-        ]
-        for begin in range(0, len(rows), CHUNK):
-            some = rows[begin : begin + CHUNK]
-            found = raw_scores(model, _stored(model, some, codec) if codec else some)
-            logits[order[begin : begin + CHUNK]] = found
-    return example_metrics(task, examples, logits, model)
+    roles = len(model.text.roles)
+    rows = [(*example.texts, *(None,) * (roles - len(example.texts))) for example in examples]
+    return example_metrics(task, examples, scores_of(model, rows, codec), model)
 
 
-def _stored(model: Plait, rows: Sequence[tuple[Part, ...]], codec: str) -> list[tuple[Part, ...]]:
+def scores_of(model: Plait, rows: Sequence[tuple[str | None, ...]], codec: str = "") -> NDArray[np.float32]:
+    """The score head's logits of rows of texts, float32 [N, labels], with rows of like length computed together; known
+    texts as a store with `codec` would give them back, or as they are.
+    """
+    logits = np.empty((len(rows), model.config.num_labels), np.float32)
+    order = sorted(range(len(rows)), key=lambda i: tuple((len(text or ""), text or "") for text in reversed(rows[i])))
+    for begin in range(0, len(rows), CHUNK):
+        numbers = order[begin : begin + CHUNK]
+        some = [rows[i] for i in numbers]
+        logits[numbers] = raw_scores(model, _stored(model, some, codec) if codec else some)
+    return logits
+
+
+def _stored(model: Plait, rows: Sequence[tuple[str | None, ...]], codec: str) -> list[tuple[Part, ...]]:
     """Rows whose known texts are what a store holds of them."""
-    plan, columns = model.plan("score"), []
+    plan = model.plan("score")
+    columns: list[list[Part]] = []
     for column, role in enumerate(plan.roles):
-        parts = [row[column] for row in rows]
+        found = [row[column] for row in rows]
+        parts: list[Part] = list(found)
         if role in plan.known:
-            texts = list(dict.fromkeys(part for part in parts if isinstance(part, str)))
+            texts = list(dict.fromkeys(text for text in found if text is not None))
             encoded = model.encode(role, texts, plan.needs(role, model.layers))
             known = dict(zip(texts, (as_stored(one, codec) for one in encoded), strict=True))
-            parts = [known[part] if isinstance(part, str) else part for part in parts]
+            parts = [None if text is None else known[text] for text in found]
         columns.append(parts)
     return list(zip(*columns, strict=True))
 
