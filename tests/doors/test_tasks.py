@@ -82,7 +82,7 @@ def test_a_model_learns_every_task_and_is_swept(tmp_path: Path, task: str) -> No
         for codec in ("bfloat16", "int8")
     ]
     assert rows[0]["flops"] > rows[1]["flops"] > rows[3]["flops"] and all(row["ms"] > 0 for row in rows)
-    assert rows[5]["flops"] < rows[1]["flops"] and rows[6]["bytes"] == 3 * (34 + 4) < rows[5]["bytes"] == 3 * 64
+    assert rows[5]["flops"] < rows[1]["flops"] and rows[6]["bytes"] == 3 * (34 + 4) < rows[5]["bytes"] == 3 * (64 + 4)
     least = min((row for row in rows if row["quality"] >= 0), key=lambda row: (row["flops"], -row["join"]))
     chosen = min((row for row in rows if row["plan"] == least["plan"]), key=lambda row: row["bytes"])
     assert said.splitlines()[-1] == f"chosen: {chosen['plan']}"
