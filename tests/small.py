@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     PreTrainedTokenizerFast,
 )
@@ -32,8 +33,10 @@ VOCABULARY = 99
 
 COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Families whose tokenizers write `</s></s>` between two texts and count positions from the padding token's number."""
-WITHOUT_TYPES = ("distilbert", "mpnet", "modernbert")
-WITHOUT_POSITIONS = ("modernbert", "deberta-v2")
+WRITING = ("t5", "mt5", "umt5")
+"""Families whose encoder feeds a decoder, which writes."""
+WITHOUT_TYPES = ("distilbert", "mpnet", "modernbert", *WRITING)
+WITHOUT_POSITIONS = ("modernbert", "deberta-v2", *WRITING)
 """Families that know only how far apart tokens are."""
 
 
@@ -54,6 +57,12 @@ def small_config(model_type: str, **changes: Any) -> Any:
         sizes |= {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"],
                   "share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False,
                   "type_vocab_size": 0}  # fmt: skip
+    if model_type in WRITING:  # heads are wider than their share of the states; mT5's and umT5's layers are gated
+        sizes = dict(
+            vocab_size=VOCABULARY, d_model=32, d_kv=12, num_heads=4, d_ff=48, num_layers=LAYERS, num_decoder_layers=2,
+            relative_attention_num_buckets=8, relative_attention_max_distance=20, pad_token_id=0, eos_token_id=1,
+            decoder_start_token_id=0, feed_forward_proj="relu" if model_type == "t5" else "gated-gelu",
+        )  # fmt: skip
     sizes |= changes
     if model_type in WITHOUT_TYPES:
         sizes = {k: v for k, v in sizes.items() if k != "type_vocab_size"}
@@ -65,7 +74,9 @@ def small_config(model_type: str, **changes: Any) -> Any:
 def small_base(model_type: str, seed: int = 0, **changes: Any) -> Any:
     """A random encoder of the family in evaluation mode; biases are random too, which `transformers` starts at 0."""
     torch.manual_seed(seed)
-    base = AutoModel.from_config(small_config(model_type, **changes)).eval()
+    config = small_config(model_type, **changes)
+    base = AutoModel.from_config(config).eval()
+    base = base.get_encoder() if model_type in WRITING else base
     for name, parameter in base.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.2)
@@ -84,6 +95,8 @@ def small_tokenizer(model_type: str = "bert") -> PreTrainedTokenizerFast:
     """
     if model_type in ("albert", "deberta-v2"):
         return _unigram()
+    if model_type in WRITING:
+        return _ending()
     if model_type in COUNTING_FROM_PADDING and model_type != "mpnet":
         return _bytes()
     return _wordpiece(types=model_type not in WITHOUT_TYPES, doubled=model_type == "mpnet")
@@ -123,6 +136,23 @@ def _unigram() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
+def _ending() -> PreTrainedTokenizerFast:
+    """Unigram as T5's, with nothing before a text and `</s>` behind it."""
+    special = ["<pad>", "</s>", "<unk>"]
+    pieces = [("▁", -9.0), *((c, -9.0) for c in LETTERS), *((f"▁{w}", -5.0) for w in WORDS if w.isalpha())]
+    core = Tokenizer(models.Unigram([*((w, 0.0) for w in special), *pieces], unk_id=2, byte_fallback=False))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    core.decoder = decoders.Metaspace()
+    core.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", eos_token="</s>",
+        model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+
+
 def _bytes() -> PreTrainedTokenizerFast:
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     merges: list[tuple[str, str]] = []
@@ -159,6 +189,19 @@ def small_pair(model_type: str, num_labels: int = 1, seed: int = 0, **changes: A
     return scorer.eval(), reader.eval()
 
 
+def small_writer(model_type: str, folder: Path, **changes: Any) -> Path:
+    """Save a random encoder-decoder model with its tokenizer to `folder`, as `transformers` does."""
+    tokenizer = small_tokenizer(model_type)
+    torch.manual_seed(0)
+    model = AutoModelForSeq2SeqLM.from_config(small_config(model_type, vocab_size=len(tokenizer), **changes))
+    for name, parameter in model.named_parameters():
+        if "norm" not in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def small_checkpoint(
     folder: Path,
     model_type: str = "bert",
@@ -179,9 +222,9 @@ def small_checkpoint(
     return folder
 
 
-def small_families() -> list[str]:
-    """Every family that has an adapter."""
-    return list(MODEL_TYPES)
+def small_families(heads: bool = False) -> list[str]:
+    """Every family that has an adapter; or those that have score and span heads."""
+    return [kind for kind in MODEL_TYPES if not heads or kind not in WRITING]
 
 
 def random_segments(lengths: Sequence[int], role: int, types: int, seed: int) -> list[Segment]:
@@ -207,6 +250,9 @@ def inputs(base: Any, example: Sequence[Segment], positions: Tensor) -> dict[str
 
 def embedded(base: Any, **given: Tensor) -> Tensor:
     """What the first layer reads of these inputs, by the model's own modules: [1, tokens, H]."""
+    if base.config.model_type in WRITING:
+        ids: Tensor = base.embed_tokens(given["input_ids"])
+        return ids
     x: Tensor = base.embeddings(**given)
     if base.config.model_type == "albert":
         x = base.encoder.embedding_hidden_mapping_in(x)
@@ -224,6 +270,8 @@ def layers_of(base: Any) -> list[Any]:
         each = config.num_hidden_layers / config.num_hidden_groups
         groups = [base.encoder.albert_layer_groups[int(i / each)] for i in range(config.num_hidden_layers)]
         return [layer for group in groups for layer in group.albert_layers]
+    if config.model_type in WRITING:
+        return list(base.block)
     return list(base.layers if config.model_type == "modernbert" else base.encoder.layer)
 
 
@@ -236,6 +284,8 @@ def run_layer(base: Any, block: Any, x: Tensor, allowed: Tensor) -> Tensor:
             local: Any = create_bidirectional_sliding_window_mask(base.config, x, None)
             allowed = allowed if local is None else allowed & local[0, 0]
         given = {"position_embeddings": base.rotary_emb(x, places[None], block.attention_type)}
+    if kind in ("t5", "mt5"):
+        given = {"position_bias": base.block[0].layer[0].SelfAttention.compute_bias(len(places), len(places))}
     if kind == "mpnet":
         given = {"position_bias": base.encoder.compute_position_bias(x)}
     mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)[None, None]
@@ -280,7 +330,11 @@ def oracle_kept(base: Any, plan: Plan, example: Sequence[Segment]) -> tuple[Tens
         if plan.mode == "frozen" and number >= plan.join:
             x = torch.where(reader[:, None], x, at_join)
         x = run_layer(base, block, x, allowed)
-    last: Tensor = base.final_norm(x)[0] if base.config.model_type == "modernbert" else x[0]
+    if base.config.model_type == "modernbert":
+        x = base.final_norm(x)
+    if base.config.model_type in WRITING:
+        x = base.final_layer_norm(x)
+    last: Tensor = x[0]
     return last, alive
 
 

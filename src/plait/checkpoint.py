@@ -23,7 +23,13 @@ from typing import Any, cast
 import torch
 import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from plait.bottleneck import Bottleneck
 from plait.compare import Compare
@@ -31,6 +37,7 @@ from plait.errors import DataWarning, PlaitError
 from plait.families import check_model_type
 from plait.heads import HEADS, Score, Span, class_names, score_head, span_head
 from plait.plan import Plan
+from plait.writer import Writer, require_whole
 
 OURS = ("compare.", "bottleneck.", "qa_outputs.head.", "qa_outputs.classifier.")
 """Names of weights that are no class's of `transformers`: those of dual encoders, of bottlenecks, and of a span head
@@ -88,6 +95,8 @@ def load(
             raise PlaitError(
                 f"the key plait in a config.json must hold plans by head, but in {name!r} it is {saved!r}; take it out"
             )
+        if config.is_encoder_decoder:
+            return _writing(name, config, tokenizer, saved, new_heads, heads, where)
         new = _labels(config, labels) if "score" in new_heads else {}
         scorer, info = _try(
             name,
@@ -129,6 +138,43 @@ def load(
             found["span"] = span_head(reader)
             if parts := {k: v for k, v in beside.items() if k.startswith("qa_outputs.")}:
                 _try(name, lambda: found["span"].load_state_dict(parts))
+    _require_tokens(name, tokenizer, config)
+    plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
+    no_answer = bool(saved.get("no_answer", False))
+    narrow = _bottlenecks(scorer.config, beside)
+    return Checkpoint(base, tokenizer, scorer.config, found, plans, no_answer, _card(name), narrow)
+
+
+def _writing(
+    name: str,
+    config: Any,
+    tokenizer: Any,
+    saved: Any,
+    new_heads: Sequence[str],
+    heads: Sequence[str],
+    where: dict[str, Any],
+) -> Checkpoint:
+    """An encoder-decoder model, whose one head is its decoder."""
+    if new_heads or "text" not in heads:
+        raise PlaitError(
+            f"a model with a decoder has a text head, but {name!r} was to have {', '.join(new_heads or heads)}; "
+            "take an encoder for that"
+        )
+    model, info = _try(
+        name, lambda: AutoModelForSeq2SeqLM.from_pretrained(name, dtype="auto", output_loading_info=True, **where)
+    )
+    if missing := require_whole(model, set(info["missing_keys"])):
+        raise PlaitError(
+            f"the checkpoint must hold every weight of encoder and decoder, but {name!r} lacks {missing!r}; "
+            "download or save it again"
+        )
+    _require_tokens(name, tokenizer, config)
+    plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
+    return Checkpoint(model.get_encoder(), tokenizer, model.config, {"text": Writer(model)}, plans, card=_card(name))
+
+
+def _require_tokens(name: str, tokenizer: Any, config: Any) -> None:
+    """Refuse a checkpoint without a tokenizer, and one whose tokenizer has more tokens than the model."""
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes up where there are no files
         raise PlaitError(
             f"the checkpoint must hold its tokenizer, but {name!r} has none; copy the tokenizer's files there"
@@ -139,10 +185,6 @@ def load(
             f"the tokenizer must have no more tokens than the model's table of {config.vocab_size}, but one is "
             f"numbered {largest}; use the tokenizer that the model was trained with"
         )
-    plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
-    no_answer = bool(saved.get("no_answer", False))
-    narrow = _bottlenecks(scorer.config, beside)
-    return Checkpoint(base, tokenizer, scorer.config, found, plans, no_answer, _card(name), narrow)
 
 
 def load_config(path: str | os.PathLike[str]) -> Any:
@@ -194,6 +236,8 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     prefix = checkpoint.base.base_model_prefix
     state = {f"{prefix}.{k}": v for k, v in checkpoint.base.state_dict().items()}
+    if "text" in checkpoint.heads:
+        state = cast("Writer", checkpoint.heads["text"]).saved()
     if isinstance(checkpoint.heads.get("score"), Compare):
         state |= {f"compare.{k}": v for k, v in checkpoint.heads["score"].state_dict().items()}
     elif "score" in checkpoint.heads:
@@ -315,6 +359,8 @@ def _card(name: str) -> str:
 
 
 def _architecture(checkpoint: Checkpoint) -> str:
+    if "text" in checkpoint.heads:
+        return type(cast("Writer", checkpoint.heads["text"]).model).__name__
     heads = [name for name, head in checkpoint.heads.items() if not isinstance(head, Compare)]
     kind = "ForQuestionAnswering" if heads == ["span"] else "ForSequenceClassification"
     return type(checkpoint.base).__name__.removesuffix("Model") + (kind if heads else "Model")

@@ -36,6 +36,7 @@ class Shape:
         mean: whether a score is read from the mean of all tokens and not from the first (ModernBERT can).
         c2p, p2c: whether queries, whether keys are multiplied with distances too (DeBERTa).
         distances: how many of these are told apart.
+        head_width: the size of a head, where it is not hidden / heads (T5); 0 where it is.
     """
 
     layers: int
@@ -51,11 +52,21 @@ class Shape:
     c2p: bool = False
     p2c: bool = False
     distances: int = 0
+    head_width: int = 0
 
     @property
     def head_size(self) -> int:
-        """hidden / heads."""
-        return self.hidden // self.heads
+        """hidden / heads, unless the family says otherwise."""
+        return self.head_width or self.hidden // self.heads
+
+    @property
+    def inner(self) -> int:
+        """The width of all heads together."""
+        return self.heads * self.head_size
+
+    def width(self, name: str) -> int:
+        """Numbers in a row of a tensor by its name, see Plan.needs."""
+        return width(name, self.hidden, self.inner)
 
 
 def reads_states(hidden: int, heads: int, queries: int) -> bool:
@@ -108,7 +119,7 @@ def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1
         # A one-way passage forms the keys and values of all but its last input anyway, to go on reading itself.
         projections = 1 if plan.mode == "oneway" else shape.layers - plan.join
         left = sum(_left(plan, role, lengths[role]) for role in plan.known)
-        offline += projections * _linear(left, shape.hidden, 2 * shape.hidden)
+        offline += projections * _linear(left, shape.hidden, 2 * shape.inner)
     narrow = len(plan.bottlenecks(shape.layers)) * _linear(1, shape.hidden, plan.bottleneck)
     offline += narrow * sum(_left(plan, role, lengths[role]) for role in plan.known)
     online += passages * narrow * sum(_left(plan, role, lengths[role]) for role in plan.known)
@@ -116,9 +127,7 @@ def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1
     per_token, per_example = {}, 0
     for role in plan.known:
         names = plan.stored(role, shape.layers)
-        size = {
-            name: row_bytes("float32" if name.startswith(EXACT) else codec, width(name, shape.hidden)) for name in names
-        }
+        size = {name: row_bytes("float32" if name.startswith(EXACT) else codec, shape.width(name)) for name in names}
         per_token[role] = sum(size.values())
         per_example += sum(rows(name, lengths[role]) * size[name] for name in names)
     return Cost(
@@ -142,15 +151,15 @@ def _linear(tokens: int, inputs: int, outputs: int) -> int:
 
 def _attention(shape: Shape, queries: int, keys: int) -> int:
     compared = queries * shape.c2p + keys * shape.p2c
-    return 2 * (2 * queries * keys + compared * min(queries + keys, shape.distances)) * shape.hidden
+    return 2 * (2 * queries * keys + compared * min(queries + keys, shape.distances)) * shape.inner
 
 
 def _layer(shape: Shape, queries: int, keys: int) -> int:
     """One layer in which `queries` of the `keys` tokens of a group go on."""
-    h = shape.hidden
+    h, inner = shape.hidden, shape.inner
     return (
-        _linear(queries, h, h) + _linear(keys, h, 2 * h) + _attention(shape, queries, keys)
-        + _linear(queries, h, h) + _feedforward(shape, queries)
+        _linear(queries, h, inner) + _linear(keys, h, 2 * inner) + _attention(shape, queries, keys)
+        + _linear(queries, inner, h) + _feedforward(shape, queries)
     )  # fmt: skip
 
 
@@ -181,7 +190,7 @@ def _selecting(shape: Shape, step: Step, length: int, now: int) -> int:
 
 def _received(shape: Shape, tokens: int) -> int:
     """Attention received in a layer, formed again for a selector."""
-    return _linear(tokens, shape.hidden, 3 * shape.hidden) + 2 * tokens * tokens * shape.hidden
+    return _linear(tokens, shape.hidden, 3 * shape.inner) + 2 * tokens * tokens * shape.inner
 
 
 def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int) -> int:
@@ -222,13 +231,13 @@ def _reading(plan: Plan, shape: Shape, queries: int, reader: int, total: int, pa
     What the reader's own tokens need first is done `live` times: once in the first upper layer, where one query is the
     same in all examples.
     """
-    h = shape.hidden
-    project = _linear(queries, h, h)
+    h, inner = shape.hidden, shape.inner
+    project = _linear(queries, h, inner)
     after = project + _feedforward(shape, queries)
     if plan.states == "kv":
-        return live * (project + _linear(reader, h, 2 * h)) + passages * (_attention(shape, queries, total) + after)
+        return live * (project + _linear(reader, h, 2 * inner)) + passages * (_attention(shape, queries, total) + after)
     if shape.absolute and reads_states(h, shape.heads, queries):
         carried = shape.heads * _attention(shape, queries, total)
         return live * 2 * project + passages * (carried + project + after)
-    formed = live * _linear(reader, h, 2 * h) + passages * _linear(total - reader, h, 2 * h)
+    formed = live * _linear(reader, h, 2 * inner) + passages * _linear(total - reader, h, 2 * inner)
     return live * project + formed + passages * (_attention(shape, queries, total) + after)

@@ -128,6 +128,10 @@ class Encoder:
             )
             return Joined(joined.layout.mean(joined.states), joined.layout.only_first())
         states, examples = with_nothing(plan, states, examples)
+        if plan.join == self.layers and answer == "whole":
+            parts = [self._part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
+            whole = Track.together(parts)
+            return Joined(whole.x, whole.layout, None, parts)
         if plan.join == self.layers:
             column = plan.roles.index(plan.reader)
             layout, tokens = states[plan.reader].rows(plan.recipe(plan.reader, plan.join)).select(examples[:, column])

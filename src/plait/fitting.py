@@ -30,6 +30,8 @@ def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:
             f"{plan.compare}; leave the plan out, or train a checkpoint with this one"
         )
     config = checkpoint.config
+    if "text" in checkpoint.heads:
+        raise PlaitError(f"a dual encoder is made of an encoder, but this checkpoint has a decoder; leave out {plan}")
     if head is None and plan.compare != "mlp":
         config.num_labels = 1  # an encoder's config says 2 though nothing of it has labels
     checkpoint.heads["score"] = Compare(plan.compare, config.hidden_size, config.num_labels).to(checkpoint.base.dtype)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
@@ -14,10 +16,14 @@ from plait.families import outputs, pooler
 from plait.layout import Layout
 from plait.plan import FULL, Plan
 
-HEADS = ("score", "span")
-"""`score`: sequence classification, read from the reader's first token. `span`: question answering, from all its
-tokens.
+HEADS = ("score", "span", "text")
+"""`score`: sequence classification, read from the reader's first token (or the mean of all). `span`: question
+answering, from all its tokens. `text`: a decoder that writes, from all tokens of the example; see plait.writer.
 """
+
+
+LOWEST = float(np.finfo(np.float32).min)
+"""The score of an answer where there is none."""
 
 
 class Score(nn.Module):
@@ -111,6 +117,33 @@ def best_spans(logits: Tensor, layout: Layout, allowed: Tensor, longest: int = 3
     best, place = scores.max(1)
     rows: Sequence[tuple[float, int]] = list(zip(best.tolist(), place.tolist(), strict=True))
     return [SpanAnswer(place // length, place % length, value) for value, place in rows]
+
+
+def spans_found(
+    logits: Tensor, layout: Layout, known: Sequence[tuple[str, NDArray[np.int32]]], no_answer: bool
+) -> list[SpanFound]:
+    """The best span of every example, in characters of its text.
+
+    Args:
+        logits: [T, 2], packed by layout.
+        known: each example's text and token offsets.
+        no_answer: take off the logits of no answer, which are those of each group's last token.
+    """
+    words = np.concatenate([offsets[:, 1] > offsets[:, 0] for _, offsets in known])
+    allowed = torch.zeros(layout.tokens, dtype=torch.bool)
+    allowed[: layout.used] = torch.from_numpy(words)
+    found = best_spans(logits, layout, allowed.to(logits.device))
+    none = torch.zeros(len(known), device=logits.device)
+    if no_answer:
+        none = logits[layout.starts + layout.lengths_tensor - 1].sum(-1)
+    answers: list[SpanFound] = []
+    for (text, offsets), span, nothing in zip(known, found, none.tolist(), strict=True):
+        if not np.isfinite(span.score):  # a budget left no word
+            answers.append(SpanFound("", 0, 0, LOWEST))
+            continue
+        start, end = int(offsets[span.first, 0]), int(offsets[span.last, 1])
+        answers.append(SpanFound(text[start:end], start, end, span.score - nothing))
+    return answers
 
 
 def restored(logits: Tensor, layout: Layout, places: Tensor, whole: Layout) -> Tensor:
@@ -210,6 +243,11 @@ def _for_head(head: str, plan: Plan) -> Plan:
         raise PlaitError(
             f"the span head reads its answer from the passage's tokens and needs mode=joint, but its plan has mode="
             f"{plan.mode}; give every head a plan of its own, e.g. 'score: {plan}; span: join={plan.join}'"
+        )
+    if head == "text" and (plan.mode != "joint" or plan.compare != "none"):
+        raise PlaitError(
+            f"the text head writes from all tokens of an example and needs mode=joint and compare=none, but its plan "
+            f"is {plan}; give join={plan.join}"
         )
     if head == "span" and plan.reader not in plan.known and len(plan.roles) > 1:
         return replace(plan, reader=plan.known[0] if plan.known else plan.roles[1])

@@ -20,7 +20,6 @@ from plait import passages
 from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
 from plait.data import Document
 from plait.errors import PlaitError
-from plait.keep import width
 from plait.model import Plait
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import (
@@ -380,12 +379,12 @@ def fingerprint(model: Plait, codec: str) -> Fingerprint:
     """What a store of this model's known states is bound to."""
     _, known = two_roles(model)
     names = model.needs(known)
-    hidden = model.encoder.family.shape.hidden
+    shape = model.encoder.family.shape
     hashed = model.fingerprint
     return Fingerprint(
         model=hashed["model"],
         tokenizer=hashed["tokenizer"],
         plan=",".join(names),
         codec=codec,
-        tensors=tuple((name, width(name, hidden)) for name in names),
+        tensors=tuple((name, shape.width(name)) for name in names),
     )

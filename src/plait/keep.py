@@ -120,10 +120,11 @@ def rows(name: str, length: int) -> int:
     return counts(recipe_of(name), [length])[0]
 
 
-def width(name: str, hidden: int) -> int:
-    """Numbers in a row of a tensor: `states.4/64` has gone through a bottleneck of 64."""
+def width(name: str, hidden: int, inner: int) -> int:
+    """Numbers in a row of a tensor: `states.4/64` went through a bottleneck of 64; keys and values are `inner` wide."""
     narrow = name.partition("~")[0].partition("/")[2]
-    return 1 if name.startswith(EXACT) else int(narrow or hidden)
+    whole = inner if name.startswith(("key.", "value.")) else hidden
+    return 1 if name.startswith(EXACT) else int(narrow or whole)
 
 
 def parse(role: str, text: str) -> tuple[Keep, ...]:

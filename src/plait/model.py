@@ -22,19 +22,17 @@ from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError
 from plait.families import adapter
 from plait.fitting import fit_bottlenecks, fit_score
-from plait.heads import HEADS, SpanFound, best_spans, compares, default_activation, head_plans, restored
+from plait.heads import HEADS, SpanFound, compares, default_activation, head_plans, restored, spans_found
 from plait.keep import recipe_of
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
-from plait.parts import Encoded, Part, score_rows, tokenized, warn_cut
+from plait.parts import Encoded, Part, as_rows, score_rows, states_of, tokenized, warn_cut
 from plait.plan import Plan
 from plait.scoring import require_meeting, require_one_label, require_separator, require_top_k
 from plait.states import States
 from plait.text import Segment, Text, Tokens, batches
-
-LOWEST = float(np.finfo(np.float32).min)
-"""The score of an answer where there is none."""
+from plait.writer import Writer
 
 
 class Plait(nn.Module):
@@ -168,7 +166,7 @@ class Plait(nn.Module):
     def plan(self, head: str) -> Plan:
         """The plan of a head; PlaitError if the checkpoint has no such head."""
         if head not in self.plans:
-            kinds = {"score": "sequence-classification", "span": "question-answering"}
+            kinds = {"score": "sequence-classification", "span": "question-answering", "text": "text-to-text"}
             raise PlaitError(
                 f"this needs a checkpoint with a {kinds[head]} head, but its heads are: "
                 f"{', '.join(self.plans) or 'none'}; "
@@ -246,19 +244,7 @@ class Plait(nn.Module):
             float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
         """
         self.eval()
-        plan = self.plan("score")
-        alone = len(plan.roles) == 1
-        single = isinstance(inputs, str) or (not alone and bool(inputs) and isinstance(inputs[0], str | Encoded))
-        some = cast("Sequence[Part | Sequence[Part]]", [inputs] if single else inputs)
-        rows = [
-            (row,) if alone and isinstance(row, str | Encoded) else tuple(cast("Sequence[Part]", row)) for row in some
-        ]
-        for number, row in enumerate(rows):
-            if len(row) != len(plan.roles):
-                raise PlaitError(
-                    f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but example "
-                    f"{number} has {len(row)}"
-                )
+        rows, single = as_rows(self.plan("score"), inputs)
         if batch_size < 1:
             raise PlaitError(f"batch_size must be 1 or more, but is {batch_size}; 32 is the default")
         logits = torch.cat([torch.zeros(0, self._labels()), *score_rows(self, rows, batch_size, show_progress_bar)])
@@ -269,6 +255,36 @@ class Plait(nn.Module):
             scores = scores.softmax(-1)
         values: NDArray[np.float32] = scores.squeeze(-1).numpy() if logits.shape[1] == 1 else scores.numpy()
         return values[0] if single else values
+
+    def generate(
+        self,
+        inputs: Sequence[Sequence[Part]] | tuple[Part, ...] | str,
+        *,
+        max_new_tokens: int = 32,
+        num_beams: int = 1,
+        batch_size: int = 32,
+    ) -> list[str]:
+        """What the text head writes for each example, by beams or, with one, greedily.
+
+        Args:
+            inputs: examples as `predict` takes them.
+            max_new_tokens, num_beams: as in `transformers`.
+            batch_size: examples read at once.
+        """
+        self.eval()
+        plan, written = self.plan("text"), list[str]()
+        rows, _ = as_rows(plan, inputs)
+        for name, value in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams), ("batch_size", batch_size)):
+            if value < 1:
+                raise PlaitError(f"{name} must be 1 or more, but is {value}")
+        with torch.inference_mode():
+            for begin in range(0, len(rows), batch_size):
+                states, examples = states_of(self, plan, rows[begin : begin + batch_size])
+                joined = self.encoder.join(plan, states, examples, "whole")
+                writer = cast("Writer", self.heads["text"])
+                ids = writer.write(joined.states, joined.layout, max_new_tokens=max_new_tokens, num_beams=num_beams)
+                written += self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return written
 
     def rank(
         self,
@@ -358,22 +374,7 @@ class Plait(nn.Module):
         If the model can say that there is no answer (`no_answer`), which it does by the last token of the reader's
         segment, a separator, scores are those above that: positive ones are answers.
         """
-        logits, layout = self.logits("span", states, examples)
-        words = np.concatenate([offsets[:, 1] > offsets[:, 0] for _, offsets in known])
-        allowed = torch.zeros(layout.tokens, dtype=torch.bool)
-        allowed[: layout.used] = torch.from_numpy(words)
-        found = best_spans(logits, layout, allowed.to(logits.device))
-        none = torch.zeros(len(known), device=logits.device)
-        if self.no_answer:
-            none = logits[layout.starts + layout.lengths_tensor - 1].sum(-1)
-        answers: list[SpanFound] = []
-        for (text, offsets), span, nothing in zip(known, found, none.tolist(), strict=True):
-            if not np.isfinite(span.score):  # a budget left no word
-                answers.append(SpanFound("", 0, 0, LOWEST))
-                continue
-            start, end = int(offsets[span.first, 0]), int(offsets[span.last, 1])
-            answers.append(SpanFound(text[start:end], start, end, span.score - nothing))
-        return answers
+        return spans_found(*self.logits("span", states, examples), known, self.no_answer)
 
     def _activation(self) -> nn.Module:
         """What is applied to logits where nothing else is asked for; scaled cosines would saturate a sigmoid."""

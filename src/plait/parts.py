@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -41,6 +41,23 @@ class Encoded:
 
 Part = str | Encoded | None
 """One role's part of an example: a text, its states, or nothing."""
+
+
+def as_rows(
+    plan: Plan, inputs: Sequence[Sequence[Part]] | tuple[Part, ...] | str
+) -> tuple[list[tuple[Part, ...]], bool]:
+    """Examples, one part a role each, and whether a single one was given."""
+    alone = len(plan.roles) == 1
+    single = isinstance(inputs, str) or (not alone and bool(inputs) and isinstance(inputs[0], str | Encoded))
+    some = cast("Sequence[Part | Sequence[Part]]", [inputs] if single else inputs)
+    rows = [(row,) if alone and isinstance(row, str | Encoded) else tuple(cast("Sequence[Part]", row)) for row in some]
+    for number, row in enumerate(rows):
+        if len(row) != len(plan.roles):
+            raise PlaitError(
+                f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but example "
+                f"{number} has {len(row)}"
+            )
+    return rows, single
 
 
 def as_stored(one: Encoded, codec: str) -> Encoded:

@@ -31,7 +31,7 @@ PAIRS = [
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For every family: score1, score3 and span by transformers, both by Plait."""
     root = tmp_path_factory.mktemp("families")
-    for model_type in small_families():
+    for model_type in small_families(heads=True):
         for labels in (1, 3):
             scorer, reader = small_pair(model_type, labels)
             scorer.save_pretrained(root / model_type / f"score{labels}")
@@ -97,7 +97,7 @@ def assert_own_spans_agree(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("labels", [1, 3])
-@pytest.mark.parametrize("model_type", small_families())
+@pytest.mark.parametrize("model_type", small_families(heads=True))
 def test_scores_are_those_of_transformers(folders: Path, tmp_path: Path, model_type: str, labels: int) -> None:
     folder = folders / model_type / f"score{labels}"
     assert list(Plait.from_pretrained(folder).plans) == ["score"]
@@ -107,7 +107,7 @@ def test_scores_are_those_of_transformers(folders: Path, tmp_path: Path, model_t
     assert saved_names(tmp_path / "again") == saved_names(folder)
 
 
-@pytest.mark.parametrize("model_type", small_families())
+@pytest.mark.parametrize("model_type", small_families(heads=True))
 def test_spans_are_those_of_transformers(folders: Path, tmp_path: Path, model_type: str) -> None:
     folder = folders / model_type / "span"
     assert list(Plait.from_pretrained(folder).plans) == ["span"]
@@ -120,7 +120,7 @@ def test_spans_are_those_of_transformers(folders: Path, tmp_path: Path, model_ty
     assert all(torch.equal(ours[name], again[name]) for name in ours)
 
 
-@pytest.mark.parametrize("model_type", small_families())
+@pytest.mark.parametrize("model_type", small_families(heads=True))
 def test_one_folder_carries_both_heads(folders: Path, tmp_path: Path, model_type: str) -> None:
     folder = folders / model_type / "both"
     model = Plait.from_pretrained(folder, plan="score: join=2,mode=oneway; span: join=1")
@@ -134,7 +134,7 @@ def test_one_folder_carries_both_heads(folders: Path, tmp_path: Path, model_type
     assert_own_spans_agree(tmp_path / "again", tmp_path)
 
 
-@pytest.mark.parametrize("model_type", small_families())
+@pytest.mark.parametrize("model_type", small_families(heads=True))
 def test_a_new_score_head_is_saved_whole(folders: Path, tmp_path: Path, model_type: str) -> None:
     """Whatever modules the family's head is made of: one left out would be random again in `transformers`."""
     model = Plait.from_pretrained(folders / model_type / "span", new_heads=["score"], labels=["no", "yes"])
@@ -175,7 +175,7 @@ def test_albert_runs_every_layer_of_a_group(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.predict(PAIRS), model.predict(PAIRS), atol=1e-6)
 
 
-@pytest.mark.parametrize("model_type", small_families())
+@pytest.mark.parametrize("model_type", small_families(heads=True))
 def test_segments_are_the_tokenizers_own_pair(folders: Path, model_type: str) -> None:
     model = Plait.from_pretrained(folders / model_type / "score1")
     for query, passage in PAIRS:

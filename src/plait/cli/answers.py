@@ -108,11 +108,8 @@ def predict(
     batch_size: Annotated[int, typer.Option(help="Pairs joined at once.")] = 32,
 ) -> None:
     """Score text pairs: one JSON line a pair, in the order of the file."""
-    from plait.data import read_examples, read_pairs
-
     loaded = load(model, plan, dtype)
-    alone = len(loaded.text.roles) == 1
-    rows = [example.texts for example in read_examples(pairs, texts=["text"])] if alone else list(read_pairs(pairs))
+    rows = _rows(loaded, pairs)
     labels = dict(loaded.config.id2label)
     for row, score in zip(rows, loaded.predict(rows, batch_size), strict=True):
         result: dict[str, Any] = {"texts": list(row)}
@@ -127,6 +124,24 @@ def predict(
 
 
 @app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="Checkpoint with a decoder, such as a T5's: a folder or a hub id.")],
+    pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs; of `text` for a plan of one role.")],
+    plan: PlanOption = None,
+    dtype: Dtype = "auto",
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens written.")] = 32,
+    num_beams: Annotated[int, typer.Option(help="Beams; 1 writes greedily.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Pairs read at once.")] = 32,
+) -> None:
+    """Write an answer to each text pair: one JSON line a pair, in the order of the file."""
+    loaded = load(model, plan, dtype)
+    rows = _rows(loaded, pairs)
+    written = loaded.generate(rows, max_new_tokens=max_new_tokens, num_beams=num_beams, batch_size=batch_size)
+    for row, text in zip(rows, written, strict=True):
+        show.json_line({"texts": list(row), "text": text})
+
+
+@app.command()
 def demo(
     passages: Annotated[int, typer.Option(help="Passages of the bundled corpus to use; 0 for all 2,067.")] = 0,
     store: Annotated[Path | None, typer.Option(help="Keep the store here (default: a temporary folder).")] = None,
@@ -136,6 +151,15 @@ def demo(
     from plait.demo import run
 
     run(passages, store, name=model or BUNDLED)
+
+
+def _rows(model: Plait, path: Path) -> list[tuple[str, ...]]:
+    """The examples of a file, one text a role."""
+    from plait.data import read_examples, read_pairs
+
+    if len(model.text.roles) == 1:
+        return [tuple(example.texts) for example in read_examples(path, texts=["text"])]
+    return list(read_pairs(path))
 
 
 def _ask_text(path: Path, question: str | None, model: Plait, read: int, json_: bool) -> None:

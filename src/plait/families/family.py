@@ -56,5 +56,5 @@ class Family(Protocol):
         return None
 
     def split(self, x: Tensor) -> Tensor:
-        """[T, H] -> [T, A, D]."""
+        """[T, A * D] -> [T, A, D]."""
         return x.view(-1, self.shape.heads, self.shape.head_size)

@@ -1,0 +1,45 @@
+"""The decoder of an encoder-decoder model: it reads all states of an example and writes (LAIT: text to text)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
+
+from plait.layout import Layout
+
+
+class Writer(nn.Module):
+    """A `...ForConditionalGeneration`, whose encoder Plait runs in its place."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def write(self, states: Tensor, layout: Layout, *, max_new_tokens: int, num_beams: int) -> Tensor:
+        """The encoder's last states [T, H] -> token ids int64 [G, written], by `transformers`' own `generate`."""
+        read = BaseModelOutput(last_hidden_state=layout.pad(states))  # [G, M, H]
+        written: Tensor = self.model.generate(
+            encoder_outputs=read, attention_mask=layout.mask.long(), max_new_tokens=max_new_tokens, num_beams=num_beams,
+            do_sample=False,
+        )  # fmt: skip
+        return written
+
+    def saved(self) -> dict[str, Tensor]:
+        """Weights as a checkpoint names them, each once: embeddings are shared."""
+        found: dict[int, tuple[str, Tensor]] = {}
+        for name, weight in self.model.state_dict().items():
+            found.setdefault(weight.data_ptr() if weight.numel() else id(weight), (name, weight))
+        return dict(found.values())
+
+
+@torch.no_grad()
+def require_whole(model: Any, missing: set[str]) -> str:
+    """The first weight that a loaded model lacks, or nothing; those that others stand for are there."""
+    there = {p.data_ptr() for name, p in model.named_parameters(remove_duplicate=False) if name not in missing}
+    lacking = [
+        n for n, p in model.named_parameters(remove_duplicate=False) if n in missing and p.data_ptr() not in there
+    ]
+    return lacking[0] if lacking else ""
