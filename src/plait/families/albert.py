@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from plait.attention import Hidden, KeyValue
 from plait.cost import Shape
 from plait.families.family import Family
-from plait.layout import Layout
 
 
 def shape(config: Any) -> Shape:
@@ -49,19 +48,10 @@ class Adapter(Family):
         """ids, types, positions int64 [T] -> [T, H]."""
         return self._project(self._embeddings(ids[None], types[None], positions[None])[0])  # type: ignore[no-any-return]
 
-    def query(self, layer: int, x: Tensor) -> Tensor:
-        """[T, H] -> [T, A, D]."""
-        return self.split(self._layers[layer].attention.query(x))
-
-    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
-        """[T, H] -> keys and values [T, A, D]."""
+    def projections(self, layer: int) -> Sequence[nn.Module]:
+        """Of queries, keys and values."""
         attention = self._layers[layer].attention
-        return KeyValue(layout, self.split(attention.key(x)), self.split(attention.value(x)))
-
-    def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
-        """States [T, H] with the layer's key and value projections."""
-        attention = self._layers[layer].attention
-        return Hidden.projected(layout, x, attention.key, attention.value, self.shape.heads)
+        return attention.query, attention.key, attention.value
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
-from plait.attention import KeyValue
 from plait.cost import Shape
 from plait.errors import PlaitError
 from plait.families.family import Family
-from plait.layout import Layout
 from plait.relation import Relation
 
 
@@ -66,14 +65,10 @@ class Adapter(Family):
         """ids, types, positions int64 [T] -> [T, H]; positions only where the table has not been left out."""
         return self._embeddings(ids[None], types[None], positions[None])[0]  # type: ignore[no-any-return]
 
-    def query(self, layer: int, x: Tensor) -> Tensor:
-        """[T, H] -> [T, A, D]."""
-        return self.split(self._layers[layer].attention.self.query_proj(x))
-
-    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
-        """[T, H] -> keys and values [T, A, D]."""
+    def projections(self, layer: int) -> Sequence[nn.Module]:
+        """Of queries, keys and values."""
         attention = self._layers[layer].attention.self
-        return KeyValue(layout, self.split(attention.key_proj(x)), self.split(attention.value_proj(x)))
+        return attention.query_proj, attention.key_proj, attention.value_proj
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""

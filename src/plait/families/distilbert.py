@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from plait.attention import Hidden, KeyValue
 from plait.cost import Shape
 from plait.families.family import Family
-from plait.layout import Layout
 
 
 def shape(config: Any) -> Shape:
@@ -44,19 +43,10 @@ class Adapter(Family):
         """ids, positions int64 [T] -> [T, H]; there are no types."""
         return self._embeddings(ids[None], position_ids=positions[None])[0]  # type: ignore[no-any-return]
 
-    def query(self, layer: int, x: Tensor) -> Tensor:
-        """[T, H] -> [T, A, D]."""
-        return self.split(self._layers[layer].attention.q_lin(x))
-
-    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
-        """[T, H] -> keys and values [T, A, D]."""
+    def projections(self, layer: int) -> Sequence[nn.Module]:
+        """Of queries, keys and values."""
         attention = self._layers[layer].attention
-        return KeyValue(layout, self.split(attention.k_lin(x)), self.split(attention.v_lin(x)))
-
-    def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden:
-        """States [T, H] with the layer's key and value projections."""
-        attention = self._layers[layer].attention
-        return Hidden.projected(layout, x, attention.k_lin, attention.v_lin, self.shape.heads)
+        return attention.q_lin, attention.k_lin, attention.v_lin
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""

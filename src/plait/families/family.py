@@ -5,9 +5,10 @@ The methods with a body are right for encoders like BERT: positions from a table
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from plait.attention import Hidden, KeyValue
 from plait.cost import Shape
@@ -24,18 +25,30 @@ class Family(Protocol):
         """ids, types, positions int64 [T]; positions count from 0 -> states [T, H]."""
         ...
 
+    def projections(self, layer: int) -> Sequence[nn.Module]:
+        """What makes a layer's queries, keys and values, each [T, H] -> [T, A * D]; of a family with one module for all
+        three, which overrides `query` and `key_value`, nothing asks for them.
+        """
+        raise NotImplementedError
+
     def query(self, layer: int, x: Tensor) -> Tensor:
         """[T, H] -> [T, A, D]."""
-        ...
+        query, _, _ = self.projections(layer)
+        return self.split(query(x))
 
     def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
         """Keys and values of states that can be read in `layer`: [T, H] -> two of [T, A, D]."""
-        ...
+        _, key, value = self.projections(layer)
+        return KeyValue(layout, self.split(key(x)), self.split(value(x)))
 
     def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden | KeyValue:
-        """The same as `key_value` without forming them, where the layer's scores are plain products: states [T, H] and
-        its projections.
+        """The same without forming keys and values, where scores are plain products and the projections plain matrices
+        (those of a LoRA are not): states [T, H] and the projections.
         """
+        if self.shape.absolute:
+            _, key, value = self.projections(layer)
+            if type(key) is nn.Linear and type(value) is nn.Linear:
+                return Hidden.projected(layout, x, key, value, self.shape.heads)
         return self.key_value(layer, x, layout)
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from plait.attention import KeyValue
 from plait.cost import Shape
 from plait.families.buckets import Buckets
 from plait.families.family import Family
-from plait.layout import Layout
 from plait.relation import Relation
 
 FIRST_POSITION = 2
@@ -51,14 +50,10 @@ class Adapter(Family):
         """ids, positions int64 [T] -> [T, H]; there are no types."""
         return self._embeddings(ids[None], (positions + FIRST_POSITION)[None])[0]  # type: ignore[no-any-return]
 
-    def query(self, layer: int, x: Tensor) -> Tensor:
-        """[T, H] -> [T, A, D]."""
-        return self.split(self._layers[layer].attention.attn.q(x))
-
-    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
-        """[T, H] -> keys and values [T, A, D]."""
+    def projections(self, layer: int) -> Sequence[nn.Module]:
+        """Of queries, keys and values."""
         attention = self._layers[layer].attention.attn
-        return KeyValue(layout, self.split(attention.k(x)), self.split(attention.v(x)))
+        return attention.q, attention.k, attention.v
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plait.attention import KeyValue
@@ -47,16 +48,18 @@ class Adapter(Family):
         """ids int64 [T] -> [T, H]; there are neither types nor positions."""
         return self._stack.dropout(self._stack.embed_tokens(ids))  # type: ignore[no-any-return]
 
+    def projections(self, layer: int) -> Sequence[nn.Module]:
+        """Of queries, keys and values."""
+        attention = self._blocks[layer].layer[0].SelfAttention
+        return attention.q, attention.k, attention.v
+
     def query(self, layer: int, x: Tensor) -> Tensor:
-        """[T, H] -> [T, A, D]."""
-        half = self._blocks[layer].layer[0]
-        return self.split(half.SelfAttention.q(half.layer_norm(x)))
+        """[T, H] -> [T, A, D], behind the layer's norm."""
+        return super().query(layer, self._blocks[layer].layer[0].layer_norm(x))
 
     def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
-        """[T, H] -> keys and values [T, A, D]."""
-        half = self._blocks[layer].layer[0]
-        x = half.layer_norm(x)
-        return KeyValue(layout, self.split(half.SelfAttention.k(x)), self.split(half.SelfAttention.v(x)))
+        """[T, H] -> keys and values [T, A, D], behind the layer's norm."""
+        return super().key_value(layer, self._blocks[layer].layer[0].layer_norm(x), layout)
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""
