@@ -20,11 +20,11 @@ from transformers import (
 )
 from transformers.masking_utils import create_bidirectional_sliding_window_mask
 
-from plait import checkpoint
 from plait.checkpoint import Checkpoint
 from plait.families import MODEL_TYPES
 from plait.heads import score_head, span_head
 from plait.plan import Plan
+from plait.saving import save
 from plait.text import Segment
 
 LAYERS = 3
@@ -218,7 +218,7 @@ def small_checkpoint(
         getattr(scorer, scorer.base_model_prefix), small_tokenizer(model_type), scorer.config,
         {head: made[head] for head in heads}, {head: Plan.parse(plan) for head, plan in (plans or {}).items()},
     )  # fmt: skip
-    checkpoint.save(parts, folder)
+    save(parts, folder)
     return folder
 
 

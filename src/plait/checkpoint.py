@@ -12,13 +12,13 @@ import contextlib
 import hashlib
 import importlib.resources
 import os
-import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import transformers
@@ -31,11 +31,12 @@ from transformers import (
     AutoTokenizer,
 )
 
+from plait import lora
 from plait.bottleneck import Bottleneck
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
 from plait.families import check_model_type
-from plait.heads import HEADS, Score, Span, class_names, score_head, span_head
+from plait.heads import HEADS, Score, class_names, score_head, span_head
 from plait.plan import Plan
 from plait.writer import Writer, require_whole
 
@@ -71,22 +72,33 @@ def load(
     revision: str | None = None,
     local_files_only: bool = False,
     token: str | None = None,
+    use_safetensors: bool = True,
 ) -> Checkpoint:
     """Load a local folder or a hub id, in the dtype of its files.
 
+    Weights that nothing here reads are named in a DataWarning.
+
     Args:
-        path: folder or hub id.
+        path: folder or hub id; of an adapter of `peft`, which is merged into its base.
         new_heads: heads to start at random where the checkpoint lacks them; any other missing head is left out.
         labels: names of a new score head's classes; empty for one label. A head of others gives way: a DataWarning.
         heads: which to load of those that the checkpoint has.
         compare: whether the score head is to be a dual encoder's (None: as the checkpoint has it).
         revision, local_files_only, token: as in `transformers`' `from_pretrained`.
+        use_safetensors: refuse weights that are pickled (`pytorch_model.bin`), which can run code as they are read.
 
     Raises:
         PlaitError: no such checkpoint, an unknown family, a cut or broken file, missing encoder weights.
     """
     where: dict[str, Any] = dict(revision=revision, local_files_only=local_files_only, token=token)
     name = locate(os.fspath(path))
+    if _try(name, lambda: lora.is_adapter(name, where)):
+        with tempfile.TemporaryDirectory() as folder:
+            with _quiet():
+                _try(name, lambda: lora.merge(name, where, Path(folder)))
+            merged = load(folder, new_heads=new_heads, labels=labels, heads=heads, compare=compare)
+        return replace(merged, card=_card(name))
+    reading = where | {"dtype": "auto", "output_loading_info": True, "use_safetensors": use_safetensors or None}
     with _quiet():
         config = _config(name, where)
         tokenizer = _try(name, lambda: AutoTokenizer.from_pretrained(name, **where))
@@ -96,21 +108,21 @@ def load(
                 f"the key plait in a config.json must hold plans by head, but in {name!r} it is {saved!r}; take it out"
             )
         if config.is_encoder_decoder:
-            return _writing(name, config, tokenizer, saved, new_heads, heads, where)
+            return _writing(name, config, tokenizer, saved, new_heads, heads, reading)
         new = _labels(config, labels) if "score" in new_heads else {}
         scorer, info = _try(
             name,
-            lambda: AutoModelForSequenceClassification.from_pretrained(
-                name, dtype="auto", output_loading_info=True, **new, **where
-            ),
+            lambda: AutoModelForSequenceClassification.from_pretrained(name, **new, **reading),
         )
-        base = getattr(scorer, scorer.base_model_prefix)
-        missing = [k for k in info["missing_keys"] if k.startswith(scorer.base_model_prefix) and "pooler" not in k]
+        base_name = scorer.base_model_prefix
+        base = getattr(scorer, base_name)
+        missing = [k for k in info["missing_keys"] if k.startswith(base_name) and "pooler" not in k]
         if missing:
             raise PlaitError(
                 f"the checkpoint must hold every weight of the encoder, but {name!r} lacks {len(missing)}, "
                 f"{missing[0]!r} first; download or save it again"
             )
+        _report(name, {k for k in info["unexpected_keys"] if not k.startswith((*OURS, "qa_outputs.", f"{base_name}."))})
         ours = [key for key in info["unexpected_keys"] if key.startswith(OURS)]
         beside = _beside(name, where) if ours else {}
         dual = any(key.startswith("compare.") for key in ours)
@@ -132,7 +144,7 @@ def load(
             reader, _ = _try(
                 name,
                 lambda: AutoModelForQuestionAnswering.from_pretrained(
-                    name, dtype="auto", num_labels=2, output_loading_info=True, ignore_mismatched_sizes=True, **where
+                    name, num_labels=2, ignore_mismatched_sizes=True, **reading
                 ),
             )
             found["span"] = span_head(reader)
@@ -152,7 +164,7 @@ def _writing(
     saved: Any,
     new_heads: Sequence[str],
     heads: Sequence[str],
-    where: dict[str, Any],
+    reading: dict[str, Any],
 ) -> Checkpoint:
     """An encoder-decoder model, whose one head is its decoder."""
     if new_heads or "text" not in heads:
@@ -160,9 +172,8 @@ def _writing(
             f"a model with a decoder has a text head, but {name!r} was to have {', '.join(new_heads or heads)}; "
             "take an encoder for that"
         )
-    model, info = _try(
-        name, lambda: AutoModelForSeq2SeqLM.from_pretrained(name, dtype="auto", output_loading_info=True, **where)
-    )
+    model, info = _try(name, lambda: AutoModelForSeq2SeqLM.from_pretrained(name, **reading))
+    _report(name, info["unexpected_keys"])
     if missing := require_whole(model, set(info["missing_keys"])):
         raise PlaitError(
             f"the checkpoint must hold every weight of encoder and decoder, but {name!r} lacks {missing!r}; "
@@ -226,57 +237,6 @@ def locate(name: str) -> str:
     return name
 
 
-def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-    """Write a folder that `transformers` loads. Each file is written beside and renamed, the weights first; other files
-    that are there stay.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    target = Path(path)
-    prefix = checkpoint.base.base_model_prefix
-    state = {f"{prefix}.{k}": v for k, v in checkpoint.base.state_dict().items()}
-    if "text" in checkpoint.heads:
-        state = cast("Writer", checkpoint.heads["text"]).saved()
-    if isinstance(checkpoint.heads.get("score"), Compare):
-        state |= {f"compare.{k}": v for k, v in checkpoint.heads["score"].state_dict().items()}
-    elif "score" in checkpoint.heads:
-        state |= cast("Score", checkpoint.heads["score"]).saved()
-    state |= {f"bottleneck.{k}": v for k, v in checkpoint.bottlenecks.state_dict().items()}
-    if "span" in checkpoint.heads:
-        state |= cast("Span", checkpoint.heads["span"]).saved(isinstance(checkpoint.heads.get("score"), Score))
-    config = checkpoint.config
-    config.architectures = [_architecture(checkpoint)]
-    if config.architectures[0].endswith("ForQuestionAnswering"):
-        config.num_labels = 2  # start and end, as transformers counts them
-    config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
-    if checkpoint.no_answer:
-        config.plait["no_answer"] = True
-    config.dtype = next(iter(state.values())).dtype
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        save_file(
-            {k: v.contiguous() for k, v in state.items()}, temporary / "model.safetensors", metadata={"format": "pt"}
-        )
-        config.save_pretrained(temporary)
-        checkpoint.tokenizer.save_pretrained(temporary)
-        if checkpoint.card:
-            (temporary / "README.md").write_text(checkpoint.card)
-        target.mkdir(exist_ok=True)
-        for file in sorted(temporary.iterdir(), key=lambda file: (file.suffix != ".safetensors", file.name)):
-            os.replace(file, target / file.name)
-    except (OSError, SafetensorError) as error:  # the latter is what safetensors makes of a full disk
-        raise PlaitError(
-            f"the checkpoint must be written whole, but {target} could not be ({error}); free some space there, or "
-            "choose another folder"
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
 def fingerprint(*modules: nn.Module) -> str:
     """Hash of the weights of modules, in the dtype that they have now (32 hexadecimal digits)."""
     digest = hashlib.sha256()
@@ -297,6 +257,14 @@ def _labels(config: Any, labels: Sequence[str]) -> dict[str, Any]:
     numbers = {name: i for i, name in enumerate(names)}
     known = {"id2label": dict(enumerate(names)), "label2id": numbers, "num_labels": len(names)}
     return {**known, "ignore_mismatched_sizes": True}
+
+
+def _report(name: str, extra: Iterable[str]) -> None:
+    """Say which weights nothing here reads, such as those of a language model's head."""
+    found = Counter(key.partition(".")[0] for key in extra)
+    if found:
+        parts = ", ".join(f"{part} ({count})" for part, count in sorted(found.items()))
+        warnings.warn(f"weights of {name} that nothing here reads: {parts}", DataWarning, stacklevel=4)
 
 
 def _renew(scorer: Any, missing: Any) -> None:
@@ -358,14 +326,6 @@ def _card(name: str) -> str:
     return path.read_text("utf-8", errors="replace") if path.is_file() else ""
 
 
-def _architecture(checkpoint: Checkpoint) -> str:
-    if "text" in checkpoint.heads:
-        return type(cast("Writer", checkpoint.heads["text"]).model).__name__
-    heads = [name for name, head in checkpoint.heads.items() if not isinstance(head, Compare)]
-    kind = "ForQuestionAnswering" if heads == ["span"] else "ForSequenceClassification"
-    return type(checkpoint.base).__name__.removesuffix("Model") + (kind if heads else "Model")
-
-
 def _config(name: str, where: dict[str, Any]) -> Any:
     config = _try(name, lambda: AutoConfig.from_pretrained(name, **where))
     check_model_type(str(config.model_type))
@@ -378,6 +338,11 @@ def _try(name: str, load: Any) -> Any:
     except PlaitError:
         raise
     except Exception as error:  # whatever transformers, safetensors and the hub raise for a bad folder
+        if "named model.safetensors" in str(error):
+            raise PlaitError(
+                f"weights must be in safetensors, for pickled ones can run code as they are read, but {name!r} has "
+                "none; if you trust it, convert it: from_pretrained(..., use_safetensors=False), then save_pretrained"
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PlaitError(
             f"the checkpoint must be a folder or hub id that transformers can load, but {name!r} is not ({reason}); "

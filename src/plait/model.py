@@ -29,6 +29,7 @@ from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
 from plait.parts import Encoded, Part, as_rows, score_rows, states_of, tokenized, warn_cut
 from plait.plan import Plan
+from plait.saving import save
 from plait.scoring import require_meeting, require_one_label, require_separator, require_top_k
 from plait.states import States
 from plait.text import Segment, Text, Tokens, batches
@@ -83,11 +84,12 @@ class Plait(nn.Module):
         revision: str | None = None,
         local_files_only: bool = False,
         token: str | None = None,
+        use_safetensors: bool = True,
     ) -> Plait:
         """Load a checkpoint of `transformers` and give it a plan.
 
         Args:
-            model_name_or_path: a local folder or a hub id.
+            model_name_or_path: a local folder or a hub id; of an adapter of `peft` (LoRA) too, which is merged.
             plan: one plan for all heads, or one for each head by name (`score`, `span`), as values or in text form
                 (`"score: join=4,mode=oneway; span: join=3"`). Default: the plans the checkpoint was saved with, else
                 the full pair model.
@@ -97,6 +99,7 @@ class Plait(nn.Module):
             labels: names of a new score head's classes; empty for one label.
             heads: which heads to load.
             revision, local_files_only, token: as in `transformers`.
+            use_safetensors: False reads pickled weights too, which can run code as they are read.
 
         Raises:
             PlaitError: the checkpoint cannot be read, its family is unknown, or the plan does not fit it.
@@ -104,7 +107,7 @@ class Plait(nn.Module):
         parts = checkpoint.load(
             model_name_or_path, new_heads=new_heads, labels=labels, heads=heads,
             compare=None if plan is None or "score" not in new_heads else compares(plan), revision=revision,
-            local_files_only=local_files_only, token=token,
+            local_files_only=local_files_only, token=token, use_safetensors=use_safetensors,
         )  # fmt: skip
         scores = "score" in parts.heads or ("score" in heads and compares(plan))
         there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
@@ -120,7 +123,7 @@ class Plait(nn.Module):
         parts = Checkpoint(
             self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer, self.card, self.bottlenecks
         )  # fmt: skip
-        checkpoint.save(parts, Path(save_directory))
+        save(parts, Path(save_directory))
 
     def push_to_hub(
         self,
