@@ -170,7 +170,7 @@ def test_budgets_are_seen_in_plan_store_and_fingerprint(tmp_path: Path) -> None:
     store = tmp_path / "s.plait"
     done("index", docs, "--store", store, "--model", folder, "--codec", "float32")
     tokens = Index.open(store).stats()
-    assert tokens.state_bytes == 9 * 8 * 32 * 4 * 2 < tokens.tokens * 32 * 4 * 2
+    assert tokens.state_bytes == 9 * 8 * (32 * 2 + 1) * 4 < tokens.tokens * 32 * 4 * 2
     assert "passages are whole" in done("verify", store)
     other = Plait.from_pretrained(folder, plan="join=1,mode=oneway,keep.passage=7")
     with pytest.raises(PlaitError, match=r"plan \("):
