@@ -95,4 +95,17 @@ def imdb() -> str:
     return _table(header, lines)
 
 
-TABLES = {"pairs": pairs, "transfer": transfer, "budgets": budgets, "squad": squad, "imdb": imdb}
+def families() -> str:
+    """The full model of every family, beside `transformers`."""
+    lines = []
+    for row in _rows("families"):
+        ms = [f"{value:.0f}" for value in row["ms"].values()]
+        faster = [f"{row['times_faster']:.2f}", f"{row['times_faster_than_batches_of_8']:.2f}"]
+        lines.append([row["family"], row["dtype"], *ms, *faster, row["attention"]])
+    header = ["family", "dtype", "Plait, ms", "transformers, ms", "in batches of 8, ms", "times faster"]
+    return _table([*header, "than batches of 8", "transformers' attention"], lines)
+
+
+TABLES = {
+    "pairs": pairs, "transfer": transfer, "budgets": budgets, "squad": squad, "imdb": imdb, "families": families,
+}  # fmt: skip

@@ -19,6 +19,7 @@ FILES = (
     ROOT / "README.md",
     ROOT / "src" / "plait" / "checkpoints" / "minilm-squad" / "README.md",
     ROOT / "docs" / "results.md",
+    ROOT / "docs" / "families.md",
 )
 
 

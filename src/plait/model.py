@@ -250,7 +250,7 @@ class Plait(nn.Module):
         rows, single = as_rows(self.plan("score"), inputs)
         if batch_size < 1:
             raise PlaitError(f"batch_size must be 1 or more, but is {batch_size}; 32 is the default")
-        logits = torch.cat([torch.zeros(0, self._labels()), *score_rows(self, rows, batch_size, show_progress_bar)])
+        logits = score_rows(self, rows, batch_size, show_progress_bar)
         if activation_fn is None:
             activation_fn = self._activation()
         scores = activation_fn(logits)
@@ -383,7 +383,3 @@ class Plait(nn.Module):
         """What is applied to logits where nothing else is asked for; scaled cosines would saturate a sigmoid."""
         cosines = self.plan("score").compare in ("cosine", "maxsim")
         return nn.Identity() if cosines else default_activation(self.config)
-
-    def _labels(self) -> int:
-        self.plan("score")
-        return int(self.config.num_labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -71,21 +71,34 @@ def as_stored(one: Encoded, codec: str) -> Encoded:
 
 def score_rows(
     model: Plait, rows: Sequence[tuple[Part, ...]], batch_size: int, show_progress_bar: bool | None
-) -> Iterator[Tensor]:
-    """Logits float32 [b, labels] of the score head, in the order of rows. A text that recurs in a batch is computed
-    once.
+) -> Tensor:
+    """Logits float32 [N, labels] of the score head. A text that recurs in a batch is computed once; under the full
+    plan, where that saves nothing, rows of like length share a batch.
     """
     from tqdm.auto import tqdm
 
     plan = model.plan("score")
     hidden = not (len(rows) > 1000 if show_progress_bar is None else show_progress_bar)
+    order = list(range(len(rows)))
+    if plan.join == 0:
+        order.sort(key=lambda i: sum(map(_characters, rows[i])))
+    found: list[Tensor] = []
     with torch.inference_mode(), tqdm(total=len(rows), desc="pairs", unit="pair", disable=hidden) as bar:
         for begin in range(0, len(rows), batch_size):
-            batch = rows[begin : begin + batch_size]
+            batch = [rows[i] for i in order[begin : begin + batch_size]]
             states, examples = states_of(model, plan, batch)
             logits, _ = model.logits("score", states, examples)
             bar.update(len(batch))
-            yield logits.cpu()
+            found.append(logits.cpu())
+    if not found:
+        return torch.zeros(0, int(model.config.num_labels))
+    return torch.cat(found)[torch.tensor(order).argsort()]
+
+
+def _characters(part: Part) -> int:
+    if isinstance(part, Encoded):
+        return int(part.offsets.max(initial=0))
+    return len(part) if isinstance(part, str) else 0
 
 
 def states_of(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tuple[dict[str, States], Tensor]:

@@ -52,7 +52,7 @@ class Track:
             some = [one if part.sizes is None else part.sizes for part, one in zip(parts, ones, strict=True)]
             sizes = torch.cat(some).index_select(0, source)
         places = None
-        if begins is not None:
+        if begins is not None and any(part.places is not None for part in parts):  # else all stand in order
             within = [part.layout.within if part.places is None else part.places for part in parts]
             some = [w + part.layout.spread(b) for w, part, b in zip(within, parts, begins, strict=True)]
             places = torch.cat(some).index_select(0, source)
@@ -60,7 +60,8 @@ class Track:
 
     def of(self, tokens: Tensor, layout: Layout) -> Track:
         """Some tokens (int64 [T], by `layout`) with where they stand."""
-        return Track(self.x.index_select(0, tokens), layout, None, None if self.places is None else self.places[tokens])
+        places = self.layout.within if self.places is None else self.places
+        return Track(self.x.index_select(0, tokens), layout, None, places[tokens])
 
     def apart(self, parts: Sequence[Track], received: Tensor | None) -> list[Track]:
         """The inverse of `together`: the parts with the states that they have by now."""

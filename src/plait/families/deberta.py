@@ -115,17 +115,19 @@ class Disentangled:
         first = int(number.min())
         table = self.attention.pos_dropout(self.encoder.get_rel_embedding()[first : int(number.max()) + 1])  # [R, H]
         number = (number - first)[:, None]  # [G or 1, 1, M, keys]
-        bias = query.new_zeros(())
+        bias = None
         if "c2p" in kinds:
-            bias = bias + _met(query, self._projected("key", table, query), number)
+            bias = _met(query, self._projected("key", table, query), number)
         if "p2c" in kinds:
-            bias = bias + _met(key, self._projected("query", table, key), number.mT).mT
-        return bias * self.scale
+            read = _met(key, self._projected("query", table, key), number.mT).mT
+            bias = read if bias is None else bias + read
+        return bias
 
     def _projected(self, role: str, table: Tensor, like: Tensor) -> Tensor:
-        """[R, H] -> [R, A, D], by the layer's own matrices for contents where it shares them."""
+        """[R, H] -> [R, A, D], scaled, by the layer's own matrices for contents where it shares them."""
         name = f"{role}_proj" if self.attention.share_att_key else f"pos_{role}_proj"
-        return getattr(self.attention, name)(table).to(like.dtype).view(len(table), *like.shape[2:])  # type: ignore[no-any-return]
+        projected: Tensor = getattr(self.attention, name)(table) * self.scale
+        return projected.to(like.dtype).view(len(table), *like.shape[2:])
 
 
 def _met(content: Tensor, distances: Tensor, number: Tensor) -> Tensor:
