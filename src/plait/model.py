@@ -152,9 +152,9 @@ class Plait(nn.Module):
             self._hashed = self._versions(), checkpoint.fingerprint(self.base, self.bottlenecks)
         return {"model": self._hashed[1], "tokenizer": checkpoint.fingerprint_tokenizer(self.tokenizer)}
 
-    def _versions(self) -> list[int]:
-        """PyTorch counts the changes of every tensor."""
-        return [p._version for module in (self.base, self.bottlenecks) for p in module.parameters()]
+    def _versions(self) -> list[tuple[int, int]]:
+        """PyTorch counts the changes of every tensor; one that takes another's place is another object."""
+        return [(id(p), p._version) for module in (self.base, self.bottlenecks) for p in module.parameters()]
 
     @property
     def layers(self) -> int:

@@ -1,13 +1,15 @@
-"""The trade-off as a chart: quality against operations, milliseconds and stored bytes, a line a mode and budget."""
+"""Charts: quality against operations, milliseconds and stored bytes, a line a mode and budget; a table of positions."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from plait import files
 from plait.extras import library
+from plait.positions import Positions
 from plait.sweep import Point
 
 COLOURS = {"joint": "#0072B2", "oneway": "#D55E00", "frozen": "#009E73"}
@@ -29,6 +31,33 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
         if not best or quality > best[-1][1]:
             best.append((cost, quality))
     return best
+
+
+def positions(found: Positions, path: str | Path, title: str = "") -> None:
+    """Draw what a table of learned positions is like: near and far rows, and what moving a text along it changes.
+
+    Raises:
+        PlaitError: matplotlib is not installed.
+    """
+    figures, ticker = library("matplotlib.figure", "plots"), library("matplotlib.ticker", "plots")
+    figure = figures.Figure(figsize=(12, 4), layout="constrained")
+    near, fits, moved = figure.subplots(1, 3)
+    near.plot(list(found.similarity), list(found.similarity.values()), "o-", color="#0072B2")
+    near.set(xlabel="distance in tokens", ylabel="cosine of two rows, their mean taken off")
+    fits.plot(list(found.sinusoids), list(found.sinusoids.values()), "s-", color="#D55E00")
+    fits.set(xlabel="sinusoids", ylabel="variance of the table that they explain", ylim=(0, 1.02))
+    for axis in (near, fits):
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
+    for style, (how, by_place) in zip(("k-", "o--", "s--", "^--", "v--"), found.moved.items(), strict=False):
+        moved.plot(list(by_place), list(by_place.values()), style, label=how, markersize=4)
+    moved.axvline(found.length, color="0.6", linewidth=1)
+    moved.set(xlabel="place of a text's first token", ylabel="cosine of its last states with those at 0")
+    moved.legend(frameon=False, fontsize=9)
+    for axis in (near, fits, moved):
+        axis.grid(alpha=0.25)
+    figure.suptitle(f"{title}: {found.length} learned positions" if title else f"{found.length} learned positions")
+    _save(figure, path)
 
 
 def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: str = "") -> None:
@@ -79,6 +108,11 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     if title:
         figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    """In the format that the ending of `path` names."""
     image = io.BytesIO()
     figure.savefig(image, dpi=150, format=Path(path).suffix.removeprefix("."))
     files.write(path, image.getvalue())

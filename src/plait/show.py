@@ -14,6 +14,7 @@ from plait.passages import sentence
 if TYPE_CHECKING:
     from plait.adopt import Report
     from plait.known import KnownAnswer
+    from plait.positions import Positions
     from plait.results import Answers, Found, Ranking
     from plait.scoring import Timing
 
@@ -112,3 +113,17 @@ def adopted(out: Console, report: Report) -> None:
 def json_line(value: Any) -> None:
     """Print one line of JSON, letters as they are."""
     print(json.dumps(value, ensure_ascii=False))
+
+
+def positions(out: Console, facts: Positions) -> None:
+    """Print what a table of learned positions is like."""
+    near = "  ".join(f"{distance}: {cosine:.2f}" for distance, cosine in facts.similarity.items())
+    waves = "  ".join(f"{period:.0f} ({share:.0%})" for period, share in facts.periods)
+    fits = "  ".join(f"{count}: {share:.0%}" for count, share in facts.sinusoids.items())
+    out.print(f"{facts.length} learned positions")
+    out.print(f"cosine of rows at a distance    {near}")
+    out.print(f"strongest periods, in tokens    {waves}")
+    out.print(f"explained by so many sinusoids  {fits}")
+    out.print("last states of a text that stands further on, cosine with those at 0, by place:")
+    for how, by_place in facts.moved.items():
+        out.print(f"  {how:<12}  {'  '.join(f'{place}: {cosine:.3f}' for place, cosine in by_place.items())}")

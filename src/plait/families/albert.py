@@ -48,6 +48,10 @@ class Adapter(Family):
         """ids, types, positions int64 [T] -> [T, H]."""
         return self._project(self._embeddings(ids[None], types[None], positions[None])[0])  # type: ignore[no-any-return]
 
+    def positions(self) -> tuple[nn.Embedding, int]:
+        """Its table."""
+        return self._embeddings.position_embeddings, 0
+
     def projections(self, layer: int) -> Sequence[nn.Module]:
         """Of queries, keys and values."""
         attention = self._layers[layer].attention

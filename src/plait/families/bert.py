@@ -55,6 +55,10 @@ class Adapter(Family):
         x = self._embeddings(ids[None], types[None], (positions + self._first_position)[None])[0]
         return x if self._project is None else self._project(x)  # type: ignore[no-any-return]
 
+    def positions(self) -> tuple[nn.Embedding, int]:
+        """Its table."""
+        return self._embeddings.position_embeddings, self._first_position
+
     def projections(self, layer: int) -> Sequence[nn.Module]:
         """Of queries, keys and values."""
         attention = self._layers[layer].attention.self

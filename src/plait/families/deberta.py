@@ -65,6 +65,11 @@ class Adapter(Family):
         """ids, types, positions int64 [T] -> [T, H]; positions only where the table has not been left out."""
         return self._embeddings(ids[None], types[None], positions[None])[0]  # type: ignore[no-any-return]
 
+    def positions(self) -> tuple[nn.Embedding, int] | None:
+        """Its table, where it has one beside the distances."""
+        table = self._embeddings.position_embeddings
+        return None if table is None else (table, 0)
+
     def projections(self, layer: int) -> Sequence[nn.Module]:
         """Of queries, keys and values."""
         attention = self._layers[layer].attention.self

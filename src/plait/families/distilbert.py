@@ -43,6 +43,10 @@ class Adapter(Family):
         """ids, positions int64 [T] -> [T, H]; there are no types."""
         return self._embeddings(ids[None], position_ids=positions[None])[0]  # type: ignore[no-any-return]
 
+    def positions(self) -> tuple[nn.Embedding, int]:
+        """Its table."""
+        return self._embeddings.position_embeddings, 0
+
     def projections(self, layer: int) -> Sequence[nn.Module]:
         """Of queries, keys and values."""
         attention = self._layers[layer].attention

@@ -68,6 +68,10 @@ class Family(Protocol):
         """What the layer's attention makes of where tokens stand; None if nothing."""
         return None
 
+    def positions(self) -> tuple[nn.Embedding, int] | None:
+        """The table of learned positions, and its row for position 0; None where there is none."""
+        return None
+
     def split(self, x: Tensor) -> Tensor:
         """[T, A * D] -> [T, A, D]."""
         return x.view(-1, self.shape.heads, self.shape.head_size)

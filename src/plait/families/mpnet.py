@@ -50,6 +50,10 @@ class Adapter(Family):
         """ids, positions int64 [T] -> [T, H]; there are no types."""
         return self._embeddings(ids[None], (positions + FIRST_POSITION)[None])[0]  # type: ignore[no-any-return]
 
+    def positions(self) -> tuple[nn.Embedding, int]:
+        """Its table."""
+        return self._embeddings.position_embeddings, FIRST_POSITION
+
     def projections(self, layer: int) -> Sequence[nn.Module]:
         """Of queries, keys and values."""
         attention = self._layers[layer].attention.attn

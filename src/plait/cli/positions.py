@@ -1,0 +1,51 @@
+"""`plait positions`: what a table of learned positions is like, and a longer one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait import show
+from plait.cli.app import BUNDLED, Json, app, load, out
+from plait.errors import PlaitError
+
+
+@app.command()
+def positions(
+    model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id.")] = BUNDLED,
+    chart: Annotated[Path | None, typer.Option(help="Draw what is said here (.png, .svg, .pdf).")] = None,
+    extend: Annotated[int, typer.Option(help="Make the table so many rows long, and save the model.")] = 0,
+    how: Annotated[str, typer.Option(help="interpolate, tile, hierarchical or sinusoids.")] = "hierarchical",
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Folder of the longer model.")] = None,
+    json_: Json = False,
+) -> None:
+    """Say how long a table of learned positions is, what it learned and what is past its end; or make it longer."""
+    from plait.plots import positions as draw
+    from plait.positions import extended, look
+
+    if bool(extend) != (out_folder is not None):
+        raise PlaitError("a longer table is saved, so --extend N and --out FOLDER come together; give both or neither")
+    loaded = load(model, None, "float32")
+    if out_folder is not None:
+        extended(loaded, extend, how).save_pretrained(out_folder)
+        out.print(f"{out_folder}: {extend} positions by {how}; train it on texts as long as that")
+        return
+    found = look(loaded, _texts())
+    if chart is not None:
+        draw(found, chart, Path(model).name)
+    show.json_line(dataclasses.asdict(found)) if json_ else show.positions(out, found)
+
+
+def _texts() -> list[str]:
+    """Passages of the bundled corpus, one of each of eight articles."""
+    from plait.data import read_documents
+
+    found: dict[str, str] = {}
+    for document in read_documents("bundled:squad-dev"):
+        found.setdefault(document.id.partition("/")[0], document.text)
+        if len(found) == 8:
+            break
+    return list(found.values())
