@@ -35,8 +35,11 @@ COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Families whose tokenizers write `</s></s>` between two texts and count positions from the padding token's number."""
 WRITING = ("t5", "mt5", "umt5")
 """Families whose encoder feeds a decoder, which writes."""
+ROTATING = ("gte", "nomic_bert", "jina_embeddings_v3")
+WITHOUT_SPANS = (*WRITING, "gte", "nomic_bert")
+"""Families of which `transformers` has no question answering."""
 WITHOUT_TYPES = ("distilbert", "mpnet", "modernbert", *WRITING)
-WITHOUT_POSITIONS = ("modernbert", "deberta-v2", *WRITING)
+WITHOUT_POSITIONS = ("modernbert", "deberta-v2", *ROTATING, *WRITING)
 """Families that know only how far apart tokens are."""
 
 
@@ -51,6 +54,8 @@ def small_config(model_type: str, **changes: Any) -> Any:
         sizes |= {"embedding_size": 24}
     if model_type == "albert":
         sizes |= {"num_hidden_groups": 2}
+    if model_type in ROTATING:  # gates multiply: smaller weights keep rounding errors as small as elsewhere
+        sizes |= {"initializer_range": 0.2}
     if model_type == "modernbert":  # the middle layer sees four tokens to both sides
         sizes |= {"local_attention": 8, "global_attn_every_n_layers": 2, "cls_token_id": 2, "sep_token_id": 3}
     if model_type == "deberta-v2":  # as version 3 has them
@@ -175,16 +180,23 @@ def _bytes() -> PreTrainedTokenizerFast:
 
 
 def small_pair(model_type: str, num_labels: int = 1, seed: int = 0, **changes: Any) -> tuple[Any, Any]:
-    """A random `...ForSequenceClassification` and a `...ForQuestionAnswering` on one encoder, in evaluation mode."""
+    """A random `...ForSequenceClassification` and a `...ForQuestionAnswering` (None where the family has none) on one
+    encoder, in evaluation mode.
+    """
     changes = {"vocab_size": len(small_tokenizer(model_type))} | changes
     scorer = AutoModelForSequenceClassification.from_config(small_config(model_type, num_labels=num_labels, **changes))
-    reader = AutoModelForQuestionAnswering.from_config(small_config(model_type, **changes))
+    if model_type in WITHOUT_SPANS:
+        reader = None
+    else:
+        reader = AutoModelForQuestionAnswering.from_config(small_config(model_type, **changes))
     torch.manual_seed(seed)
-    for model in (scorer, reader):
+    for model in filter(None, (scorer, reader)):
         for name, parameter in model.named_parameters():
             if "norm" not in name.lower():
                 torch.nn.init.normal_(parameter, std=0.2 if name.endswith("bias") else 0.3)
     base = scorer.base_model_prefix
+    if reader is None:
+        return scorer.eval(), None
     getattr(reader, base).load_state_dict(getattr(scorer, base).state_dict(), strict=False)
     return scorer.eval(), reader.eval()
 
@@ -205,26 +217,31 @@ def small_writer(model_type: str, folder: Path, **changes: Any) -> Path:
 def small_checkpoint(
     folder: Path,
     model_type: str = "bert",
-    heads: Sequence[str] = ("score", "span"),
+    heads: Sequence[str] = (),
     num_labels: int = 1,
     plans: Mapping[str, str] | None = None,
     seed: int = 0,
     **changes: Any,
 ) -> Path:
-    """Save a random model with its tokenizer to `folder`, as Plait does; `changes` are of the config."""
+    """Save a random model with its tokenizer to `folder`, as Plait does, with all heads that its family has or some;
+    `changes` are of the config.
+    """
     scorer, reader = small_pair(model_type, num_labels, seed, **changes)
-    made = {"score": score_head(scorer), "span": span_head(reader)}
+    made: dict[str, torch.nn.Module] = {"score": score_head(scorer)}
+    if reader is not None:
+        made["span"] = span_head(reader)
     parts = Checkpoint(
         getattr(scorer, scorer.base_model_prefix), small_tokenizer(model_type), scorer.config,
-        {head: made[head] for head in heads}, {head: Plan.parse(plan) for head, plan in (plans or {}).items()},
+        {head: made[head] for head in heads or made}, {head: Plan.parse(plan) for head, plan in (plans or {}).items()},
     )  # fmt: skip
     save(parts, folder)
     return folder
 
 
-def small_families(heads: bool = False) -> list[str]:
-    """Every family that has an adapter; or those that have score and span heads."""
-    return [kind for kind in MODEL_TYPES if not heads or kind not in WRITING]
+def small_families(head: str = "") -> list[str]:
+    """Every family that has an adapter; or those that have a head."""
+    without = {"": (), "score": WRITING, "span": WITHOUT_SPANS}[head]
+    return [kind for kind in MODEL_TYPES if kind not in without]
 
 
 def random_segments(lengths: Sequence[int], role: int, types: int, seed: int) -> list[Segment]:
@@ -272,7 +289,7 @@ def layers_of(base: Any) -> list[Any]:
         return [layer for group in groups for layer in group.albert_layers]
     if config.model_type in WRITING:
         return list(base.block)
-    return list(base.layers if config.model_type == "modernbert" else base.encoder.layer)
+    return list(base.layers if config.model_type in ("modernbert", *ROTATING) else base.encoder.layer)
 
 
 def run_layer(base: Any, block: Any, x: Tensor, allowed: Tensor) -> Tensor:
@@ -284,6 +301,8 @@ def run_layer(base: Any, block: Any, x: Tensor, allowed: Tensor) -> Tensor:
             local: Any = create_bidirectional_sliding_window_mask(base.config, x, None)
             allowed = allowed if local is None else allowed & local[0, 0]
         given = {"position_embeddings": base.rotary_emb(x, places[None], block.attention_type)}
+    if kind in ROTATING:
+        given = {"position_embeddings": base.rotary_emb(x, places[None])}
     if kind in ("t5", "mt5"):
         given = {"position_bias": base.block[0].layer[0].SelfAttention.compute_bias(len(places), len(places))}
     if kind == "mpnet":

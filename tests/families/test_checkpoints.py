@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from plait.errors import PlaitError
 from plait.families import MODEL_TYPES
 from plait.model import Plait
 from plait.parts import states_of
-from tests.small import small_checkpoint, small_families, small_pair, small_tokenizer
+from tests.small import ROTATING, small_checkpoint, small_families, small_pair, small_tokenizer
 
 FULL = "join=0,positions=continue"
 PAIRS = [
@@ -31,13 +37,14 @@ PAIRS = [
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For every family: score1, score3 and span by transformers, both by Plait."""
     root = tmp_path_factory.mktemp("families")
-    for model_type in small_families(heads=True):
+    for model_type in small_families("score"):
         for labels in (1, 3):
             scorer, reader = small_pair(model_type, labels)
             scorer.save_pretrained(root / model_type / f"score{labels}")
             small_tokenizer(model_type).save_pretrained(root / model_type / f"score{labels}")
-        reader.save_pretrained(root / model_type / "span")
-        small_tokenizer(model_type).save_pretrained(root / model_type / "span")
+        if reader is not None:
+            reader.save_pretrained(root / model_type / "span")
+            small_tokenizer(model_type).save_pretrained(root / model_type / "span")
         small_checkpoint(root / model_type / "both", model_type)
     return root
 
@@ -66,6 +73,17 @@ def assert_scores_agree(folder: Path, labels: int) -> None:
 def saved_names(folder: Path) -> set[str]:
     with safe_open(folder / "model.safetensors", "pt") as weights:
         return set(weights.keys())
+
+
+def assert_same_names(ours: Path, theirs: Path) -> None:
+    """As `transformers` saved them; of a family whose published names it translates, as it calls them itself, which it
+    reads too.
+    """
+    if AutoConfig.from_pretrained(ours).model_type in ROTATING:
+        _, info = AutoModel.from_pretrained(ours, output_loading_info=True)
+        assert not [name for name in info["missing_keys"] if "pooler" not in name]
+    else:
+        assert saved_names(ours) == saved_names(theirs)
 
 
 def assert_spans_agree(folder: Path) -> None:
@@ -97,30 +115,30 @@ def assert_own_spans_agree(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("labels", [1, 3])
-@pytest.mark.parametrize("model_type", small_families(heads=True))
+@pytest.mark.parametrize("model_type", small_families("score"))
 def test_scores_are_those_of_transformers(folders: Path, tmp_path: Path, model_type: str, labels: int) -> None:
     folder = folders / model_type / f"score{labels}"
     assert list(Plait.from_pretrained(folder).plans) == ["score"]
     assert_scores_agree(folder, labels)
     Plait.from_pretrained(folder).save_pretrained(tmp_path / "again")
     np.testing.assert_array_equal(their_scores(tmp_path / "again"), their_scores(folder))
-    assert saved_names(tmp_path / "again") == saved_names(folder)
+    assert_same_names(tmp_path / "again", folder)
 
 
-@pytest.mark.parametrize("model_type", small_families(heads=True))
+@pytest.mark.parametrize("model_type", small_families("span"))
 def test_spans_are_those_of_transformers(folders: Path, tmp_path: Path, model_type: str) -> None:
     folder = folders / model_type / "span"
     assert list(Plait.from_pretrained(folder).plans) == ["span"]
     assert_spans_agree(folder)
     Plait.from_pretrained(folder).save_pretrained(tmp_path / "again")
     assert_spans_agree(tmp_path / "again")
-    assert saved_names(tmp_path / "again") == saved_names(folder)
+    assert_same_names(tmp_path / "again", folder)
     ours = Plait.from_pretrained(folder).state_dict()
     again = Plait.from_pretrained(tmp_path / "again").state_dict()
     assert all(torch.equal(ours[name], again[name]) for name in ours)
 
 
-@pytest.mark.parametrize("model_type", small_families(heads=True))
+@pytest.mark.parametrize("model_type", small_families("span"))
 def test_one_folder_carries_both_heads(folders: Path, tmp_path: Path, model_type: str) -> None:
     folder = folders / model_type / "both"
     model = Plait.from_pretrained(folder, plan="score: join=2,mode=oneway; span: join=1")
@@ -134,7 +152,7 @@ def test_one_folder_carries_both_heads(folders: Path, tmp_path: Path, model_type
     assert_own_spans_agree(tmp_path / "again", tmp_path)
 
 
-@pytest.mark.parametrize("model_type", small_families(heads=True))
+@pytest.mark.parametrize("model_type", small_families("span"))
 def test_a_new_score_head_is_saved_whole(folders: Path, tmp_path: Path, model_type: str) -> None:
     """Whatever modules the family's head is made of: one left out would be random again in `transformers`."""
     model = Plait.from_pretrained(folders / model_type / "span", new_heads=["score"], labels=["no", "yes"])
@@ -175,7 +193,7 @@ def test_albert_runs_every_layer_of_a_group(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.predict(PAIRS), model.predict(PAIRS), atol=1e-6)
 
 
-@pytest.mark.parametrize("model_type", small_families(heads=True))
+@pytest.mark.parametrize("model_type", small_families("score"))
 def test_segments_are_the_tokenizers_own_pair(folders: Path, model_type: str) -> None:
     model = Plait.from_pretrained(folders / model_type / "score1")
     for query, passage in PAIRS:

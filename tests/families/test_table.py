@@ -23,6 +23,7 @@ from plait.plan import Plan
 from plait.text import Tokens
 from tests.small import (
     LAYERS,
+    WITHOUT_SPANS,
     WRITING,
     oracle,
     oracle_kept,
@@ -138,7 +139,9 @@ CLASSIFIERS = ("score", "class", "span", "dual", "stored K/V")
 
 
 def can(model_type: str, cell: str) -> bool:
-    """What has a decoder writes and has no other head; nothing else writes."""
+    """What has a decoder writes and has no other head; nothing else writes. Two families have no span head."""
+    if cell == "span" and model_type in WITHOUT_SPANS:
+        return False
     return cell not in (CLASSIFIERS if model_type in WRITING else ("generate",))
 
 

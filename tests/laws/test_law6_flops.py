@@ -135,7 +135,7 @@ def test_cost_of_answers_that_are_spans(plan: Plan, train: bool) -> None:
 
 OTHERS = [("roberta", {}), ("electra", {}), ("electra", {"embedding_size": 32}), ("distilbert", {})]
 OTHERS += [("albert", {}), ("albert", {"embedding_size": 32}), ("mpnet", {}), ("modernbert", {})]
-OTHERS += [("t5", {}), ("mt5", {})]
+OTHERS += [("gte", {}), ("jina_embeddings_v3", {}), ("t5", {}), ("mt5", {})]
 
 
 @pytest.mark.parametrize(("model_type", "changes"), OTHERS, ids=str)

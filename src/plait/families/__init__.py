@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 FILES = {
     "bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "camembert": "bert", "electra": "bert",
     "distilbert": "distilbert", "albert": "albert", "mpnet": "mpnet", "modernbert": "modernbert",
-    "deberta-v2": "deberta", "t5": "t5", "mt5": "t5", "umt5": "umt5",
+    "gte": "gte", "nomic_bert": "gte", "jina_embeddings_v3": "jina", "deberta-v2": "deberta",
+    "t5": "t5", "mt5": "t5", "umt5": "umt5",
 }  # fmt: skip
 """Which file of this folder adapts a `model_type`. Each holds `shape(config)`, `pooler(model)` and `Adapter(base)`, and
 `outputs(model)` where a span head is more than `qa_outputs`.

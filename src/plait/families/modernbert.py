@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plait.attention import KeyValue
 from plait.cost import Shape
 from plait.families.family import Family
+from plait.families.rotary import Rotary
 from plait.layout import Layout
 from plait.relation import Relation
 
@@ -54,7 +54,8 @@ class Adapter(Family):
         self.shape = shape(config)
         windows = [config.sliding_window if kind == "sliding_attention" else None for kind in config.layer_types]
         kinds = zip(config.layer_types, windows, strict=True)
-        self._relations = [Rotary(base.rotary_emb, kind, window) for kind, window in kinds]
+        angles: Any = base.rotary_emb
+        self._relations = [Rotary(partial(angles, layer_type=kind), window) for kind, window in kinds]
 
     def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """ids int64 [T] -> [T, H]; there are neither types nor positions."""
@@ -92,29 +93,3 @@ class Adapter(Family):
         bias = None if linear.bias is None else linear.bias[rows]
         found = nn.functional.linear(block.attn_norm(x), linear.weight[rows], bias)
         return [self.split(part) for part in found.split(size, 1)]
-
-
-@dataclass(frozen=True)
-class Rotary:
-    """A Relation: RoPE (Su et al. 2021), of layers that see `window` tokens to both sides, or all."""
-
-    angles: Any
-    kind: str
-    window: int | None
-
-    def turned(self, x: Tensor, places: Tensor) -> Tensor:
-        """Rotated in float32, in the dtype that they come in."""
-        cos, sin = self.angles(x.new_empty(0, dtype=torch.float32), places, self.kind)  # [G or 1, M, D]
-        cos, sin, (first, second) = cos[:, :, None], sin[:, :, None], x.float().chunk(2, -1)
-        turned: Tensor = x.float() * cos + torch.cat((-second, first), -1) * sin
-        return turned.to(x.dtype)
-
-    def bias(self, query: Tensor, key: Tensor, distance: Tensor) -> Tensor | None:
-        """[G or 1, 1, M, keys], so low past the window that nothing is read there."""
-        if self.window is None:
-            return None
-        past = distance.abs() > self.window
-        if not past.any():
-            return None
-        bias = torch.zeros(past.shape, dtype=query.dtype, device=query.device)
-        return bias.masked_fill(past, torch.finfo(query.dtype).min / 2)[:, None]
