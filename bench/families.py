@@ -54,9 +54,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--families", nargs="+", default=list(MODEL_TYPES), choices=MODEL_TYPES)
+    parser.add_argument("--dtypes", nargs="+", default=list(dict.fromkeys(("float32", fast_dtype()))))
     a = parser.parse_args()
     keep_memory()
-    for dtype in dict.fromkeys(("float32", fast_dtype())):
+    for dtype in a.dtypes:
         for model_type in a.families:
             append(
                 "families", {"bench": "families", "family": model_type, "dtype": dtype, **_one(model_type, dtype, a)}

@@ -112,7 +112,20 @@ def test_the_command(tmp_path: Path) -> None:
     assert "one of interpolate, tile" in refused("positions", tmp_path / "m", "--extend", 300, "--how", "x", *out)
     assert "16,384 hierarchical ones at most" in refused("positions", tmp_path / "m", "--extend", 20_000, *out)
     small_checkpoint(tmp_path / "modern", "modernbert")
-    assert "distances in attention, which have no end" in refused("positions", tmp_path / "modern")
+    assert "must end in one of .png, .svg, .pdf" in refused("positions", tmp_path / "m", "--chart", "c.xyz")
+    assert "give one of them" in refused("positions", tmp_path / "m", "--extend", 300, "--json", *out)
+    assert "distances in attention" in refused("positions", tmp_path / "modern")
+
+
+@pytest.mark.parametrize("buckets", [-1, 8])
+def test_a_longer_table_leaves_distances_alone(tmp_path: Path, buckets: int) -> None:
+    """DeBERTa can have both, and its distances go by the table's length where nothing else is said."""
+    folder = small_checkpoint(tmp_path / "m", "deberta-v2", position_biased_input=True, position_buckets=buckets)
+    model = Plait.from_pretrained(folder)
+    before = model.predict([PAIR])
+    extended(model, 100, "tile").save_pretrained(tmp_path / "long")
+    np.testing.assert_allclose(model.predict([PAIR]), before, atol=1e-6)
+    np.testing.assert_allclose(Plait.from_pretrained(tmp_path / "long").predict([PAIR]), before, atol=1e-6)
 
 
 def test_refusals_of_the_library(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 A folder may carry both heads: it is then a superset of `...ForSequenceClassification` and `...ForQuestionAnswering`,
 and either class loads its own part (the latter with `num_labels=2`, where the scores have another number of labels).
+Only ModernBERT's heads have the same names: there `transformers` finds the score head, and the span head stands beside.
 The plans stand in `config.json` under the key `plait`. A dual encoder's score head is no class of `transformers`; its
 weights stand beside the encoder's, as `compare.*`, and so do those of bottlenecks, as `bottleneck.*`.
 """
@@ -95,7 +96,7 @@ def load(
     if _try(name, lambda: lora.is_adapter(name, where)):
         with tempfile.TemporaryDirectory() as folder:
             with _quiet():
-                _try(name, lambda: lora.merge(name, where, Path(folder)))
+                _try(name, lambda: lora.merge(name, where, Path(folder), use_safetensors))
             merged = load(folder, new_heads=new_heads, labels=labels, heads=heads, compare=compare)
         return replace(merged, card=_card(name))
     reading = where | {"dtype": "auto", "output_loading_info": True, "use_safetensors": use_safetensors or None}
@@ -200,8 +201,11 @@ def _require_tokens(name: str, tokenizer: Any, config: Any) -> None:
 
 def load_config(path: str | os.PathLike[str]) -> Any:
     """The config of a checkpoint of a known family, without its weights."""
+    name = locate(os.fspath(path))
     with _quiet():
-        return _config(locate(os.fspath(path)), {})
+        if _try(name, lambda: lora.is_adapter(name, {})):
+            name = lora.base_of(name, {})
+        return _config(name, {})
 
 
 def locate(name: str) -> str:

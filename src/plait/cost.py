@@ -33,7 +33,8 @@ class Shape:
         types: its number of token types.
         gated: whether the first half of a feed-forward has a gate beside it (GLU).
         absolute: whether attention minds nothing but states; else keys are always formed.
-        mean: whether a score is read from the mean of all tokens and not from the first (ModernBERT can).
+        reads_all: whether an answer is read from all tokens and not from the first: from their mean (ModernBERT can) or
+            by a decoder (T5).
         c2p, p2c: whether queries, whether keys are multiplied with distances too (DeBERTa).
         distances: how many of these are told apart.
         head_width: the size of a head, where it is not hidden / heads (T5); 0 where it is.
@@ -48,7 +49,7 @@ class Shape:
     types: int
     gated: bool = False
     absolute: bool = True
-    mean: bool = False
+    reads_all: bool = False
     c2p: bool = False
     p2c: bool = False
     distances: int = 0
@@ -205,7 +206,7 @@ def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int)
             now[role] = step.count(lengths[role], now[role])
         total, reader, last = sum(now.values()), now[plan.reader], layer == shape.layers - 1
         answer = reader if plan.reader in plan.known else 1
-        if shape.mean and plan.reader not in plan.known:
+        if shape.reads_all and plan.reader not in plan.known:
             answer = total if plan.mode == "joint" else reader
         queries = answer if last else reader
         if plan.mode == "joint":

@@ -21,9 +21,12 @@ def explain(model: str, plan: str, lengths: str, passages: int, codec: str) -> d
     """
     from plait.checkpoint import load_config
     from plait.families import shape
+    from plait.heads import head_plans
 
-    parsed = Plan.parse(plan)
-    sizes = shape(load_config(model))
+    config = load_config(model)
+    parsed, sizes = Plan.parse(plan), shape(config)
+    if config.is_encoder_decoder:
+        parsed = head_plans(["text"], parsed, {})["text"]  # refuses what a decoder cannot read
     parsed.check(sizes.layers)
     tokens = _lengths(lengths, parsed, sizes)
     if codec not in BYTES:

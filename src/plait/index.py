@@ -74,6 +74,8 @@ class Index:
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
         """
         two_roles(model)
+        if not {"score", "span"} & set(model.plans):
+            model.plan("score")  # refuses: nothing could be asked of this index
         passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
         if vectors not in get_args(Vectors):
             raise PlaitError(f"vectors must be one of {', '.join(get_args(Vectors))}, but is {vectors!r}")

@@ -23,7 +23,7 @@ from plait.errors import PlaitError
 from plait.families import adapter
 from plait.fitting import fit_bottlenecks, fit_score
 from plait.heads import HEADS, SpanFound, compares, default_activation, head_plans, restored, spans_found
-from plait.keep import recipe_of
+from plait.keep import MERGING, recipe_of
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
@@ -60,6 +60,11 @@ class Plait(nn.Module):
             plan.check(shape.layers)
             if head == "span" and self.no_answer:
                 require_separator(plan)
+            if (head == "text" or (head == "score" and shape.reads_all)) and plan.keep and plan.selector in MERGING:
+                raise PlaitError(
+                    "where an answer is read from all tokens alike, those that stand for several would count once, but "
+                    f"the plan of the {head} head merges by {plan.selector}; take one that drops, such as coreset"
+                )
         roles = next(iter(self.plans.values()), Plan()).roles
         for head, plan in self.plans.items():
             if plan.roles != roles:
@@ -213,7 +218,7 @@ class Plait(nn.Module):
     @property
     def read_from(self) -> Answer:
         """What the score head reads of the last states."""
-        return "mean" if self.encoder.family.shape.mean else "first"
+        return "mean" if self.encoder.family.shape.reads_all else "first"
 
     def read_out(self, head: str, x: Tensor) -> Tensor:
         """A head's logits of states [.., H], float32 and computed in float32: in half precision scores tie."""

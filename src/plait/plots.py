@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from plait import files
+from plait.errors import PlaitError
 from plait.extras import library
 from plait.positions import Positions
 from plait.sweep import Point
 
+FORMATS = (".png", ".svg", ".pdf")
 COLOURS = {"joint": "#0072B2", "oneway": "#D55E00", "frozen": "#009E73"}
 """Told apart by colour-blind eyes too (Okabe and Ito)."""
 MARKERS = {"joint": "o", "oneway": "s", "frozen": "^"}
@@ -109,6 +111,13 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
     if title:
         figure.suptitle(title, fontsize=11)
     _save(figure, path)
+
+
+def require_format(path: str | Path) -> None:
+    """Refuse a chart that could not be written, before the work that it is to show."""
+    library("matplotlib.figure", "plots")
+    if Path(path).suffix not in FORMATS:
+        raise PlaitError(f"a chart's name must end in one of {', '.join(FORMATS)}, but is {str(path)!r}")
 
 
 def _save(figure: Any, path: str | Path) -> None:

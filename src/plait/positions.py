@@ -48,13 +48,13 @@ class Positions:
 
 
 def table_of(model: Plait) -> Tensor:
-    """The rows that texts use, float32 [N, H].
+    """The rows that texts use, float32 [N, H], in the processor's memory.
 
     Raises:
         PlaitError: the family's positions are not learned rows of a table.
     """
     embedding, first = _embedding(model)
-    return embedding.weight[first:].detach().float()
+    return embedding.weight[first:].detach().float().cpu()
 
 
 def look(model: Plait, texts: Sequence[str] = ()) -> Positions:
@@ -142,6 +142,8 @@ def extended(model: Plait, length: int, how: str) -> Plait:
     embedding.num_embeddings = first + length
     base: Any = model.base
     for config in {id(base.config): base.config, id(model.config): model.config}.values():
+        if getattr(config, "max_relative_positions", 1) < 1:  # then DeBERTa's distances go by the table's length
+            config.max_relative_positions = config.max_position_embeddings
         config.max_position_embeddings = first + length
     model.tokenizer.model_max_length = length
     model.text.positions = length
@@ -153,7 +155,7 @@ def _embedding(model: Plait) -> tuple[nn.Embedding, int]:
     if found is None:
         raise PlaitError(
             f"positions are looked at in a table of learned ones, but those of {model.config.model_type} are distances "
-            "in attention, which have no end"
+            "in attention; nothing is to be made longer there"
         )
     return found
 

@@ -33,10 +33,10 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         state |= cast("Score", checkpoint.heads["score"]).saved()
     state |= {f"bottleneck.{k}": v for k, v in checkpoint.bottlenecks.state_dict().items()}
     if "span" in checkpoint.heads:
-        state |= cast("Span", checkpoint.heads["span"]).saved(isinstance(checkpoint.heads.get("score"), Score))
+        state |= cast("Span", checkpoint.heads["span"]).saved("score" in checkpoint.heads)
     config = checkpoint.config
     config.architectures = [_architecture(checkpoint)]
-    if config.architectures[0].endswith("ForQuestionAnswering"):
+    if "span" in checkpoint.heads and "score" not in checkpoint.heads:
         config.num_labels = 2  # start and end, as transformers counts them
     config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
     if checkpoint.no_answer:
@@ -50,6 +50,8 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
             {k: v.contiguous() for k, v in state.items()}, temporary / "model.safetensors", metadata={"format": "pt"}
         )
         config.save_pretrained(temporary)
+        if "text" in checkpoint.heads:
+            cast("Writer", checkpoint.heads["text"]).model.generation_config.save_pretrained(temporary)
         checkpoint.tokenizer.save_pretrained(temporary)
         if checkpoint.card:
             (temporary / "README.md").write_text(checkpoint.card)

@@ -23,7 +23,7 @@ class Writer(nn.Module):
         read = BaseModelOutput(last_hidden_state=layout.pad(states))  # [G, M, H]
         written: Tensor = self.model.generate(
             encoder_outputs=read, attention_mask=layout.mask.long(), max_new_tokens=max_new_tokens, num_beams=num_beams,
-            do_sample=False,
+            do_sample=False, num_return_sequences=1,
         )  # fmt: skip
         return written
 

@@ -19,10 +19,14 @@ from transformers import (
     AutoTokenizer,
 )
 
+from plait.data import Document
 from plait.errors import PlaitError
 from plait.families import MODEL_TYPES
+from plait.index import Index
 from plait.model import Plait
+from plait.outputs import outputs
 from plait.parts import states_of
+from plait.plan import Plan
 from tests.small import ROTATING, small_checkpoint, small_families, small_pair, small_tokenizer
 
 FULL = "join=0,positions=continue"
@@ -166,6 +170,52 @@ def test_a_new_score_head_is_saved_whole(folders: Path, tmp_path: Path, model_ty
     assert_own_spans_agree(tmp_path / "again", tmp_path)
 
 
+@pytest.mark.parametrize("model_type", ["bert", "modernbert"])
+def test_a_dual_encoder_with_a_span_head_is_saved_whole(folders: Path, tmp_path: Path, model_type: str) -> None:
+    plan = {"score": "join=3,compare=cosine", "span": "join=1"}
+    model = Plait.from_pretrained(folders / model_type / "span", plan=plan, new_heads=["score"])
+    before = model.predict(PAIRS)
+    model.save_pretrained(tmp_path / "dual")
+    np.testing.assert_array_equal(model.predict(PAIRS), before)
+    again = Plait.from_pretrained(tmp_path / "dual")
+    assert again.plans == model.plans and again.config.num_labels == 1
+    np.testing.assert_allclose(again.predict(PAIRS), before, atol=1e-6)
+    spans = [Plait.from_pretrained(folder, plan={"span": "join=1"}, heads=["span"])
+             for folder in (tmp_path / "dual", folders / model_type / "span")]  # fmt: skip
+    assert len({one.read(PAIRS[0][1]).ask(PAIRS[0][0]).answer for one in spans}) == 1
+    assert torch.equal(*(torch.cat([p.flatten() for p in one.heads["span"].parameters()]) for one in spans))
+
+
+def test_rotations_stay_exact_in_bfloat16(tmp_path: Path) -> None:
+    """Frequencies rounded to bfloat16 would be a radian off at 1,000 tokens."""
+    for model_type in ("modernbert", "gte"):
+        folder = small_checkpoint(tmp_path / model_type, model_type, max_position_embeddings=2048)
+        exact, half = (Plait.from_pretrained(folder, dtype=dtype).encoder for dtype in ("float32", "bfloat16"))
+        x = torch.randn(1, 3, 4, 8)
+        for encoder, other in ((exact, half),):
+            relations = [one.family.relation(0) for one in (encoder, other)]
+            places = torch.tensor([[5, 700, 2000]])
+            assert all(relation is not None for relation in relations)
+            first, second = (relation.turned(x, places) for relation in relations if relation is not None)
+            torch.testing.assert_close(first, second)
+
+
+def test_rotations_that_depend_on_other_texts_are_refused(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "gte", "gte")
+    rope = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 2.0}
+    change_config(folder, rope_parameters=rope)
+    with pytest.raises(PlaitError, match="rope_type is dynamic"):
+        Plait.from_pretrained(folder)
+
+
+def test_merged_tokens_where_all_are_read_alike_are_refused(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "mean", "modernbert", classifier_pooling="mean")
+    plan = "join=1,mode=oneway,keep.passage=4,selector="
+    Plait.from_pretrained(folder, plan={"score": plan + "norm"}, heads=["score"])
+    with pytest.raises(PlaitError, match="the plan of the score head merges by ward"):
+        Plait.from_pretrained(folder, plan={"score": plan + "ward"}, heads=["score"])
+
+
 def test_a_score_read_from_the_mean_of_all_tokens(tmp_path: Path) -> None:
     """As ModernBERT's classifiers can; a reader that others do not read has the mean of its own."""
     folder = small_checkpoint(tmp_path / "mean", "modernbert", classifier_pooling="mean")
@@ -178,6 +228,18 @@ def test_a_score_read_from_the_mean_of_all_tokens(tmp_path: Path) -> None:
         last = model.encoder.join(plan, states, examples, "all")
         expected = model.read_out("score", last.states[: last.layout.used].mean(0, keepdim=True))
     np.testing.assert_allclose(model.predict([(query, passage)], activation_fn=raw), expected[0].numpy(), atol=1e-6)
+    for other in ("join=0", "join=1", "join=1,mode=oneway", "join=2,mode=frozen,states=kv"):  # training reads the same
+        plans = {"score": Plan.parse(other)}
+        states, examples = states_of(model, plans["score"], PAIRS)
+        logits, _ = model.logits("score", states, examples, plans["score"])
+        for upper in (False, True):
+            [taught] = outputs(model, plans, states, [("score", examples)], upper=upper)
+            torch.testing.assert_close(taught.logits, logits, atol=1e-5, rtol=1e-5)
+    index = Index.create(tmp_path / "store", model, name=str(folder), codec="float32")
+    index.add([Document(str(i), text) for i, (_, text) in enumerate(PAIRS)])
+    ranked = {hit.document: hit.score for hit in index.rank(query, first_stage="all").hits}
+    scores = model.predict([(query, text) for _, text in PAIRS], activation_fn=raw)
+    assert [ranked[str(i)] for i in range(len(PAIRS))] == pytest.approx(scores.tolist(), abs=1e-5)
 
 
 def test_albert_runs_every_layer_of_a_group(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import peft
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 from plait.errors import DataWarning, PlaitError
 from plait.model import Plait
-from tests.command import refused
+from tests.command import done, refused
 from tests.small import small_config, small_pair, small_tokenizer, small_writer
 
 PAIRS = [("who built the bridge?", "a silver bridge of stone was built by the doctor."), ("why", "the river")]
@@ -63,6 +63,61 @@ def adapted(model: Any, base: Path, folder: Path, model_type: str, task: str) ->
             torch.nn.init.normal_(parameter, std=0.3)
     live.save_pretrained(str(folder))
     return live
+
+
+def test_a_lora_with_a_weight_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    """A head that neither the base nor the adapter holds would be random."""
+    headless = AutoModel.from_config(small_config("deberta-v2", vocab_size=len(small_tokenizer("deberta-v2"))))
+    headless.save_pretrained(tmp_path / "base")
+    small_tokenizer("deberta-v2").save_pretrained(tmp_path / "base")
+    base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base")
+    adapted(base, tmp_path / "base", tmp_path / "lora", "deberta-v2", "SEQ_CLS")
+    with pytest.raises(PlaitError, match=r"pooler\.dense\.\w+ of .* is in neither"):
+        Plait.from_pretrained(tmp_path / "lora")
+    scored(tmp_path / "bert")
+    classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path / "bert")
+    adapted(classifier, tmp_path / "bert", tmp_path / "nameless", "bert", "SEQ_CLS")
+    settings = tmp_path / "nameless" / "adapter_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"task_type": None}))
+    with pytest.raises(PlaitError, match="has no place there"):
+        Plait.from_pretrained(tmp_path / "nameless")
+
+
+def test_a_lora_brings_its_own_number_of_labels(tmp_path: Path) -> None:
+    scored(tmp_path / "base", "bert", 3)
+    base = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "base", num_labels=1, ignore_mismatched_sizes=True
+    )
+    live = adapted(base, tmp_path / "base", tmp_path / "lora", "bert", "SEQ_CLS")
+    model = Plait.from_pretrained(tmp_path / "lora", plan=FULL)
+    np.testing.assert_allclose(model.predict(PAIRS, activation_fn=raw)[:, None], scores(live), atol=1e-5)
+    assert "join=2" in done("plan", tmp_path / "lora", "--plan", "join=2", "--lengths", "query=5,passage=20")
+
+
+def test_pickled_weights_do_not_come_in_by_an_adapter(tmp_path: Path) -> None:
+    scorer = scored(tmp_path / "base")
+    adapted(AutoModelForSequenceClassification.from_pretrained(tmp_path / "base"), tmp_path / "base",
+            tmp_path / "lora", "bert", "SEQ_CLS")  # fmt: skip
+    (tmp_path / "base" / "model.safetensors").unlink()
+    torch.save(scorer.state_dict(), tmp_path / "base" / "pytorch_model.bin")
+    with pytest.raises(PlaitError, match="weights must be in safetensors"):
+        Plait.from_pretrained(tmp_path / "lora")
+    assert Plait.from_pretrained(tmp_path / "lora", use_safetensors=False).predict(PAIRS).shape == (2,)
+
+
+def test_a_live_lora_of_a_fused_matrix(tmp_path: Path) -> None:
+    """ModernBERT's queries, keys and values are rows of one matrix."""
+    scored(tmp_path / "base", "modernbert")
+    model = Plait.from_pretrained(tmp_path / "base", plan="join=1,mode=oneway")
+    before = model.predict(PAIRS, activation_fn=raw)
+    config = peft.LoraConfig(r=4, target_modules=["Wqkv"], init_lora_weights=False)
+    live = peft.inject_adapter_in_model(config, model.base).eval()
+    unmerged = model.predict(PAIRS, activation_fn=raw)
+    assert np.abs(unmerged - before).max() > 0.01
+    for module in live.modules():
+        if isinstance(module, peft.tuners.lora.LoraLayer):
+            module.merge()
+    np.testing.assert_allclose(model.predict(PAIRS, activation_fn=raw), unmerged, atol=1e-5)
 
 
 @pytest.mark.parametrize("labels", [1, 3])
@@ -127,7 +182,7 @@ def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path) -> None:
     adapted(base, tmp_path / "base", tmp_path / "lora", "bert", "SEQ_CLS")
     settings = json.loads((tmp_path / "lora" / "adapter_config.json").read_text())
     (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps(settings | {"task_type": "CAUSAL_LM"}))
-    with pytest.raises(PlaitError, match=r"but .* has the base .* and the task 'CAUSAL_LM'"):
+    with pytest.raises(PlaitError, match="is for 'CAUSAL_LM'"):
         Plait.from_pretrained(tmp_path / "lora")
     gone = settings | {"base_model_name_or_path": str(tmp_path / "gone")}
     (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps(gone))

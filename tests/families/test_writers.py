@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
 from plait.errors import PlaitError
+from plait.index import Index
 from plait.model import Plait
 from plait.parts import states_of
 from plait.plan import Plan
@@ -115,6 +117,20 @@ def test_the_command_writes_a_line_for_each_pair(folder: Path, tmp_path: Path) -
     assert "text-to-text" in refused("generate", "bundled:minilm-squad", data)
 
 
+def test_generation_settings_are_kept(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    AutoModelForSeq2SeqLM.from_pretrained(folder).generation_config.save_pretrained(tmp_path / "model")
+    settings = tmp_path / "model" / "generation_config.json"
+    wanted = json.loads(settings.read_text()) | {"no_repeat_ngram_size": 1, "num_beams": 2, "num_return_sequences": 2}
+    settings.write_text(json.dumps(wanted))
+    model = Plait.from_pretrained(tmp_path / "model")
+    model.save_pretrained(tmp_path / "again")
+    again = Plait.from_pretrained(tmp_path / "again")
+    written = model.generate(PAIRS, max_new_tokens=8, num_beams=2)
+    assert len(written) == len(PAIRS) and again.generate(PAIRS, max_new_tokens=8, num_beams=2) == written
+    assert json.loads((tmp_path / "again" / "generation_config.json").read_text())["no_repeat_ngram_size"] == 1
+
+
 def test_refusals(folder: Path, tmp_path: Path) -> None:
     for plan in ("join=2,mode=oneway", "join=3,compare=cosine"):
         with pytest.raises(PlaitError, match="mode=joint and compare=none"):
@@ -124,6 +140,11 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
     model = Plait.from_pretrained(folder)
     with pytest.raises(PlaitError, match="sequence-classification head, but its heads are: text"):
         model.predict(PAIRS)
+    with pytest.raises(PlaitError, match="sequence-classification head, but its heads are: text"):
+        Index.create(tmp_path / "store", Plait.from_pretrained(folder, plan="join=1"), name="t5")
+    with pytest.raises(PlaitError, match="merges by tome"):
+        Plait.from_pretrained(folder, plan="join=1,keep.passage=4,selector=tome")
+    assert "needs mode=joint" in refused("plan", folder)
     with pytest.raises(PlaitError, match="max_new_tokens must be 1 or more, but is 0"):
         model.generate(PAIRS, max_new_tokens=0)
     model.save_pretrained(tmp_path / "cut")

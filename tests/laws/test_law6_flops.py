@@ -98,7 +98,7 @@ def assert_counts(encoder: Encoder, plan: Plan, query: int, train: bool, exact: 
     lengths[others[0]] += (
         -sum(lengths.values()) % WIDTH
     )  # inference pads what is read to this; the cost leaves that out
-    first: Answer = "mean" if encoder.family.shape.mean else "first"
+    first: Answer = "mean" if encoder.family.shape.reads_all else "first"
     answer: Answer = "all" if plan.reader in plan.known else first
     offline, online = executed(encoder, plan, lengths, PASSAGES, answer, train)
     expected = cost(plan, encoder.family.shape, lengths, passages=PASSAGES)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from plait import show
 from plait.cli.app import BUNDLED, Json, app, load, out
@@ -23,15 +24,25 @@ def positions(
     json_: Json = False,
 ) -> None:
     """Say how long a table of learned positions is, what it learned and what is past its end; or make it longer."""
+    import torch
+
     from plait.plots import positions as draw
-    from plait.positions import extended, look
+    from plait.plots import require_format
+    from plait.positions import WAYS, extended, look
 
     if bool(extend) != (out_folder is not None):
         raise PlaitError("a longer table is saved, so --extend N and --out FOLDER come together; give both or neither")
+    if out_folder is not None and (chart is not None or json_):
+        raise PlaitError("--chart and --json say what a table is like, but --extend makes another; give one of them")
+    if how not in WAYS:
+        raise PlaitError(f"positions are made longer by one of {', '.join(WAYS)}, but how is {how!r}")
+    if chart is not None:
+        require_format(chart)
     loaded = load(model, None, "float32")
     if out_folder is not None:
-        extended(loaded, extend, how).save_pretrained(out_folder)
-        out.print(f"{out_folder}: {extend} positions by {how}; train it on texts as long as that")
+        kept = loaded.config.dtype or torch.float32
+        extended(loaded, extend, how).to(kept).save_pretrained(out_folder)
+        out.print(escape(f"{out_folder}: {extend} positions by {how}; train it on texts as long as that"))
         return
     found = look(loaded, _texts())
     if chart is not None:

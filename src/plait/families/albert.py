@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plait.cost import Shape
-from plait.families.family import Family
+from plait.families.family import Family, sizes
 
 
 def shape(config: Any) -> Shape:
     """The sizes that a config states; a group's inner layers are layers."""
-    return Shape(
+    return replace(
+        sizes(config),
         layers=config.num_hidden_layers * config.inner_group_num,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        feedforward=config.intermediate_size,
         embedding=config.embedding_size,  # projected even where it is as wide as the layers
-        positions=config.max_position_embeddings,
         types=config.type_vocab_size,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from transformers import PreTrainedModel
 
 from plait.cost import Shape
 from plait.errors import PlaitError
-from plait.families.family import Family
+from plait.families.family import Family, sizes
 
 COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 """Families whose first position is the one after the padding token's number."""
@@ -20,11 +21,8 @@ def shape(config: Any) -> Shape:
     """The sizes that a config states."""
     skipped = config.pad_token_id + 1 if config.model_type in COUNTS_FROM_PADDING else 0
     narrow = getattr(config, "embedding_size", config.hidden_size)  # ELECTRA projects only where the two differ
-    return Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        feedforward=config.intermediate_size,
+    return replace(
+        sizes(config),
         embedding=0 if narrow == config.hidden_size else narrow,
         positions=config.max_position_embeddings - skipped,
         types=config.type_vocab_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,20 +13,16 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_p
 
 from plait.cost import Shape
 from plait.errors import PlaitError
-from plait.families.family import Family
+from plait.families.family import Family, sizes
 from plait.relation import Relation
 
 
 def shape(config: Any) -> Shape:
     """The sizes that a config states."""
     narrow = getattr(config, "embedding_size", config.hidden_size)
-    return Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        feedforward=config.intermediate_size,
+    return replace(
+        sizes(config),
         embedding=0 if narrow == config.hidden_size else narrow,
-        positions=config.max_position_embeddings,
         types=max(1, config.type_vocab_size),
         absolute=False,
         c2p="c2p" in _kinds(config),

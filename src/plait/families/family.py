@@ -6,7 +6,7 @@ The methods with a body are right for encoders like BERT: positions from a table
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -14,6 +14,19 @@ from plait.attention import Hidden, KeyValue
 from plait.cost import Shape
 from plait.layout import Layout
 from plait.relation import Relation
+
+
+def sizes(config: Any) -> Shape:
+    """What a config states under the names that most have for it; without types, and all else as BERT has it."""
+    return Shape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        feedforward=config.intermediate_size,
+        embedding=0,
+        positions=config.max_position_embeddings,
+        types=1,
+    )
 
 
 class Family(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,8 +11,8 @@ from transformers import PreTrainedModel
 
 from plait.cost import Shape
 from plait.families.bert import pooler
-from plait.families.family import Family
-from plait.families.rotary import Rotary
+from plait.families.family import Family, sizes
+from plait.families.rotary import Rotary, angles_of
 from plait.relation import Relation
 
 __all__ = ["Adapter", "pooler", "shape"]
@@ -19,13 +20,8 @@ __all__ = ["Adapter", "pooler", "shape"]
 
 def shape(config: Any, *, gated: bool = True) -> Shape:
     """The sizes that a config states."""
-    return Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        feedforward=config.intermediate_size,
-        embedding=0,
-        positions=config.max_position_embeddings,
+    return replace(
+        sizes(config),
         types=config.type_vocab_size or 1,
         gated=gated,
         absolute=False,
@@ -39,8 +35,8 @@ class Adapter(Family):
     def __init__(self, base: PreTrainedModel) -> None:
         self._embeddings: Any = base.embeddings
         self._layers: Any = base.layers
-        angles: Any = base.rotary_emb
-        self._relation = Rotary(angles)
+        rotary: Any = base.rotary_emb
+        self._relation = Rotary(angles_of(rotary, base.config))
         self.shape = shape(base.config)
 
     def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,25 +12,19 @@ from transformers import PreTrainedModel
 
 from plait.attention import KeyValue
 from plait.cost import Shape
-from plait.families.family import Family
-from plait.families.rotary import Rotary
+from plait.families.family import Family, sizes
+from plait.families.rotary import Rotary, angles_of
 from plait.layout import Layout
 from plait.relation import Relation
 
 
 def shape(config: Any) -> Shape:
     """The sizes that a config states."""
-    return Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        feedforward=config.intermediate_size,
-        embedding=0,
-        positions=config.max_position_embeddings,
-        types=1,
+    return replace(
+        sizes(config),
         gated=True,
         absolute=False,
-        mean=config.classifier_pooling == "mean",
+        reads_all=config.classifier_pooling == "mean",
     )
 
 
@@ -54,7 +49,8 @@ class Adapter(Family):
         self.shape = shape(config)
         windows = [config.sliding_window if kind == "sliding_attention" else None for kind in config.layer_types]
         kinds = zip(config.layer_types, windows, strict=True)
-        angles: Any = base.rotary_emb
+        rotary: Any = base.rotary_emb
+        angles = angles_of(rotary, config)
         self._relations = [Rotary(partial(angles, layer_type=kind), window) for kind, window in kinds]
 
     def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
@@ -89,7 +85,9 @@ class Adapter(Family):
         """Some of query, key and value, [T, A, D] each, by their rows of the one matrix."""
         block = self._layers[layer]
         linear, size = block.attn.Wqkv, self.shape.hidden
+        x = block.attn_norm(x)
+        if type(linear) is not nn.Linear:  # a LoRA's weight is not all that it multiplies with
+            return [self.split(part) for part in linear(x).split(size, 1)[which]]
         rows = slice(which.start * size, which.stop * size)
         bias = None if linear.bias is None else linear.bias[rows]
-        found = nn.functional.linear(block.attn_norm(x), linear.weight[rows], bias)
-        return [self.split(part) for part in found.split(size, 1)]
+        return [self.split(part) for part in nn.functional.linear(x, linear.weight[rows], bias).split(size, 1)]

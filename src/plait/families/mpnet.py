@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from transformers import PreTrainedModel
 
 from plait.cost import Shape
 from plait.families.buckets import Buckets
-from plait.families.family import Family
+from plait.families.family import Family, sizes
 from plait.relation import Relation
 
 FIRST_POSITION = 2
@@ -19,14 +20,9 @@ FIRST_POSITION = 2
 
 def shape(config: Any) -> Shape:
     """The sizes that a config states."""
-    return Shape(
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        feedforward=config.intermediate_size,
-        embedding=0,
+    return replace(
+        sizes(config),
         positions=config.max_position_embeddings - FIRST_POSITION,
-        types=1,
         absolute=False,
     )
 

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from plait.errors import PlaitError
+
+
+def angles_of(module: nn.Module, config: Any) -> Any:
+    """A model's own angles, whose frequencies stay in float32 whatever the model is cast to.
+
+    Raises:
+        PlaitError: they depend on the longest text of a batch.
+    """
+    every = config.rope_parameters
+    kinds = {one.get("rope_type") for one in ([every] if "rope_type" in every else every.values()) if one}
+    if moving := kinds & {"dynamic", "longrope"}:
+        raise PlaitError(
+            "rotations must not depend on the other texts of a batch, but rope_type is "
+            f"{', '.join(sorted(moving))}; take a checkpoint with another"
+        )
+    return copy.deepcopy(module).float()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def shape(config: Any) -> Shape:
         types=1,
         gated=config.is_gated_act,
         absolute=False,
+        reads_all=True,
         head_width=config.d_kv,
     )
 
