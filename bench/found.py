@@ -49,8 +49,8 @@ def pairs() -> str:
 
 
 def transfer() -> str:
-    """Ranking of other collections."""
-    rows = _rows("transfer")
+    """Ranking of other collections, the latest row of each run."""
+    rows = list({(row["collection"], row["run"]): row for row in _rows("transfer")}.values())
     whole = {row["collection"]: row["ndcg10"] for row in rows if row["run"] == "full teacher"}
     lines = []
     for row in rows:
