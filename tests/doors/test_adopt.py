@@ -56,6 +56,10 @@ def test_adopting_brings_the_split_model_nearer(tmp_path: Path, corpus: Path, te
     assert report["queries"] == report["made"] <= 80 and 10 <= report["held_out"] <= report["queries"] // 4
     groups = {json.loads(line)["group"] for line in (out / "examples.jsonl").read_text().splitlines()}
     assert len(groups) <= report["queries"] - report["held_out"]
+    done("adopt", teacher, "--corpus", corpus, "--out", tmp_path / "on", "--plan", "join=2,mode=oneway", "--start",
+         out / "final", "--learning-rate", 1e-6, "--pseudo", 80)  # fmt: skip
+    further = json.loads((tmp_path / "on" / "report.json").read_text())
+    assert further["split"] == pytest.approx(report["adopted"], abs=1e-6)  # that is where it began
     assert "pass --resume" in refused(
         "adopt", teacher, "--corpus", corpus, "--out", out, "--plan", "join=2,mode=oneway"
     )

@@ -113,6 +113,7 @@ def adopt(
         Path, typer.Option("--out", help="Folder of the new checkpoint (out/final) and report.json.")
     ],
     queries: Annotated[Path | None, typer.Option(help="A text file of real queries, one a line.")] = None,
+    start: Annotated[str, typer.Option(help="A model already split whose weights to begin with.")] = "",
     plan: Annotated[str, typer.Option(help="Of the split model.")] = "join=4,mode=oneway",
     pseudo: Annotated[int, typer.Option(help="Queries in all; made from titles and sentences where yours end.")] = 2000,
     held_out: Annotated[int, typer.Option(help="Queries to compare on, at most a fifth.")] = 100,
@@ -135,9 +136,9 @@ def adopt(
     if queries is not None and not any(asked):
         raise PlaitError(f"--queries must hold at least one query, but {queries} holds none; leave it out to make some")
     report = run(
-        teacher, list(read_documents(corpus)), out_folder, queries=asked, plan=plan, pseudo=pseudo, held_out=held_out,
-        candidates=candidates, epochs=epochs, learning_rate=learning_rate, seed=seed, bfloat16=bfloat16,
-        resume=resume,
+        teacher, list(read_documents(corpus)), out_folder, queries=asked, start=start, plan=plan, pseudo=pseudo,
+        held_out=held_out, candidates=candidates, epochs=epochs, learning_rate=learning_rate, seed=seed,
+        bfloat16=bfloat16, resume=resume,
         progress=lambda text: err.print(text, style="dim") if err.is_terminal else None,
     )  # fmt: skip
     if json_:
