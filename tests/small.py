@@ -217,7 +217,7 @@ def small_writer(model_type: str, folder: Path, **changes: Any) -> Path:
 def small_checkpoint(
     folder: Path,
     model_type: str = "bert",
-    heads: Sequence[str] = (),
+    heads: Sequence[str] | None = None,
     num_labels: int = 1,
     plans: Mapping[str, str] | None = None,
     seed: int = 0,
@@ -232,7 +232,8 @@ def small_checkpoint(
         made["span"] = span_head(reader)
     parts = Checkpoint(
         getattr(scorer, scorer.base_model_prefix), small_tokenizer(model_type), scorer.config,
-        {head: made[head] for head in heads or made}, {head: Plan.parse(plan) for head, plan in (plans or {}).items()},
+        {head: made[head] for head in (made if heads is None else heads)},
+        {head: Plan.parse(plan) for head, plan in (plans or {}).items()},
     )  # fmt: skip
     save(parts, folder)
     return folder
