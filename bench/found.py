@@ -40,7 +40,7 @@ def pairs() -> str:
         kinds[row["set"]] = row
         found[row["set"], name].append(row["test"][METRICS[row["task"]]])
     lines = []
-    for (name, run), values in found.items():
+    for (name, run), values in sorted(found.items(), key=lambda item: list(kinds).index(item[0][0])):
         row = kinds[name]
         spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
         cells = [name, run, METRICS[row["task"]], _number(statistics.mean(values)) + spread, str(len(values))]

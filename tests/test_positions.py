@@ -84,9 +84,9 @@ def test_a_longer_table_is_an_ordinary_checkpoint(tmp_path: Path, model_type: st
 
 def test_moving_a_text_along_a_table_that_repeats_changes_nothing(tmp_path: Path) -> None:
     model = Plait.from_pretrained(small_checkpoint(tmp_path, "bert"))
-    weight = model.encoder.family.positions()[0].weight  # type: ignore[index]
+    weight = model.encoder.family.position_table()[0].weight  # type: ignore[index]
     found = look(model, [PAIR[1]])
-    assert found.length == 66 and model.encoder.family.positions()[0].weight is weight  # type: ignore[index]
+    assert found.length == 66 and model.encoder.family.position_table()[0].weight is weight  # type: ignore[index]
     assert found.moved["tile"][66] == pytest.approx(1, abs=1e-5) and found.moved["tile"][0] == pytest.approx(
         1, abs=1e-5
     )

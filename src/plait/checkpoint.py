@@ -96,7 +96,7 @@ def load(
     if _try(name, lambda: lora.is_adapter(name, where)):
         with tempfile.TemporaryDirectory() as folder:
             with _quiet():
-                _try(name, lambda: lora.merge(name, where, Path(folder), use_safetensors))
+                _try(name, lambda: lora.write_merged(name, where, Path(folder), use_safetensors))
             merged = load(folder, new_heads=new_heads, labels=labels, heads=heads, compare=compare)
         return replace(merged, card=_card(name))
     reading = where | {"dtype": "auto", "output_loading_info": True, "use_safetensors": use_safetensors or None}

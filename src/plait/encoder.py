@@ -175,7 +175,7 @@ class Encoder:
             reader, tokens, places = reader.only_first(), begin, None
         else:
             tokens = reader.at(begin)
-        x = self._layer(last, whole.of(tokens, reader), self._readable(last, whole))
+        x = self._layer(last, whole.of(tokens, reader, placed=self._relative), self._readable(last, whole))
         if trace is not None:
             trace.append(x)
         return Joined(x, reader, places)
@@ -202,8 +202,10 @@ class Encoder:
             asked = asked if shared else places
         for layer in range(plan.join, self.layers):
             answered = layer == self.layers - 1 and answer == "first"
-            sources = [self._own(plan, layer, x, layout, tokens if shared else None, sizes, places)]
-            sources += [self._stored(plan, layer, *other, at) for other, at in zip(others, other_places, strict=True)]
+            sources = [self._own(plan, layer, x, layout, tokens if shared else None, sizes)]
+            sources += [self._stored(plan, layer, *other) for other in others]
+            if self._relative:
+                sources = [_at(source, at) for source, at in zip(sources, (places, *other_places), strict=True)]
             if answered:
                 x, now, asked = x[now.starts], now.only_first(), None  # a reader's first token stands at 0
             context = self._attended(layer, x, now, sources, asked)  # [T, A, D]
@@ -250,11 +252,10 @@ class Encoder:
         layout: Layout,
         rows: Tensor | None,
         sizes: Tensor | None,
-        places: Tensor | None,
     ) -> KeyValue | Hidden:
         """What an upper layer reads of the reader itself, in the form in which it reads the others."""
         form = self.family.hidden if plan.states == "hidden" else self.family.key_value
-        return _at(replace(form(layer, x, layout), rows=rows, sizes=sizes), places)
+        return replace(form(layer, x, layout), rows=rows, sizes=sizes)
 
     def _stored(
         self,
@@ -264,17 +265,16 @@ class Encoder:
         states: States,
         layout: Layout,
         rows: Tensor | None,
-        places: Tensor | None,
     ) -> KeyValue | Hidden:
         """What an upper layer reads of a role that does not read the reader."""
         source, recipe = plan.source(layer), plan.recipe(role, plan.join)
         sizes = states.sizes(recipe)
         if plan.states == "hidden":
             x = self._input(plan, role, states, source)
-            return _at(replace(self.family.hidden(layer, x, layout), rows=rows, sizes=sizes), places)
+            return replace(self.family.hidden(layer, x, layout), rows=rows, sizes=sizes)
         size = (-1, self.family.shape.heads, self.family.shape.head_size)
         key, value = (states.tensors[named(f"{kind}.{layer}@{source}", recipe)].view(size) for kind in ("key", "value"))
-        return KeyValue(layout, key, value, rows, sizes, places)
+        return KeyValue(layout, key, value, rows, sizes)
 
     def _begins(self, plan: Plan, states: Mapping[str, States], examples: Tensor) -> list[Tensor]:
         """Where the segment of each role begins in the tokens of its example, before any budget: int64 [B] each."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
-from plait.families import outputs, pooler
+from plait.families import pooler, span_outputs
 from plait.layout import Layout
 from plait.plan import FULL, Plan
 
@@ -166,7 +166,7 @@ def score_head(model: Any) -> Score:
 
 def span_head(model: Any) -> Span:
     """The head of a `...ForQuestionAnswering` model."""
-    return Span(outputs(model))
+    return Span(span_outputs(model))
 
 
 def default_activation(config: Any) -> nn.Module:

@@ -30,7 +30,7 @@ def is_adapter(name: str, where: dict[str, Any]) -> bool:
     return _found(name, CONFIG, where) is not None and _found(name, "config.json", where) is None
 
 
-def merge(name: str, where: dict[str, Any], folder: Path, use_safetensors: bool = True) -> None:
+def write_merged(name: str, where: dict[str, Any], folder: Path, use_safetensors: bool = True) -> None:
     """Write the checkpoint that an adapter makes of its base to `folder`, with the adapter's tokenizer or the base's.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 from plait import files
 from plait.errors import PlaitError
 from plait.extras import library
-from plait.positions import Positions
+from plait.positions import PositionTable
 from plait.sweep import Point
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -35,7 +35,7 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return best
 
 
-def positions(found: Positions, path: str | Path, title: str = "") -> None:
+def positions(found: PositionTable, path: str | Path, title: str = "") -> None:
     """Draw what a table of learned positions is like: near and far rows, and what moving a text along it changes.
 
     Raises:

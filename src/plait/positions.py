@@ -26,7 +26,7 @@ PROBE = 96
 
 
 @dataclass(frozen=True)
-class Positions:
+class PositionTable:
     """What a table of learned positions is like.
 
     Attributes:
@@ -57,12 +57,12 @@ def table_of(model: Plait) -> Tensor:
     return embedding.weight[first:].detach().float().cpu()
 
 
-def look(model: Plait, texts: Sequence[str] = ()) -> Positions:
+def look(model: Plait, texts: Sequence[str] = ()) -> PositionTable:
     """Everything that is said of a model's table; `texts` are moved along it."""
     rows = table_of(model)
     length = len(rows)
     distances = [2**k for k in range(int(math.log2(length)))]
-    return Positions(
+    return PositionTable(
         length=length,
         similarity={d: similarity(rows, d) for d in distances},
         periods=periods(rows),
@@ -151,7 +151,7 @@ def extended(model: Plait, length: int, how: str) -> Plait:
 
 
 def _embedding(model: Plait) -> tuple[nn.Embedding, int]:
-    found = model.encoder.family.positions()
+    found = model.encoder.family.position_table()
     if found is None:
         raise PlaitError(
             f"positions are looked at in a table of learned ones, but those of {model.config.model_type} are distances "

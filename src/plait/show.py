@@ -14,7 +14,7 @@ from plait.passages import sentence
 if TYPE_CHECKING:
     from plait.adopt import Report
     from plait.known import KnownAnswer
-    from plait.positions import Positions
+    from plait.positions import PositionTable
     from plait.results import Answers, Found, Ranking
     from plait.scoring import Timing
 
@@ -115,7 +115,7 @@ def json_line(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False))
 
 
-def positions(out: Console, facts: Positions) -> None:
+def positions(out: Console, facts: PositionTable) -> None:
     """Print what a table of learned positions is like."""
     near = "  ".join(f"{distance}: {cosine:.2f}" for distance, cosine in facts.similarity.items())
     waves = "  ".join(f"{period:.0f} ({share:.0%})" for period, share in facts.periods)

@@ -58,10 +58,12 @@ class Track:
             places = torch.cat(some).index_select(0, source)
         return Track(x, whole, sizes, places)
 
-    def of(self, tokens: Tensor, layout: Layout) -> Track:
-        """Some tokens (int64 [T], by `layout`) with where they stand."""
-        places = self.layout.within if self.places is None else self.places
-        return Track(self.x.index_select(0, tokens), layout, None, places[tokens])
+    def of(self, tokens: Tensor, layout: Layout, *, placed: bool) -> Track:
+        """Some tokens (int64 [T], by `layout`), with where they stand if that is wanted."""
+        x = self.x.index_select(0, tokens)
+        if not placed:
+            return Track(x, layout)
+        return Track(x, layout, places=(self.layout.within if self.places is None else self.places)[tokens])
 
     def apart(self, parts: Sequence[Track], received: Tensor | None) -> list[Track]:
         """The inverse of `together`: the parts with the states that they have by now."""

@@ -21,7 +21,7 @@ FILES = {
     "t5": "t5", "mt5": "t5", "umt5": "umt5",
 }  # fmt: skip
 """Which file of this folder adapts a `model_type`. Each holds `shape(config)`, `pooler(model)` and `Adapter(base)`, and
-`outputs(model)` where a span head is more than `qa_outputs`.
+`span_outputs(model)` where a span head is more than `qa_outputs`.
 """
 MODEL_TYPES = tuple(FILES)
 
@@ -47,9 +47,9 @@ def pooler(model: Any) -> nn.Module | None:
     return _file(model.config).pooler(model)  # type: ignore[no-any-return]
 
 
-def outputs(model: Any) -> nn.Module:
+def span_outputs(model: Any) -> nn.Module:
     """The head of a `...ForQuestionAnswering` model: [T, H] -> [T, 2]."""
-    found: nn.Module = getattr(_file(model.config), "outputs", _qa_outputs)(model)
+    found: nn.Module = getattr(_file(model.config), "span_outputs", _qa_outputs)(model)
     return found
 
 

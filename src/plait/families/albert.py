@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plait.cost import Shape
-from plait.families.family import Family, sizes
+from plait.families.family import Family, common_shape
 
 
 def shape(config: Any) -> Shape:
     """The sizes that a config states; a group's inner layers are layers."""
     return replace(
-        sizes(config),
+        common_shape(config, config.intermediate_size, config.max_position_embeddings),
         layers=config.num_hidden_layers * config.inner_group_num,
         embedding=config.embedding_size,  # projected even where it is as wide as the layers
         types=config.type_vocab_size,
@@ -46,7 +46,7 @@ class Adapter(Family):
         """ids, types, positions int64 [T] -> [T, H]."""
         return self._project(self._embeddings(ids[None], types[None], positions[None])[0])  # type: ignore[no-any-return]
 
-    def positions(self) -> tuple[nn.Embedding, int]:
+    def position_table(self) -> tuple[nn.Embedding, int]:
         """Its table."""
         return self._embeddings.position_embeddings, 0
 

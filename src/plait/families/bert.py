@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from plait.cost import Shape
 from plait.errors import PlaitError
-from plait.families.family import Family, sizes
+from plait.families.family import Family, common_shape
 
 COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 """Families whose first position is the one after the padding token's number."""
@@ -22,9 +22,8 @@ def shape(config: Any) -> Shape:
     skipped = config.pad_token_id + 1 if config.model_type in COUNTS_FROM_PADDING else 0
     narrow = getattr(config, "embedding_size", config.hidden_size)  # ELECTRA projects only where the two differ
     return replace(
-        sizes(config),
+        common_shape(config, config.intermediate_size, config.max_position_embeddings - skipped),
         embedding=0 if narrow == config.hidden_size else narrow,
-        positions=config.max_position_embeddings - skipped,
         types=config.type_vocab_size,
     )
 
@@ -53,7 +52,7 @@ class Adapter(Family):
         x = self._embeddings(ids[None], types[None], (positions + self._first_position)[None])[0]
         return x if self._project is None else self._project(x)  # type: ignore[no-any-return]
 
-    def positions(self) -> tuple[nn.Embedding, int]:
+    def position_table(self) -> tuple[nn.Embedding, int]:
         """Its table."""
         return self._embeddings.position_embeddings, self._first_position
 

@@ -13,7 +13,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_p
 
 from plait.cost import Shape
 from plait.errors import PlaitError
-from plait.families.family import Family, sizes
+from plait.families.family import Family, common_shape
 from plait.relation import Relation
 
 
@@ -21,7 +21,7 @@ def shape(config: Any) -> Shape:
     """The sizes that a config states."""
     narrow = getattr(config, "embedding_size", config.hidden_size)
     return replace(
-        sizes(config),
+        common_shape(config, config.intermediate_size, config.max_position_embeddings),
         embedding=0 if narrow == config.hidden_size else narrow,
         types=max(1, config.type_vocab_size),
         absolute=False,
@@ -61,7 +61,7 @@ class Adapter(Family):
         """ids, types, positions int64 [T] -> [T, H]; positions only where the table has not been left out."""
         return self._embeddings(ids[None], types[None], positions[None])[0]  # type: ignore[no-any-return]
 
-    def positions(self) -> tuple[nn.Embedding, int] | None:
+    def position_table(self) -> tuple[nn.Embedding, int] | None:
         """Its table, where it has one beside the distances."""
         table = self._embeddings.position_embeddings
         return None if table is None else (table, 0)

@@ -9,20 +9,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plait.cost import Shape
-from plait.families.family import Family
+from plait.families.family import Family, common_shape
 
 
 def shape(config: Any) -> Shape:
     """The sizes that a config states."""
-    return Shape(
-        layers=config.n_layers,
-        hidden=config.dim,
-        heads=config.n_heads,
-        feedforward=config.hidden_dim,
-        embedding=0,
-        positions=config.max_position_embeddings,
-        types=1,
-    )
+    return common_shape(config, config.hidden_dim, config.max_position_embeddings)
 
 
 def pooler(model: Any) -> nn.Module:
@@ -43,7 +35,7 @@ class Adapter(Family):
         """ids, positions int64 [T] -> [T, H]; there are no types."""
         return self._embeddings(ids[None], position_ids=positions[None])[0]  # type: ignore[no-any-return]
 
-    def positions(self) -> tuple[nn.Embedding, int]:
+    def position_table(self) -> tuple[nn.Embedding, int]:
         """Its table."""
         return self._embeddings.position_embeddings, 0
 

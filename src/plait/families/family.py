@@ -5,7 +5,7 @@ The methods with a body are right for encoders like BERT: positions from a table
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -16,17 +16,23 @@ from plait.layout import Layout
 from plait.relation import Relation
 
 
-def sizes(config: Any) -> Shape:
-    """What a config states under the names that most have for it; without types, and all else as BERT has it."""
+def common_shape(config: Any, feedforward: int, positions: int) -> Shape:
+    """What a config states under the names that all of `transformers` have for it, and two things that have several;
+    without types, and all else as BERT has it.
+    """
     return Shape(
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         heads=config.num_attention_heads,
-        feedforward=config.intermediate_size,
+        feedforward=feedforward,
         embedding=0,
-        positions=config.max_position_embeddings,
+        positions=positions,
         types=1,
     )
+
+
+Projection = Callable[[Tensor], Tensor]
+"""A linear module, or some rows of one."""
 
 
 class Family(Protocol):
@@ -38,20 +44,23 @@ class Family(Protocol):
         """ids, types, positions int64 [T]; positions count from 0 -> states [T, H]."""
         ...
 
-    def projections(self, layer: int) -> Sequence[nn.Module]:
-        """What makes a layer's queries, keys and values, each [T, H] -> [T, A * D]; of a family with one module for all
-        three, which overrides `query` and `key_value`, nothing asks for them.
-        """
-        raise NotImplementedError
+    def projections(self, layer: int) -> Sequence[Projection]:
+        """What makes a layer's queries, keys and values, each [T, H] -> [T, A * D]."""
+        ...
+
+    def normed(self, layer: int, x: Tensor) -> Tensor:
+        """What the projections read of a layer's input: [T, H] -> [T, H]; a norm, where one comes before attention."""
+        return x
 
     def query(self, layer: int, x: Tensor) -> Tensor:
         """[T, H] -> [T, A, D]."""
         query, _, _ = self.projections(layer)
-        return self.split(query(x))
+        return self.split(query(self.normed(layer, x)))
 
     def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
         """Keys and values of states that can be read in `layer`: [T, H] -> two of [T, A, D]."""
         _, key, value = self.projections(layer)
+        x = self.normed(layer, x)
         return KeyValue(layout, self.split(key(x)), self.split(value(x)))
 
     def hidden(self, layer: int, x: Tensor, layout: Layout) -> Hidden | KeyValue:
@@ -61,7 +70,7 @@ class Family(Protocol):
         if self.shape.absolute:
             _, key, value = self.projections(layer)
             if type(key) is nn.Linear and type(value) is nn.Linear:
-                return Hidden.projected(layout, x, key, value, self.shape.heads)
+                return Hidden.projected(layout, self.normed(layer, x), key, value, self.shape.heads)
         return self.key_value(layer, x, layout)
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
@@ -81,7 +90,7 @@ class Family(Protocol):
         """What the layer's attention makes of where tokens stand; None if nothing."""
         return None
 
-    def positions(self) -> tuple[nn.Embedding, int] | None:
+    def position_table(self) -> tuple[nn.Embedding, int] | None:
         """The table of learned positions, and its row for position 0; None where there is none."""
         return None
 

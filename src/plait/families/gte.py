@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from plait.cost import Shape
 from plait.families.bert import pooler
-from plait.families.family import Family, sizes
+from plait.families.family import Family, common_shape
 from plait.families.rotary import Rotary, angles_of
 from plait.relation import Relation
 
@@ -21,7 +21,7 @@ __all__ = ["Adapter", "pooler", "shape"]
 def shape(config: Any, *, gated: bool = True) -> Shape:
     """The sizes that a config states."""
     return replace(
-        sizes(config),
+        common_shape(config, config.intermediate_size, config.max_position_embeddings),
         types=config.type_vocab_size or 1,
         gated=gated,
         absolute=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,18 +11,16 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from plait.attention import KeyValue
 from plait.cost import Shape
-from plait.families.family import Family, sizes
+from plait.families.family import Family, Projection, common_shape
 from plait.families.rotary import Rotary, angles_of
-from plait.layout import Layout
 from plait.relation import Relation
 
 
 def shape(config: Any) -> Shape:
     """The sizes that a config states."""
     return replace(
-        sizes(config),
+        common_shape(config, config.intermediate_size, config.max_position_embeddings),
         gated=True,
         absolute=False,
         reads_all=config.classifier_pooling == "mean",
@@ -33,7 +32,7 @@ def pooler(model: Any) -> nn.Module:
     return nn.Sequential(nn.Flatten(1), model.head, model.drop)
 
 
-def outputs(model: Any) -> nn.Module:
+def span_outputs(model: Any) -> nn.Module:
     """The span head, which has the names of the score head's modules."""
     return nn.Sequential(OrderedDict(head=model.head, drop=model.drop, classifier=model.classifier))
 
@@ -57,15 +56,14 @@ class Adapter(Family):
         """ids int64 [T] -> [T, H]; there are neither types nor positions."""
         return self._embeddings(ids[None])[0]  # type: ignore[no-any-return]
 
-    def query(self, layer: int, x: Tensor) -> Tensor:
-        """[T, H] -> [T, A, D]."""
-        (query,) = self._projected(layer, x, slice(0, 1))
-        return query
+    def projections(self, layer: int) -> Sequence[Projection]:
+        """Of queries, keys and values: rows of one matrix."""
+        linear, size = self._layers[layer].attn.Wqkv, self.shape.hidden
+        return [partial(_rows, linear, slice(i * size, (i + 1) * size)) for i in range(3)]
 
-    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
-        """[T, H] -> keys and values [T, A, D], not yet rotated."""
-        key, value = self._projected(layer, x, slice(1, 3))
-        return KeyValue(layout, key, value)
+    def normed(self, layer: int, x: Tensor) -> Tensor:
+        """[T, H] -> [T, H]; the first layer has none."""
+        return self._layers[layer].attn_norm(x)  # type: ignore[no-any-return]
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""
@@ -81,13 +79,9 @@ class Adapter(Family):
         """Rotations, and a window in local layers."""
         return self._relations[layer]
 
-    def _projected(self, layer: int, x: Tensor, which: slice) -> list[Tensor]:
-        """Some of query, key and value, [T, A, D] each, by their rows of the one matrix."""
-        block = self._layers[layer]
-        linear, size = block.attn.Wqkv, self.shape.hidden
-        x = block.attn_norm(x)
-        if type(linear) is not nn.Linear:  # a LoRA's weight is not all that it multiplies with
-            return [self.split(part) for part in linear(x).split(size, 1)[which]]
-        rows = slice(which.start * size, which.stop * size)
-        bias = None if linear.bias is None else linear.bias[rows]
-        return [self.split(part) for part in nn.functional.linear(x, linear.weight[rows], bias).split(size, 1)]
+
+def _rows(linear: Any, rows: slice, x: Tensor) -> Tensor:
+    """Some of what a linear module gives: [T, H] -> [T, rows]."""
+    if type(linear) is not nn.Linear:  # a LoRA's weight is not all that it multiplies with
+        return linear(x)[:, rows]  # type: ignore[no-any-return]
+    return nn.functional.linear(x, linear.weight[rows], None if linear.bias is None else linear.bias[rows])

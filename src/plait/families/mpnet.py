@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from plait.cost import Shape
 from plait.families.buckets import Buckets
-from plait.families.family import Family, sizes
+from plait.families.family import Family, common_shape
 from plait.relation import Relation
 
 FIRST_POSITION = 2
@@ -21,8 +21,7 @@ FIRST_POSITION = 2
 def shape(config: Any) -> Shape:
     """The sizes that a config states."""
     return replace(
-        sizes(config),
-        positions=config.max_position_embeddings - FIRST_POSITION,
+        common_shape(config, config.intermediate_size, config.max_position_embeddings - FIRST_POSITION),
         absolute=False,
     )
 
@@ -46,7 +45,7 @@ class Adapter(Family):
         """ids, positions int64 [T] -> [T, H]; there are no types."""
         return self._embeddings(ids[None], (positions + FIRST_POSITION)[None])[0]  # type: ignore[no-any-return]
 
-    def positions(self) -> tuple[nn.Embedding, int]:
+    def position_table(self) -> tuple[nn.Embedding, int]:
         """Its table."""
         return self._embeddings.position_embeddings, FIRST_POSITION
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from plait.attention import KeyValue
 from plait.cost import Shape
 from plait.families.buckets import Buckets
-from plait.families.family import Family
-from plait.layout import Layout
+from plait.families.family import Family, common_shape
 from plait.relation import Relation
 
 LONGEST = 512
@@ -22,14 +21,8 @@ LONGEST = 512
 
 def shape(config: Any) -> Shape:
     """The sizes that a config states."""
-    return Shape(
-        layers=config.num_layers,
-        hidden=config.d_model,
-        heads=config.num_heads,
-        feedforward=config.d_ff,
-        embedding=0,
-        positions=LONGEST,
-        types=1,
+    return replace(
+        common_shape(config, config.d_ff, LONGEST),
         gated=config.is_gated_act,
         absolute=False,
         reads_all=True,
@@ -54,13 +47,9 @@ class Adapter(Family):
         attention = self._blocks[layer].layer[0].SelfAttention
         return attention.q, attention.k, attention.v
 
-    def query(self, layer: int, x: Tensor) -> Tensor:
-        """[T, H] -> [T, A, D], behind the layer's norm."""
-        return super().query(layer, self._blocks[layer].layer[0].layer_norm(x))
-
-    def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
-        """[T, H] -> keys and values [T, A, D], behind the layer's norm."""
-        return super().key_value(layer, self._blocks[layer].layer[0].layer_norm(x), layout)
+    def normed(self, layer: int, x: Tensor) -> Tensor:
+        """[T, H] -> [T, H]."""
+        return self._blocks[layer].layer[0].layer_norm(x)  # type: ignore[no-any-return]
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""
