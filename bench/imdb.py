@@ -104,7 +104,7 @@ def _operations(plan: str) -> int:
 def _data(train_file: str, test_file: str, work: Path) -> dict[str, Path]:
     """The same reviews for all runs; none of the test's is a training text."""
     files = {"train": Path(train_file), "test": Path(test_file)}
-    lines = {name: [json.loads(line) for line in file.read_text().splitlines()] for name, file in files.items()}
+    lines = {name: [json.loads(line) for line in file.open()] for name, file in files.items()}
     seen = {row["text"] for row in lines["train"]}
     lines["test"] = [row for row in lines["test"] if row["text"] not in seen]
     made = {}
