@@ -44,6 +44,8 @@ def config(model_type: str) -> object:
         sizes |= {"relative_attention": True, "position_buckets": 256, "pos_att_type": ["p2c", "c2p"],
                   "share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False,
                   "type_vocab_size": 0}  # fmt: skip
+    if model_type == "xlnet":
+        sizes = dict(vocab_size=1000, d_model=384, n_layer=6, n_head=12, d_inner=1536, pad_token_id=PAD)
     if model_type in WRITING:
         sizes = dict(vocab_size=1000, d_model=384, d_kv=32, num_heads=12, d_ff=1536, num_layers=6, pad_token_id=PAD)
     return AutoConfig.for_model(model_type, **sizes)

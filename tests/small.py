@@ -35,11 +35,13 @@ COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 """Families whose tokenizers write `</s></s>` between two texts and count positions from the padding token's number."""
 WRITING = ("t5", "mt5", "umt5")
 """Families whose encoder feeds a decoder, which writes."""
+CLOSING = ("xlnet",)
+"""Families whose classification token stands last."""
 ROTATING = ("gte", "nomic_bert", "jina_embeddings_v3")
 WITHOUT_SPANS = (*WRITING, "gte", "nomic_bert")
 """Families of which `transformers` has no question answering."""
 WITHOUT_TYPES = ("distilbert", "mpnet", "modernbert", *WRITING)
-WITHOUT_POSITIONS = ("modernbert", "deberta-v2", *ROTATING, *WRITING)
+WITHOUT_POSITIONS = ("modernbert", "deberta-v2", "xlnet", *ROTATING, *WRITING)
 """Families that know only how far apart tokens are."""
 
 
@@ -67,6 +69,11 @@ def small_config(model_type: str, **changes: Any) -> Any:
             vocab_size=VOCABULARY, d_model=32, d_kv=12, num_heads=4, d_ff=48, num_layers=LAYERS, num_decoder_layers=2,
             relative_attention_num_buckets=8, relative_attention_max_distance=20, pad_token_id=0, eos_token_id=1,
             decoder_start_token_id=0, feed_forward_proj="relu" if model_type == "t5" else "gated-gelu",
+        )  # fmt: skip
+    if model_type == "xlnet":
+        sizes = dict(
+            vocab_size=VOCABULARY, d_model=32, n_layer=LAYERS, n_head=4, d_inner=48, initializer_range=0.3,
+            pad_token_id=1, num_labels=2,
         )  # fmt: skip
     sizes |= changes
     if model_type in WITHOUT_TYPES:
@@ -100,6 +107,8 @@ def small_tokenizer(model_type: str = "bert") -> PreTrainedTokenizerFast:
     """
     if model_type in ("albert", "deberta-v2"):
         return _unigram()
+    if model_type in CLOSING:
+        return _closing()
     if model_type in WRITING:
         return _ending()
     if model_type in COUNTING_FROM_PADDING and model_type != "mpnet":
@@ -138,6 +147,23 @@ def _unigram() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", cls_token="[CLS]", sep_token="[SEP]",
         mask_token="[MASK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+def _closing() -> PreTrainedTokenizerFast:
+    """Unigram as XLNet's, whose classification token stands behind all texts and is of a type of its own."""
+    special = ["<unk>", "<pad>", "<sep>", "<cls>", "<mask>"]
+    pieces = [("▁", -9.0), *((c, -9.0) for c in LETTERS), *((f"▁{w}", -5.0) for w in WORDS if w.isalpha())]
+    core = Tokenizer(models.Unigram([*((w, 0.0) for w in special), *pieces], unk_id=0, byte_fallback=False))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    core.post_processor = processors.TemplateProcessing(
+        single="$A:0 <sep>:0 <cls>:2", pair="$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2",
+        special_tokens=[("<sep>", 2), ("<cls>", 3)],
+    )  # fmt: skip
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", sep_token="<sep>", cls_token="<cls>",
+        mask_token="<mask>", padding_side="left", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )  # fmt: skip
 
 
@@ -245,11 +271,16 @@ def small_families(head: str = "") -> list[str]:
     return [kind for kind in MODEL_TYPES if kind not in without]
 
 
-def random_segments(lengths: Sequence[int], role: int, types: int, seed: int) -> list[Segment]:
-    """Segments of random ids with the token type of their role."""
+def random_segments(lengths: Sequence[int], role: int, types: int, seed: int, *, closed: bool = False) -> list[Segment]:
+    """Segments of random ids with the token type of their role; `closed` by a classification token."""
     generator = torch.Generator().manual_seed(seed * 31 + role)
     return [
-        Segment(torch.randint(5, VOCABULARY, (n,), generator=generator).tolist(), [(0, 0)] * n, min(role, types - 1))
+        Segment(
+            torch.randint(5, VOCABULARY, (n,), generator=generator).tolist(),
+            [(0, 0)] * n,
+            min(role, types - 1),
+            closed=closed,
+        )
         for n in lengths
     ]
 
@@ -262,7 +293,7 @@ def inputs(base: Any, example: Sequence[Segment], positions: Tensor) -> dict[str
     if base.config.model_type not in WITHOUT_POSITIONS:
         given["position_ids"] = positions[None]
     if base.config.model_type not in WITHOUT_TYPES:
-        given["token_type_ids"] = torch.tensor([[t for s in example for t in [s.type] * len(s.ids)]])
+        given["token_type_ids"] = torch.tensor([[t for s in example for t in s.types()]])
     return given
 
 
@@ -271,6 +302,9 @@ def embedded(base: Any, **given: Tensor) -> Tensor:
     if base.config.model_type in WRITING:
         ids: Tensor = base.embed_tokens(given["input_ids"])
         return ids
+    if base.config.model_type == "xlnet":
+        words: Tensor = base.word_embedding(given["input_ids"])
+        return words
     x: Tensor = base.embeddings(**given)
     if base.config.model_type == "albert":
         x = base.encoder.embedding_hidden_mapping_in(x)
@@ -290,11 +324,15 @@ def layers_of(base: Any) -> list[Any]:
         return [layer for group in groups for layer in group.albert_layers]
     if config.model_type in WRITING:
         return list(base.block)
+    if config.model_type == "xlnet":
+        return list(base.layer)
     return list(base.layers if config.model_type in ("modernbert", *ROTATING) else base.encoder.layer)
 
 
-def run_layer(base: Any, block: Any, x: Tensor, allowed: Tensor) -> Tensor:
+def run_layer(base: Any, block: Any, x: Tensor, allowed: Tensor, types: Tensor | None = None) -> Tensor:
     """A layer of the model, its tokens standing side by side, under a mask: x [1, tokens, H], bool [tokens, tokens]."""
+    if base.config.model_type == "xlnet":
+        return run_xlnet_layer(base, block, x, allowed, types)
     kind, places = base.config.model_type, torch.arange(x.shape[1])
     given: dict[str, Any] = {}
     if kind == "modernbert":
@@ -317,6 +355,17 @@ def run_layer(base: Any, block: Any, x: Tensor, allowed: Tensor) -> Tensor:
     return after
 
 
+def run_xlnet_layer(base: Any, block: Any, x: Tensor, allowed: Tensor, types: Tensor | None) -> Tensor:
+    """The same, which takes tokens first; types [tokens]."""
+    assert types is not None
+    count = x.shape[1]
+    segments = torch.nn.functional.one_hot((types[:, None] != types[None]).long(), 2)[:, :, None].float()
+    mask = (~allowed).float()[:, :, None, None]
+    distances = base.relative_positional_encoding(count, count, bsz=1)
+    out: Tensor = block(x.transpose(0, 1), None, mask, None, distances, segments)[0]
+    return out.transpose(0, 1)
+
+
 def oracle(base: Any, plan: Plan, example: Sequence[Segment]) -> Tensor:
     """Last states [tokens of all roles, H] of one example, whatever budgets drop of them; see `oracle_kept`."""
     return oracle_kept(base, plan, example)[0]
@@ -332,7 +381,9 @@ def oracle_kept(base: Any, plan: Plan, example: Sequence[Segment]) -> tuple[Tens
     owner = torch.cat([torch.full((len(s.ids),), i) for i, s in enumerate(example)])
     restart = torch.cat([torch.arange(len(s.ids)) for s in example])
     positions = restart if plan.positions == "restart" else torch.arange(len(owner))
-    x = embedded(base, **inputs(base, example, positions))
+    given = inputs(base, example, positions)
+    types = given["token_type_ids"][0] if "token_type_ids" in given else None
+    x = embedded(base, **given)
     apart = owner[:, None] == owner[None, :]
     reader = owner == plan.roles.index(plan.reader)
     reads = apart if plan.mode != "joint" else torch.ones_like(apart)
@@ -349,7 +400,7 @@ def oracle_kept(base: Any, plan: Plan, example: Sequence[Segment]) -> tuple[Tens
         allowed = (apart if number < plan.join else reads) & (alive | torch.eye(len(owner), dtype=torch.bool))
         if plan.mode == "frozen" and number >= plan.join:
             x = torch.where(reader[:, None], x, at_join)
-        x = run_layer(base, block, x, allowed)
+        x = run_layer(base, block, x, allowed, types)
     if base.config.model_type == "modernbert":
         x = base.final_norm(x)
     if base.config.model_type in WRITING:

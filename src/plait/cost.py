@@ -35,6 +35,7 @@ class Shape:
         absolute: whether attention minds nothing but states; else keys are always formed.
         reads_all: whether an answer is read from all tokens and not from the first: from their mean (ModernBERT can) or
             by a decoder (T5).
+        last: whether the classification token, from which a score is read, stands last in an example (XLNet).
         c2p, p2c: whether queries, whether keys are multiplied with distances too (DeBERTa).
         distances: how many of these are told apart.
         head_width: the size of a head, where it is not hidden / heads (T5); 0 where it is.
@@ -50,6 +51,7 @@ class Shape:
     gated: bool = False
     absolute: bool = True
     reads_all: bool = False
+    last: bool = False
     c2p: bool = False
     p2c: bool = False
     distances: int = 0
@@ -152,7 +154,12 @@ def _linear(tokens: int, inputs: int, outputs: int) -> int:
 
 def _attention(shape: Shape, queries: int, keys: int) -> int:
     compared = queries * shape.c2p + keys * shape.p2c
-    return 2 * (2 * queries * keys + compared * min(queries + keys, shape.distances)) * shape.inner
+    return 4 * queries * keys * shape.inner + _distances(shape, compared, queries + keys)
+
+
+def _distances(shape: Shape, compared: int, tokens: int) -> int:
+    """Products of `compared` queries and keys with the distances that occur among `tokens`."""
+    return 2 * compared * min(tokens, shape.distances) * shape.inner
 
 
 def _layer(shape: Shape, queries: int, keys: int) -> int:
@@ -235,10 +242,12 @@ def _reading(plan: Plan, shape: Shape, queries: int, reader: int, total: int, pa
     h, inner = shape.hidden, shape.inner
     project = _linear(queries, h, inner)
     after = project + _feedforward(shape, queries)
+    attention = passages * _attention(shape, queries, total)
+    attention -= (passages - live) * _distances(shape, queries * shape.c2p, queries + total)
     if plan.states == "kv":
-        return live * (project + _linear(reader, h, 2 * inner)) + passages * (_attention(shape, queries, total) + after)
+        return live * (project + _linear(reader, h, 2 * inner)) + attention + passages * after
     if shape.absolute and reads_states(h, shape.heads, queries):
         carried = shape.heads * _attention(shape, queries, total)
         return live * 2 * project + passages * (carried + project + after)
     formed = live * _linear(reader, h, 2 * inner) + passages * _linear(total - reader, h, 2 * inner)
-    return live * project + formed + passages * (_attention(shape, queries, total) + after)
+    return live * project + formed + attention + passages * after

@@ -19,8 +19,9 @@ from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.families.family import Family
 from plait.keep import EXACT, Recipe, named, until
 from plait.layout import Layout
+from plait.places import begins, closed, last_reads, read_places
 from plait.plan import Plan
-from plait.relation import Where
+from plait.relation import SEGMENT, Where
 from plait.states import Name, States
 from plait.text import Tokens
 from plait.thinning import Track, loses, thinned
@@ -70,7 +71,12 @@ class Encoder:
         x = self.family.embed(tokens.ids, tokens.types, tokens.positions)  # [T, H]
         if torch.is_autocast_enabled(x.device.type):  # else the residual stream stays in float32, at twice the traffic
             x = x.to(torch.get_autocast_dtype(x.device.type))
-        tracks: dict[Recipe, Track] = {(): Track(x, layout)}
+        places = None
+        if self.family.segments:
+            places = layout.within + SEGMENT * (
+                tokens.types - layout.spread(tokens.types[layout.starts.clamp(max=layout.tokens - 1)])
+            )
+        tracks: dict[Recipe, Track] = {(): Track(x, layout, None, places)}
         tensors: dict[str, Tensor] = {}
         for layer in range(deepest + 1):
             alive = [(name, what) for name, what in wanted.items() if what.source >= layer]
@@ -116,9 +122,9 @@ class Encoder:
             states: for every role, segments with the tensors that `plan.needs(role, layers)` names.
             examples: int64 [B, roles]; which segment of each role an example is made of, -1 for none (not of the
                 reader). Segments may be shared.
-            answer: compute the last layer for the `first` token of the reader only, for `all` of its tokens, or (joint)
-                for the `whole` example, for heads that share one pass. `mean` is that of the whole example (joint) or
-                of all the reader's tokens, float32.
+            answer: compute the last layer for the `first` token of the reader only (or in families whose classification
+                token stands last, for that), for `all` of its tokens, or (joint) for the `whole` example, for heads
+                that share one pass. `mean` is that of the whole example (joint) or of all the reader's tokens, float32.
             trace: gets the states after every layer from `plan.join` on, of the tokens that go on through it.
 
         """
@@ -126,7 +132,9 @@ class Encoder:
             joined = self.join(
                 plan, states, examples, "whole" if plan.mode == "joint" and plan.join < self.layers else "all", trace
             )
-            return Joined(joined.layout.mean(joined.states), joined.layout.only_first())
+            return Joined(joined.layout.mean(joined.states), joined.layout.only_one())
+        if answer == "first" and self.family.shape.last:
+            plan = last_reads(plan, examples)
         states, examples = with_nothing(plan, states, examples)
         if plan.join == self.layers and answer == "whole":
             parts = [self._part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
@@ -136,18 +144,22 @@ class Encoder:
             column = plan.roles.index(plan.reader)
             layout, tokens = states[plan.reader].rows(plan.recipe(plan.reader, plan.join)).select(examples[:, column])
             x = self._input(plan, plan.reader, states[plan.reader], plan.join)[tokens]
-            return Joined(x[layout.starts], layout.only_first()) if answer == "first" else Joined(x, layout)
+            return Joined(x[self.answering(layout)], layout.only_one()) if answer == "first" else Joined(x, layout)
         run = self._joint if plan.mode == "joint" else self._reading
         joined = run(plan, states, examples, answer, trace)
         return replace(joined, states=self.family.finish(joined.states))
+
+    def answering(self, layout: Layout) -> Tensor:
+        """Which token of each group of the reader's tokens a score is read from, int64 [G]."""
+        return layout.ends if self.family.shape.last else layout.starts
 
     def _joint(
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None
     ) -> Joined:
         """All segments of an example read one another."""
         parts = [self._part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
-        begins = self._begins(plan, states, examples) if self._relative else None
-        whole = Track.together(parts, begins)
+        begin_at = begins(plan, states, examples, self.family.segments) if self._relative else None
+        whole = Track.together(parts, begin_at)
         lengths = [states[role].layout.lengths_tensor[examples[:, i]].tolist() for i, role in enumerate(plan.roles)]
         steps = [{step.layer: step for step in plan.recipe(role) if step.layer > plan.join} for role in plan.roles]
         last = self.layers - 1
@@ -158,7 +170,7 @@ class Encoder:
                 parts = whole.apart(parts, self._received(layer - 1, whole) if asks else None)
                 for i, step in now:
                     parts[i] = thinned(parts[i], step, lengths[i])
-                whole = Track.together(parts, begins)
+                whole = Track.together(parts, begin_at)
             if layer == last and answer != "whole":
                 break
             x = self._layer(layer, whole, self._readable(layer, whole))
@@ -172,13 +184,14 @@ class Encoder:
         begin = begin + sum((part.layout.lengths_tensor for part in parts[:position]), torch.zeros_like(begin))
         places = parts[position].places
         if answer == "first":
-            reader, tokens, places = reader.only_first(), begin, None
+            tokens = begin + self.answering(reader) - reader.starts
+            reader, places = reader.only_one(), None
         else:
             tokens = reader.at(begin)
         x = self._layer(last, whole.of(tokens, reader, placed=self._relative), self._readable(last, whole))
         if trace is not None:
             trace.append(x)
-        return Joined(x, reader, places)
+        return Joined(x, reader, None if places is None else places % SEGMENT)
 
     def _reading(
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None
@@ -195,7 +208,10 @@ class Encoder:
             x, now = x.index_select(0, tokens), layout
             sizes = None if sizes is None else sizes.index_select(0, tokens)
         others = [(r, states[r], *_chosen(plan, r, states[r], examples)) for r in plan.others()]
-        places, other_places = self._places(plan, states, examples, others)
+        places: Tensor | None = None
+        other_places: list[Tensor | None] = [None] * len(others)
+        if self._relative:
+            places, other_places = read_places(plan, states, examples, others, self.family.segments)
         asked = places
         if places is not None:
             places = places.index_select(0, tokens)
@@ -207,10 +223,13 @@ class Encoder:
             if self._relative:
                 sources = [_at(source, at) for source, at in zip(sources, (places, *other_places), strict=True)]
             if answered:
-                x, now, asked = x[now.starts], now.only_first(), None  # a reader's first token stands at 0
+                tokens_of = self.answering(now)
+                # A reader's first token stands at 0.
+                asked = (now.within if asked is None else asked)[tokens_of] if self.family.shape.last else None
+                x, now = x[tokens_of], now.only_one()
             context = self._attended(layer, x, now, sources, asked)  # [T, A, D]
             if shared:
-                now = layout.only_first() if answered else layout
+                now = layout.only_one() if answered else layout
                 x, shared, asked = x[:count].repeat(len(layout.lengths), 1), False, places
                 sizes = None if sizes is None else sizes.index_select(0, tokens)
                 x = F.pad(x, (0, 0, 0, now.tokens - len(x)))
@@ -237,11 +256,16 @@ class Encoder:
         recipe = plan.recipe(role, plan.join)
         layout, tokens = states.rows(recipe).select(groups)
         sizes, places = states.sizes(recipe), states.places(recipe)
+        places = None if places is None else places.index_select(0, tokens).long()
+        if self.family.segments:
+            places = layout.within if places is None else places
+            last = role == plan.roles[-1]
+            places = closed(places, layout, states.layout.lengths_tensor[groups]) if last else places
         return Track(
             self._input(plan, role, states, plan.join).index_select(0, tokens),
             layout,
             None if sizes is None else sizes.index_select(0, tokens),
-            None if places is None else places.index_select(0, tokens).long(),
+            places,
         )
 
     def _own(
@@ -275,35 +299,6 @@ class Encoder:
         size = (-1, self.family.shape.heads, self.family.shape.head_size)
         key, value = (states.tensors[named(f"{kind}.{layer}@{source}", recipe)].view(size) for kind in ("key", "value"))
         return KeyValue(layout, key, value, rows, sizes)
-
-    def _begins(self, plan: Plan, states: Mapping[str, States], examples: Tensor) -> list[Tensor]:
-        """Where the segment of each role begins in the tokens of its example, before any budget: int64 [B] each."""
-        lengths = [states[role].layout.lengths_tensor[examples[:, i]] for i, role in enumerate(plan.roles)]
-        begins = [torch.zeros_like(lengths[0])]
-        for length in lengths[:-1]:
-            begins.append(begins[-1] + length)
-        return begins
-
-    def _places(
-        self,
-        plan: Plan,
-        states: Mapping[str, States],
-        examples: Tensor,
-        others: Sequence[tuple[str, States, Layout, Tensor | None]],
-    ) -> tuple[Tensor | None, list[Tensor | None]]:
-        """Where tokens stand, counted from the reader's first one: those of the reader's rows (None where that is in
-        order), which are the same in all examples, and those of each other role in every example.
-        """
-        if not self._relative:
-            return None, [None] * len(others)
-        begins = dict(zip(plan.roles, self._begins(plan, states, examples), strict=True))
-        own = states[plan.reader].places(plan.recipe(plan.reader, plan.join))
-        found: list[Tensor | None] = []
-        for role, of, chosen, rows in others:
-            places = of.places(plan.recipe(role, plan.join))
-            within = chosen.within if places is None else places.long() if rows is None else places.long()[rows]
-            found.append(within + chosen.spread(begins[role] - begins[plan.reader]))
-        return None if own is None else own.long(), found
 
     def _readable(self, layer: int, track: Track) -> KeyValue:
         return replace(self.family.key_value(layer, track.x, track.layout), sizes=track.sizes, places=track.places)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
-from plait.families import pooler, span_outputs
+from plait.families import classifier, pooler, span_outputs
 from plait.layout import Layout
 from plait.plan import FULL, Plan
 
@@ -161,7 +161,7 @@ def restored(logits: Tensor, layout: Layout, places: Tensor, whole: Layout) -> T
 def score_head(model: Any) -> Score:
     """The head of a `...ForSequenceClassification` model: all that it has beside the encoder, and the pooler."""
     own = {name: module for name, module in model.named_children() if name != model.base_model_prefix}
-    return Score(pooler(model), getattr(model, "dropout", None), model.classifier, own)
+    return Score(pooler(model), getattr(model, "dropout", None), classifier(model), own)
 
 
 def span_head(model: Any) -> Span:

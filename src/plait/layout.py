@@ -79,6 +79,11 @@ class Layout:
         return torch.cumsum(self.lengths_tensor, 0) - self.lengths_tensor
 
     @cached_property
+    def ends(self) -> Tensor:
+        """Last token of each group, int64 [G]; no group may be empty."""
+        return self.starts + self.lengths_tensor - 1
+
+    @cached_property
     def mask(self) -> Tensor:
         """True where the padded form holds a token, bool [G, M]."""
         return torch.arange(self.longest, device=self.device) < self.lengths_tensor[:, None]
@@ -191,8 +196,8 @@ class Layout:
         lengths = [n * count for n in self.lengths]
         return Layout(lengths, multiple=self.multiple * count, tokens=self.tokens * count, device=self.device)
 
-    def only_first(self) -> Layout:
-        """The layout of one token a group: what is left when only a group's first token is computed."""
+    def only_one(self) -> Layout:
+        """The layout of one token a group: what is left when only its first or last token is computed."""
         return Layout([1] * len(self.lengths), device=self.device)
 
 

@@ -72,7 +72,7 @@ class Plait(nn.Module):
                     f"the heads of a model must read the same roles, but one reads {', '.join(roles)} and {head} "
                     f"{', '.join(plan.roles)}; give both a plan with the same roles"
                 )
-        self.text = Text(parts.tokenizer, roles, positions=shape.positions, types=shape.types)
+        self.text = Text(parts.tokenizer, roles, positions=shape.positions, types=shape.types, last=shape.last)
         self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
 
     @classmethod

@@ -153,7 +153,8 @@ def _together(
         if head == "score" and model.read_from == "mean":
             rows = whole.mean(x)[groups]
         else:
-            rows = x.index_select(0, begin if head == "score" else reader.at(begin))
+            answering = whole.ends[groups] if model.encoder.family.shape.last else begin
+            rows = x.index_select(0, answering if head == "score" else reader.at(begin))
         first = rows if upper and head == "score" else None
         logits, left = model.read_out(head, rows), joined.parts[column].places
         if head == "span" and left is not None:
@@ -171,5 +172,5 @@ def _alone(model: Plait, plan: Plan, states: Mapping[str, States], head: str, ex
     x, layout = joined.states, joined.layout
     first = None
     if head == "score":
-        first = layout.mean(x) if model.read_from == "mean" else x.index_select(0, layout.starts)
+        first = layout.mean(x) if model.read_from == "mean" else x.index_select(0, model.encoder.answering(layout))
     return Output(model.read_out(head, x if first is None else first), layout, first, trace, layout)

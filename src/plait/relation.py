@@ -12,6 +12,9 @@ from torch import Tensor
 
 from plait.layout import Layout
 
+SEGMENT = 1 << 20
+"""A relation that minds segments sees tokens of another one so many places further off; no text is as long."""
+
 
 class Relation(Protocol):
     """What the attention of a layer makes of where tokens stand in their example, by differences of places alone."""

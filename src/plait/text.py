@@ -23,14 +23,21 @@ class Segment:
     Attributes:
         ids: token ids, special tokens included.
         offsets: for each token, first and one-past-last character of the text; (0, 0) for special tokens.
-        type: token type of all its tokens.
+        type: token type of all its tokens, but of a classification token behind them, which has the next one.
         cut: tokens that did not fit and were left out.
+        closed: whether its last token is the example's classification token (XLNet).
     """
 
     ids: list[int]
     offsets: list[tuple[int, int]]
     type: int
     cut: int = 0
+    closed: bool = False
+
+    def types(self) -> list[int]:
+        """Token types, one a token."""
+        types = [self.type] * len(self.ids)
+        return [*types[:-1], self.type + 1] if self.closed else types
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Tokens:
         layout = Layout.few_shapes([len(s.ids) for s in segments], multiple, device)
         nobody = layout.tokens - layout.used
         ids = [i for s in segments for i in s.ids] + [0] * nobody
-        types = [t for s in segments for t in [s.type] * len(s.ids)] + [0] * nobody
+        types = [t for s in segments for t in s.types()] + [0] * nobody
         positions = layout.within
         if first_positions is not None:
             offset = torch.tensor(list(first_positions), device=device).repeat_interleave(layout.lengths_tensor)
@@ -67,10 +74,22 @@ class Text:
 
     The first role is framed as the tokenizer frames a single text (`[CLS] a [SEP]`); every other role gets what the
     pair encoding adds after that (`b [SEP]`, or `</s> b </s>`), so that the segments of a pair, one after the other,
-    are exactly the tokenizer's own pair.
+    are exactly the tokenizer's own pair. What it puts behind all texts alone (XLNet's `<cls>`) ends the last role.
+
+    Args:
+        positions: the most tokens that the model can place; types: its number of token types.
+        last: whether the model's classification token stands last.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, roles: Sequence[str], *, positions: int, types: int) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        roles: Sequence[str],
+        *,
+        positions: int,
+        types: int,
+        last: bool = False,
+    ) -> None:
         if not tokenizer.is_fast:
             raise PlaitError(
                 f"the tokenizer must be a fast one, which knows character offsets, but is {type(tokenizer).__name__}; "
@@ -80,14 +99,25 @@ class Text:
         self.roles = tuple(roles)
         self.positions = positions
         single, pair = self.tokenizer("a"), self.tokenizer("a", "b")
+        ids, both = single["input_ids"], pair["input_ids"]
         lead, trail = _frame(single.sequence_ids(), 0)
-        skip = len(single["input_ids"])
-        rest = pair["input_ids"][skip:]
-        before, after = _frame(pair.sequence_ids()[skip:], 1)
-        self._frames = [(single["input_ids"][:lead], single["input_ids"][len(single["input_ids"]) - trail :])]
-        self._frames += [(rest[:before], rest[len(rest) - after :])] * (len(self.roles) - 1)
-        type_ids = pair.get("token_type_ids") or [0] * len(pair["input_ids"])
-        self._types = [type_ids[0]] + [min(type_ids[-1], types - 1)] * (len(self.roles) - 1)
+        _, after = _frame(pair.sequence_ids(), 1)
+        begin = pair.sequence_ids().index(1)
+        end = len(ids) - trail
+        while end < len(ids) and ids[: end + 1] == both[: end + 1]:
+            end += 1
+        closing = ids[end:]
+        if last != bool(closing):
+            raise PlaitError(
+                f"a model of this family reads its answer from the {'last' if last else 'first'} token of an example, "
+                f"but its tokenizer puts {len(closing)} tokens behind all texts; take one with the family's template"
+            )
+        self._closed = last
+        middle = (both[end:begin], both[len(both) - after : len(both) - len(closing)])
+        self._frames = [(ids[:lead], ids[len(ids) - trail : end]), *[middle] * (len(self.roles) - 1)]
+        self._frames[-1] = (self._frames[-1][0], [*self._frames[-1][1], *closing])
+        type_ids = pair.get("token_type_ids") or [0] * len(both)
+        self._types = [type_ids[0]] + [min(type_ids[begin], types - 1)] * (len(self.roles) - 1)
 
     def room(self, role: str) -> int:
         """Tokens of a text of `role` that the model can place, its special tokens excluded."""
@@ -114,6 +144,7 @@ class Text:
                 offsets=[*nothing * len(before), *offsets[:room], *nothing * len(after)],
                 type=self._types[index],
                 cut=max(0, len(ids) - room),
+                closed=self._closed and index == len(self.roles) - 1,
             )
             for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         ]
@@ -132,7 +163,7 @@ def batches(segments: Sequence[Segment], tokens: int) -> Iterator[list[int]]:
 
 
 def fit(columns: Sequence[Sequence[Segment]], positions: int) -> list[list[Segment]]:
-    """Cut the longest segments (before their last special token) until every example has at most `positions` tokens.
+    """Cut the longest segments (before their last special tokens) until every example has at most `positions` tokens.
 
     Args:
         columns: for each role, one segment an example.
@@ -145,11 +176,12 @@ def fit(columns: Sequence[Sequence[Segment]], positions: int) -> list[list[Segme
             segment = fitted[longest][number]
             others = sorted(len(c[number].ids) for c in fitted)[-2:]
             take = min(excess, max(1, others[-1] - others[0])) if len(others) > 1 else excess
-            keep = len(segment.ids) - take - 1
+            behind = 1 + segment.closed
+            keep = len(segment.ids) - take - behind
             fitted[longest][number] = replace(
                 segment,
-                ids=segment.ids[:keep] + segment.ids[-1:],
-                offsets=segment.offsets[:keep] + segment.offsets[-1:],
+                ids=segment.ids[:keep] + segment.ids[-behind:],
+                offsets=segment.offsets[:keep] + segment.offsets[-behind:],
                 cut=segment.cut + take,
             )
             excess -= take

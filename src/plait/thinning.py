@@ -10,6 +10,7 @@ from torch import Tensor
 
 from plait.keep import Step
 from plait.layout import Layout
+from plait.relation import SEGMENT
 from plait.selection import reduce
 
 
@@ -21,7 +22,7 @@ class Track:
         x: [T, H], packed by layout.
         sizes: how many tokens each stands for, float32 [T]; None where each stands for itself.
         places: which token of its segment each is, int64 [T], or of its example where `begins` were given to
-            `together`; None where it is all of them.
+            `together`, with SEGMENT for relations that mind segments; None where it is all of them.
         before: the states that the layer before read; received: attention that tokens got in it, float32 [T].
     """
 
@@ -34,9 +35,10 @@ class Track:
 
     def numbers(self, kind: str) -> Tensor:
         """`sizes` or `places` as a tensor of width one, float32 [T, 1]."""
-        found = self.sizes if kind == "sizes" else self.places
-        if found is None:
-            found = torch.ones(self.layout.tokens, device=self.x.device) if kind == "sizes" else self.layout.within
+        if kind == "sizes":
+            found = torch.ones(self.layout.tokens, device=self.x.device) if self.sizes is None else self.sizes
+        else:
+            found = self.layout.within if self.places is None else self.places % SEGMENT
         return found.float()[:, None]
 
     @staticmethod

@@ -11,7 +11,7 @@ from plait.layout import Layout
 from plait.relation import Where
 from tests.small import VOCABULARY, WRITING, small_base
 
-RELATIVE = ["mpnet", "modernbert", "deberta-v2", "gte", *WRITING]
+RELATIVE = ["mpnet", "modernbert", "deberta-v2", "xlnet", "gte", *WRITING]
 
 
 @pytest.mark.parametrize("model_type", RELATIVE)

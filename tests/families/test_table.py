@@ -23,6 +23,7 @@ from plait.model import Plait
 from plait.plan import Plan
 from plait.text import Tokens
 from tests.small import (
+    CLOSING,
     LAYERS,
     WITHOUT_SPANS,
     WRITING,
@@ -53,8 +54,12 @@ def states(model_type: str, plan: Plan, dtype: torch.dtype = torch.float32) -> t
 
 def example(encoder: Encoder, plan: Plan) -> dict[str, Any]:
     """A segment a role."""
-    types = encoder.family.shape.types
-    return {role: random_segments([9 + 5 * i], i, types, i)[0] for i, role in enumerate(plan.roles)}
+    shape = encoder.family.shape
+    last = len(plan.roles) - 1
+    return {
+        role: random_segments([9 + 5 * i], i, shape.types, i, closed=shape.last and i == last)[0]
+        for i, role in enumerate(plan.roles)
+    }
 
 
 def as_the_oracle(plan: str) -> Callable[[str], None]:
@@ -95,10 +100,14 @@ def stored(model_type: str) -> None:
     """Law 3 with keys and values."""
     with tempfile.TemporaryDirectory() as folder:
         small_checkpoint(Path(folder), model_type)
-        model = Plait.from_pretrained(folder, plan={"score": "join=1,mode=oneway,states=kv"})
-        encoded = model.encode("passage", [passage for _, passage in PAIRS])
-        known = [(query, one) for (query, _), one in zip(PAIRS, encoded, strict=True)]
-        np.testing.assert_allclose(model.predict(known), model.predict(PAIRS), atol=1e-6)
+        roles = "passage+query" if model_type in CLOSING else "query+passage"
+        plan = f"join=1,mode=oneway,states=kv,roles={roles},reader=query,known=passage"
+        model = Plait.from_pretrained(folder, plan={"score": plan}, heads=["score"])
+        pairs = [{"query": query, "passage": passage} for query, passage in PAIRS]
+        encoded = model.encode("passage", [pair["passage"] for pair in pairs])
+        known = [pair | {"passage": one} for pair, one in zip(pairs, encoded, strict=True)]
+        live, stored = ([tuple(pair[role] for role in roles.split("+")) for pair in x] for x in (pairs, known))
+        np.testing.assert_allclose(model.predict(stored), model.predict(live), atol=1e-6)
 
 
 def bfloat16(model_type: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from plait.data import Document
+from plait.errors import PlaitError
 from plait.index import Index
 from plait.model import Plait
 from plait.scoring import Timing, encode_query, score, spans
@@ -57,9 +58,10 @@ def build(path: Path, model: Plait, codec: str) -> Index:
     return Index.open(path, model)
 
 
-def planned(checkpoint_path: Path, plan: str, join: int) -> Plait:
+def planned(checkpoint_path: Path, plan: str, join: int, roles: str = "query+passage") -> Plait:
     """The span head can be joint only; both heads share the store. New heads allow for new bottlenecks."""
-    plans = {"score": plan, "span": f"join={join},reader=passage"}
+    plans = {"score": f"{plan},reader=query", "span": f"join={join},reader=passage"}
+    plans = {head: f"{plan},roles={roles},known=passage" for head, plan in plans.items()}
     return Plait.from_pretrained(checkpoint_path, plan=plans, new_heads=("score",) if "bottleneck" in plan else ())
 
 
@@ -83,6 +85,18 @@ def test_of_families_with_adapters_of_their_own(tmp_path: Path, model_type: str,
     assert_stored_is_live(planned(folder, plan, join), tmp_path)
 
 
+@pytest.mark.parametrize("plan", ["join=0,mode=joint", "join=2,mode=oneway", "join=1,mode=frozen,states=kv"])
+@pytest.mark.parametrize("roles", ["query+passage", "passage+query"])
+def test_of_a_family_whose_classification_token_stands_last(tmp_path: Path, roles: str, plan: str) -> None:
+    """It is the query's, and reads, where the passage comes first; else the passage's, and plans are joint."""
+    model = planned(small_checkpoint(tmp_path / "model", "xlnet"), plan, 1, roles)
+    if roles == "passage+query" or "joint" in plan:
+        assert_stored_is_live(model, tmp_path)
+        return
+    with pytest.raises(PlaitError, match=r"reader is query; give roles=passage\+query,reader=query,known=passage"):
+        model.predict([("why", "the river")])
+
+
 def assert_stored_is_live(model: Plait, folder: Path) -> None:
     index = build(folder / "s.plait", model, "float32")
     ids = index.store.ids()
@@ -91,7 +105,8 @@ def assert_stored_is_live(model: Plait, folder: Path) -> None:
     for query in QUERIES:
         hits = index.rank(query, top_k=100, first_stage="all").hits
         assert sorted(hit.id for hit in hits) == sorted(ids)
-        live = model.predict([(query, hit.text) for hit in hits], activation_fn=lambda x: x)
+        pairs = [{"query": query, "passage": hit.text} for hit in hits]
+        live = model.predict([tuple(p[r] for r in model.text.roles) for p in pairs], activation_fn=lambda x: x)
         np.testing.assert_allclose([hit.score for hit in hits], live, atol=1e-5)
         assert np.ptp(live) > 0.01
         for document in ("d1", "d4"):

@@ -145,7 +145,8 @@ def test_what_stands_in_padding_reaches_nobody(model_type: str, data: st.DataObj
     lengths = data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=4))
     types = encoder.family.shape.types
     plan = Plan.parse(data.draw(st.sampled_from(PLANS)))
-    segments = {role: random_segments(lengths, i, types, 3) for i, role in enumerate(plan.roles)}
+    last = len(plan.roles) - 1 if encoder.family.shape.last else None
+    segments = {role: random_segments(lengths, i, types, 3, closed=i == last) for i, role in enumerate(plan.roles)}
     examples = torch.arange(len(lengths))[:, None].expand(-1, 2)
 
     def run(spoil: bool) -> tuple[Tensor, Layout]:

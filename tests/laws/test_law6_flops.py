@@ -16,6 +16,7 @@ from plait.cost import BYTES, Shape, cost, reads_states
 from plait.encoder import Answer, Encoder
 from plait.families import adapter
 from plait.families.deberta import Disentangled
+from plait.families.xlnet import Shifted
 from plait.keep import Keep, rows
 from plait.plan import Mode, Plan, StatesKind
 from plait.store import Codec
@@ -157,6 +158,21 @@ def test_cost_of_products_with_distances(kinds: list[str], monkeypatch: pytest.M
     encoder = Encoder(adapter(small_base("deberta-v2", pos_att_type=kinds, position_buckets=-1)))
     for plan in (Plan(join=0), Plan(join=1), Plan(join=1, mode="oneway"), Plan(join=3)):
         assert_counts(encoder, plan, 12, True, exact=not kinds)
+
+
+def test_cost_of_a_classification_token_that_stands_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of XLNet, without the projections of distances, which a batch shares; passages first, and the longer ones."""
+    none = "_projected", lambda self, distances, like: like.new_zeros(len(distances), *like.shape[2:])
+    monkeypatch.setattr(Shifted, *none)
+    encoder = Encoder(adapter(small_base("xlnet")))
+    for plan in (Plan(join=0), Plan(join=1), Plan(join=1, mode="oneway"), Plan(join=3)):
+        assert_counts(
+            encoder,
+            replace(plan, roles=("passage", "query"), reader="query", known=("passage",)),
+            44,
+            True,
+            exact=False,
+        )
 
 
 def test_cost_of_a_score_that_reads_the_mean() -> None:

@@ -18,10 +18,10 @@ FILES = {
     "bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "camembert": "bert", "electra": "bert",
     "distilbert": "distilbert", "albert": "albert", "mpnet": "mpnet", "modernbert": "modernbert",
     "gte": "gte", "nomic_bert": "gte", "jina_embeddings_v3": "jina", "deberta-v2": "deberta",
-    "t5": "t5", "mt5": "t5", "umt5": "umt5",
+    "xlnet": "xlnet", "t5": "t5", "mt5": "t5", "umt5": "umt5",
 }  # fmt: skip
 """Which file of this folder adapts a `model_type`. Each holds `shape(config)`, `pooler(model)` and `Adapter(base)`, and
-`span_outputs(model)` where a span head is more than `qa_outputs`.
+`span_outputs(model)` or `classifier(model)` where these have another name or more parts than in BERT.
 """
 MODEL_TYPES = tuple(FILES)
 
@@ -47,10 +47,20 @@ def pooler(model: Any) -> nn.Module | None:
     return _file(model.config).pooler(model)  # type: ignore[no-any-return]
 
 
+def classifier(model: Any) -> nn.Module:
+    """The last module of a `...ForSequenceClassification` model: [B, H] -> [B, labels], see `pooler`."""
+    found: nn.Module = getattr(_file(model.config), "classifier", _classifier)(model)
+    return found
+
+
 def span_outputs(model: Any) -> nn.Module:
     """The head of a `...ForQuestionAnswering` model: [T, H] -> [T, 2]."""
     found: nn.Module = getattr(_file(model.config), "span_outputs", _qa_outputs)(model)
     return found
+
+
+def _classifier(model: Any) -> nn.Module:
+    return model.classifier  # type: ignore[no-any-return]
 
 
 def _qa_outputs(model: Any) -> nn.Module:

@@ -118,9 +118,9 @@ class Disentangled:
         number = (number - first)[:, None]  # [G or 1, 1, M, keys]
         bias = None
         if "c2p" in kinds:
-            bias = _met(query, self._projected("key", table, query), number)
+            bias = met(query, self._projected("key", table, query), number)
         if "p2c" in kinds:
-            read = _met(key, self._projected("query", table, key), number.mT).mT
+            read = met(key, self._projected("query", table, key), number.mT).mT
             bias = read if bias is None else bias + read
         return bias
 
@@ -131,7 +131,7 @@ class Disentangled:
         return projected.to(like.dtype).view(len(table), *like.shape[2:])
 
 
-def _met(content: Tensor, distances: Tensor, number: Tensor) -> Tensor:
+def met(content: Tensor, distances: Tensor, number: Tensor) -> Tensor:
     """Products of contents [G, M, A, D] with the distances [R, A, D] that `number` [G or 1, 1, M, N] names:
     [G, A, M, N].
     """

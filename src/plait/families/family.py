@@ -90,6 +90,13 @@ class Family(Protocol):
         """What the layer's attention makes of where tokens stand; None if nothing."""
         return None
 
+    @property
+    def segments(self) -> bool:
+        """Whether relations mind which tokens are of one segment, see SEGMENT: those of the first role, those of all
+        others, and a classification token that stands last.
+        """
+        return False
+
     def position_table(self) -> tuple[nn.Embedding, int] | None:
         """The table of learned positions, and its row for position 0; None where there is none."""
         return None

@@ -1,0 +1,83 @@
+"""Where the tokens of a plan's roles stand in their examples, for families whose attention minds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from plait.errors import PlaitError
+from plait.layout import Layout
+from plait.plan import Plan
+from plait.relation import SEGMENT
+from plait.states import States
+
+Read = tuple[str, States, Layout, Tensor | None]
+"""A role that is read: its states, the layout of those chosen, and which rows these are (None: all, in order)."""
+
+
+def begins(plan: Plan, states: Mapping[str, States], examples: Tensor, segments: bool) -> list[Tensor]:
+    """Where the segment of each role begins in the tokens of its example, before any budget: int64 [B] each. All roles
+    but the first are SEGMENT further where `segments` are minded.
+    """
+    lengths = [states[role].layout.lengths_tensor[examples[:, i]] for i, role in enumerate(plan.roles)]
+    found = [torch.zeros_like(lengths[0])]
+    for length in lengths[:-1]:
+        found.append(found[-1] + length)
+    return [found[0], *(begin + SEGMENT * segments for begin in found[1:])]
+
+
+def closed(places: Tensor, layout: Layout, lengths: Tensor) -> Tensor:
+    """Places within segments of the last role, int64 [T], of which the classification token is a segment of its own.
+    `lengths` [G] of the segments before any budget.
+    """
+    return places + SEGMENT * (places == layout.spread(lengths - 1))
+
+
+def read_places(
+    plan: Plan, states: Mapping[str, States], examples: Tensor, others: Sequence[Read], segments: bool
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """Where tokens stand, counted from the reader's first one: those of the reader's rows (None where that is in
+    order), which are the same in all examples, and those of each other role in every example.
+    """
+    begin = dict(zip(plan.roles, begins(plan, states, examples, segments), strict=True))
+    reader, recipe = states[plan.reader], plan.recipe(plan.reader, plan.join)
+    own = reader.places(recipe)
+    own = None if own is None else own.long()
+    if segments:
+        rows = reader.rows(recipe)
+        own = rows.within if own is None else own
+        own = closed(own, rows, reader.layout.lengths_tensor) if plan.reader == plan.roles[-1] else own
+    found: list[Tensor | None] = []
+    for role, of, chosen, numbers in others:
+        places = of.places(plan.recipe(role, plan.join))
+        within = chosen.within if places is None else places.long() if numbers is None else places.long()[numbers]
+        if segments and role == plan.roles[-1]:
+            within = closed(within, chosen, of.layout.lengths_tensor[examples[:, -1]])
+        found.append(within + chosen.spread(begin[role] - begin[plan.reader]))
+    return own, found
+
+
+def last_reads(plan: Plan, examples: Tensor) -> Plan:
+    """The plan of a score that is read from the last token of an example, which is its last role's.
+
+    Raises:
+        PlaitError: a role in the plan's way: an example without it, another reader, a budget that may drop the token.
+    """
+    role = plan.roles[-1]
+    if (examples[:, -1] < 0).any():
+        raise PlaitError(f"the {role} ends with the token that a score is read from, but an example lacks it; give it")
+    if plan.reader != role and plan.mode != "joint":
+        raise PlaitError(
+            f"this model reads a score from its last token, so that under mode={plan.mode} the reader must be the last "
+            f"role, but the roles are {', '.join(plan.roles)} and the reader is {plan.reader}; give "
+            f"roles={'+'.join((*plan.others(), plan.reader))},reader={plan.reader},known={'+'.join(plan.known)}"
+        )
+    if plan.recipe(role) and plan.protect != "ends":
+        raise PlaitError(
+            f"this model reads a score from the last token of the {role}, so that a budget must leave it, but protect "
+            f"is {plan.protect}; add protect=ends"
+        )
+    return replace(plan, reader=role)
