@@ -77,9 +77,12 @@ def _one(model_type: str, dtype: str, a: argparse.Namespace) -> dict[str, object
     query = [rng.randrange(5, 1000) for _ in range(QUERY)]
     passages = [[rng.randrange(5, 1000) for _ in range(n)] for n in lengths]
     joined = [query + passage for passage in passages]
+    last = encoder.family.shape.last  # then attention asks for token types
+    kind = int(last)
 
     def ours() -> list[Tensor]:
-        known = Tokens.pack([Segment(ids, [(0, 0)] * len(ids), 0) for ids in passages], first_positions=[QUERY] * PAIRS)
+        segments = [Segment(ids, [(0, 0)] * len(ids), kind, closed=last) for ids in passages]
+        known = Tokens.pack(segments, first_positions=[QUERY] * PAIRS)
         live = Tokens.pack([Segment(query, [(0, 0)] * QUERY, 0)])
         states = {"query": encoder.own(live, ("states.0",)), "passage": encoder.own(known, ("states.0",))}
         examples = torch.stack([torch.zeros(PAIRS, dtype=torch.int64), torch.arange(PAIRS)], 1)
@@ -91,7 +94,8 @@ def _one(model_type: str, dtype: str, a: argparse.Namespace) -> dict[str, object
         for begin in range(0, PAIRS, batch):
             some = joined[begin : begin + batch]
             ids = torch.tensor([one + [PAD] * (len(some[-1]) - len(one)) for one in some])
-            states = base(input_ids=ids, attention_mask=(ids != PAD).long()).last_hidden_state
+            types = {"token_type_ids": torch.tensor([_types(len(one), ids.shape[1]) for one in some])} if last else {}
+            states = base(input_ids=ids, attention_mask=(ids != PAD).long(), **types).last_hidden_state
             last += [x[: len(one)] for one, x in zip(some, states, strict=True)]
         return last
 
@@ -113,6 +117,11 @@ def _one(model_type: str, dtype: str, a: argparse.Namespace) -> dict[str, object
         "apart": apart, "pairs": PAIRS, "tokens": sum(map(len, joined)), "rounds": a.rounds,
         "attention": str(base.config._attn_implementation),
     }  # fmt: skip
+
+
+def _types(tokens: int, width: int) -> list[int]:
+    """XLNet's of a query and a passage that ends with its classification token, and of padding."""
+    return [0] * QUERY + [1] * (tokens - QUERY - 1) + [2] + [0] * (width - tokens)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plait.attention import Hidden, KeyValue, Sources, attend, received
+from plait.attention import Hidden, KeyValue, Sources, attend, received, runs_of
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.families.family import Family
 from plait.keep import EXACT, Recipe, named, until
@@ -28,6 +28,8 @@ from plait.thinning import Track, loses, thinned
 
 CACHE_TOKENS = 4096
 """Tokens computed at once: batches that stay in a core's cache are faster than large ones."""
+JOINED_TOKENS = 2048
+"""The same in layers that join all tokens of an example."""
 
 Answer = Literal["first", "mean", "all", "whole"]
 
@@ -46,6 +48,20 @@ class Joined:
     layout: Layout
     places: Tensor | None = None
     parts: Sequence[Track] = ()
+
+    @staticmethod
+    def behind(runs: Sequence[Joined]) -> Joined:
+        """The groups of several, one after the other."""
+        if len(runs) == 1:
+            return runs[0]
+        layout = Layout([n for run in runs for n in run.layout.lengths], device=runs[0].layout.device)
+        placed = [run.places[: run.layout.used] for run in runs if run.places is not None]
+        return Joined(
+            torch.cat([run.states[: run.layout.used] for run in runs]),
+            layout,
+            torch.cat(placed) if placed else None,
+            [Track.behind(tracks) for tracks in zip(*(run.parts for run in runs), strict=True)],
+        )
 
 
 class Encoder:
@@ -145,8 +161,13 @@ class Encoder:
             layout, tokens = states[plan.reader].rows(plan.recipe(plan.reader, plan.join)).select(examples[:, column])
             x = self._input(plan, plan.reader, states[plan.reader], plan.join)[tokens]
             return Joined(x[self.answering(layout)], layout.only_one()) if answer == "first" else Joined(x, layout)
-        run = self._joint if plan.mode == "joint" else self._reading
-        joined = run(plan, states, examples, answer, trace)
+        if plan.mode != "joint":
+            joined = self._reading(plan, states, examples, answer, trace)
+        elif torch.is_grad_enabled() or trace is not None:
+            joined = self._joint(plan, states, examples, answer, trace)
+        else:
+            runs = runs_of(_tokens(plan, states, examples), JOINED_TOKENS)
+            joined = Joined.behind([self._joint(plan, states, examples[run], answer, None) for run in runs])
         return replace(joined, states=self.family.finish(joined.states))
 
     def answering(self, layout: Layout) -> Tensor:
@@ -341,6 +362,13 @@ def with_nothing(plan: Plan, states: Mapping[str, States], examples: Tensor) -> 
             whole[role] = whole[role].with_nothing()
     ends = torch.tensor([len(states[role].layout.lengths) for role in plan.roles], device=examples.device)
     return whole, torch.where(examples < 0, ends, examples)
+
+
+def _tokens(plan: Plan, states: Mapping[str, States], examples: Tensor) -> list[int]:
+    """Tokens of each example at the join."""
+    lengths = [states[role].rows(plan.recipe(role, plan.join)).lengths_tensor for role in plan.roles]
+    total: list[int] = torch.stack([n[examples[:, i]] for i, n in enumerate(lengths)]).sum(0).tolist()
+    return total
 
 
 def _at(source: KeyValue | Hidden, places: Tensor | None) -> KeyValue | Hidden:

@@ -60,6 +60,20 @@ class Track:
             places = torch.cat(some).index_select(0, source)
         return Track(x, whole, sizes, places)
 
+    @staticmethod
+    def behind(parts: Sequence[Track]) -> Track:
+        """The groups of several, one after the other; without what selectors remember of a layer."""
+        layout = Layout([n for part in parts for n in part.layout.lengths], device=parts[0].layout.device)
+        found = {}
+        for name in ("sizes", "places"):
+            some = [getattr(part, name) for part in parts]
+            if any(x is not None for x in some):
+                some = [part.numbers(name)[:, 0] if x is None else x for x, part in zip(some, parts, strict=True)]
+                found[name] = torch.cat([x[: part.layout.used] for x, part in zip(some, parts, strict=True)])
+        if "places" in found:
+            found["places"] = found["places"].long()
+        return Track(torch.cat([part.x[: part.layout.used] for part in parts]), layout, **found)
+
     def of(self, tokens: Tensor, layout: Layout, *, placed: bool) -> Track:
         """Some tokens (int64 [T], by `layout`), with where they stand if that is wanted."""
         x = self.x.index_select(0, tokens)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plait.encoder import Encoder
+from plait.encoder import Answer, Encoder
 from plait.families import adapter
 from plait.keep import recipe_of
 from plait.layout import Layout
@@ -175,3 +175,34 @@ def load(path: str, plan: str) -> Plait:
     if plan not in _MODELS:
         _MODELS[plan] = Plait.from_pretrained(path, plan={"score": plan})
     return _MODELS[plan]
+
+
+@pytest.mark.parametrize("answer", ["first", "all", "whole", "mean"])
+@pytest.mark.parametrize("plan", ["join=1", "join=1,keep.passage=5@1+3@2,keep.query=4@2,selector=tome,protect=ends"])
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "xlnet"])
+def test_a_join_cut_into_runs(model_type: str, plan: str, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples of a large batch are joined some at a time: the same states, layouts, places and parts."""
+    encoder = Encoder(adapter(small_base(model_type).double()))
+    shape, parsed = encoder.family.shape, Plan.parse(plan)
+    segments = {
+        role: random_segments([9, 4, 13, 6, 11], i, shape.types, 3, closed=shape.last and i == 1)
+        for i, role in enumerate(parsed.roles)
+    }
+    states = {r: encoder.own(Tokens.pack(s), parsed.needs(r, LAYERS)) for r, s in segments.items()}
+    examples = torch.tensor([[0, 1], [1, 4], [2, 2], [3, 3], [4, 0], [0, 2]])
+    found = []
+    with torch.no_grad():
+        for tokens in (10_000, 30):
+            monkeypatch.setattr("plait.encoder.JOINED_TOKENS", tokens)
+            found.append(encoder.join(parsed, states, examples, answer))
+    one, cut = found
+    assert one.layout.lengths == cut.layout.lengths
+    torch.testing.assert_close(cut.states[: cut.layout.used], one.states[: one.layout.used])
+    assert (one.places is None) == (cut.places is None)
+    if one.places is not None and cut.places is not None:
+        assert torch.equal(one.places[: one.layout.used], cut.places[: cut.layout.used])
+    assert len(one.parts) == len(cut.parts) == (2 if answer == "whole" else 0)
+    for ours, theirs in zip(cut.parts, one.parts, strict=True):
+        assert ours.layout.lengths == theirs.layout.lengths
+        for kind in ("sizes", "places"):
+            assert torch.equal(ours.numbers(kind)[: ours.layout.used], theirs.numbers(kind)[: theirs.layout.used])
