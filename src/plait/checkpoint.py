@@ -306,7 +306,7 @@ def _beside(name: str, where: dict[str, Any]) -> dict[str, torch.Tensor]:
 def _compare(name: str, config: Any, saved: dict[str, Any], weights: dict[str, torch.Tensor]) -> Compare:
     """The head that compares, of a checkpoint that has one."""
     plan = Plan.from_dict(saved.get("plans", {}).get("score", {}))
-    head = Compare(plan.compare, config.hidden_size, config.num_labels)
+    head = Compare(plan.compare, plan.bottleneck or config.hidden_size, config.num_labels)
     own = {k.removeprefix("compare."): v for k, v in weights.items() if k.startswith("compare.")}
     _try(name, lambda: head.load_state_dict(own))
     return head.to(next(iter(own.values())).dtype)

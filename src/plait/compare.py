@@ -23,11 +23,17 @@ class Compare(nn.Module):
     2017). `cosine`: of u and v. `maxsim`: each of the reader's tokens finds its best cosine among the other's, and
     these are averaged (ColBERT, Khattab and Zaharia 2020, takes their sum). Cosines are scaled and shifted by two
     learned numbers, which change no ranking.
+
+    Args:
+        hidden: numbers of a vector, H: those of a state, or of the plan's bottleneck.
+
+    Attributes:
+        width: the same for `mlp`; 0 for the others, which take any.
     """
 
     def __init__(self, kind: str, hidden: int, labels: int, dropout: float = 0.1) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.width = kind, hidden if kind == "mlp" else 0
         if kind == "mlp":
             self.inner, self.dropout = nn.Linear(4 * hidden, hidden), nn.Dropout(dropout)
             self.outer = nn.Linear(hidden, labels)

@@ -125,7 +125,10 @@ def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1
         offline += projections * _linear(left, shape.hidden, 2 * shape.inner)
     narrow = len(plan.bottlenecks(shape.layers)) * _linear(1, shape.hidden, plan.bottleneck)
     offline += narrow * sum(_left(plan, role, lengths[role]) for role in plan.known)
-    online += passages * narrow * sum(_left(plan, role, lengths[role]) for role in plan.known)
+    if plan.compare == "none":  # up again
+        online += passages * narrow * sum(_left(plan, role, lengths[role]) for role in plan.known)
+    else:  # the live ones too
+        online += narrow * sum(_left(plan, role, lengths[role]) for role in plan.roles if role not in plan.known)
     full = Plan(roles=plan.roles, known=plan.known, reader=plan.reader)
     per_token, per_example = {}, 0
     for role in plan.known:
@@ -226,10 +229,11 @@ def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int)
 
 def _compared(plan: Plan, shape: Shape, now: Mapping[str, int]) -> int:
     """What a dual encoder does for each passage: its own layers are all before."""
+    width = plan.bottleneck or shape.hidden
     if plan.compare == "mlp":
-        return _linear(1, 4 * shape.hidden, shape.hidden) + _linear(1, shape.hidden, 1)
+        return _linear(1, 4 * width, width) + _linear(1, width, 1)
     if plan.compare == "maxsim":
-        return 2 * now[plan.reader] * now[plan.others()[0]] * shape.hidden
+        return 2 * now[plan.reader] * now[plan.others()[0]] * width
     return 0
 
 

@@ -22,19 +22,21 @@ def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:
     if plan is None:
         return
     there = head.kind if isinstance(head, Compare) else "none"
-    if plan.compare == there:
+    config = checkpoint.config
+    width = plan.bottleneck or config.hidden_size
+    if plan.compare == there and (not isinstance(head, Compare) or head.width in (0, width)):
         return
     if plan.compare == "none" or (plan.compare == "mlp" and not new):
+        was = f"{there} of {head.width} numbers" if isinstance(head, Compare) and head.width else there
         raise PlaitError(
-            f"the plan of the score head must have compare={there}, as the checkpoint was trained, but has compare="
-            f"{plan.compare}; leave the plan out, or train a checkpoint with this one"
+            f"the plan of the score head must have compare={was}, as the checkpoint was trained, but has compare="
+            f"{plan.compare} of {width}; leave the plan out, or train a checkpoint with this one"
         )
-    config = checkpoint.config
     if "text" in checkpoint.heads:
         raise PlaitError(f"a dual encoder is made of an encoder, but this checkpoint has a decoder; leave out {plan}")
     if head is None and plan.compare != "mlp":
         config.num_labels = 1  # an encoder's config says 2 though nothing of it has labels
-    checkpoint.heads["score"] = Compare(plan.compare, config.hidden_size, config.num_labels).to(checkpoint.base.dtype)
+    checkpoint.heads["score"] = Compare(plan.compare, width, config.num_labels).to(checkpoint.base.dtype)
     checkpoint.base.pooler = None
 
 

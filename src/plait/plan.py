@@ -46,6 +46,7 @@ class Plan:
         compare: how a dual encoder (join = the number of layers) scores two roles whose tokens never meet. Of their
             vectors u and v: `mlp` of (u, v, |u - v|, u * v), `cosine`; of their tokens: `maxsim`.
         bottleneck: numbers that are stored of each hidden state, by a learned linear map; 0: all (PreTTR, SIGIR 2020).
+            A dual encoder compares these themselves, of both roles (ColBERT, SIGIR 2020).
         pool: the vector of a segment, for `mlp` and `cosine`: the `mean` of its tokens or its `first` one, which of
             BERT's second segments is a word.
     """
@@ -110,10 +111,9 @@ class Plan:
             raise PlaitError(
                 f"bottleneck must be 1 or more stored numbers, or 0 for all, but is {self.bottleneck!r}; e.g. 64"
             )
-        if self.bottleneck and (self.states == "kv" or self.compare != "none"):
+        if self.bottleneck and self.states == "kv":
             raise PlaitError(
-                f"bottleneck={self.bottleneck} needs states=hidden and no compare, but the plan has states="
-                f"{self.states} and compare={self.compare}; leave these out"
+                f"bottleneck={self.bottleneck} needs states=hidden, but the plan has states=kv; leave one out"
             )
         self._check_keep()
 
@@ -227,7 +227,8 @@ class Plan:
         return named(self._hidden(role, layer), self.recipe(role, self.join))
 
     def _hidden(self, role: str, layer: int) -> str:
-        return f"states.{layer}" + (f"/{self.bottleneck}" if self.bottleneck and role in self.known else "")
+        narrow = self.bottleneck and (role in self.known or self.compare != "none")
+        return f"states.{layer}" + (f"/{self.bottleneck}" if narrow else "")
 
     def bottlenecks(self, layers: int) -> tuple[tuple[int, int], ...]:
         """The layers whose stored input states go through a bottleneck, and its width."""

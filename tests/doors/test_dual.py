@@ -47,6 +47,8 @@ def write(path: Path, task: str, count: int, seed: int) -> Path:
         ("class", "join=3,compare=mlp,pool=mean", "accuracy", 60.0),
         ("rank", "join=3,compare=cosine,pool=mean", "rr10", 0.85),
         ("rank", "join=3,compare=maxsim,keep.passage=4,selector=nearest", "rr10", 0.85),
+        ("class", "join=3,compare=mlp,bottleneck=16", "accuracy", 60.0),
+        ("rank", "join=3,compare=maxsim,bottleneck=12", "rr10", 0.85),
         ("rank", "join=1,mode=oneway,keep.passage=4", "rr10", 0.85),
         ("rank", "join=1,mode=oneway,bottleneck=8", "rr10", 0.85),
         ("rank", "join=1,keep.passage=4@1+3@2,keep.query=2@2,selector=tome", "rr10", 0.85),
@@ -156,6 +158,14 @@ def test_a_bottleneck_is_trained_stored_and_bound(tmp_path: Path) -> None:
     for wrong, why in (("bottleneck=-1", "1 or more stored"), ("bottleneck=8,mode=oneway,states=kv", "needs states")):
         with pytest.raises(PlaitError, match=why):
             Plait.from_pretrained(folder, plan=f"join=1,{wrong}")
+
+
+def test_a_dual_encoder_of_narrow_vectors_keeps_its_width(tmp_path: Path) -> None:
+    folder, plan = small_checkpoint(tmp_path / "m", heads=()), "join=3,compare=mlp,bottleneck=8"
+    Plait.from_pretrained(folder, plan=plan, new_heads=["score"]).save_pretrained(tmp_path / "d")
+    assert str(Plait.from_pretrained(tmp_path / "d").plan("score")).endswith("compare=mlp,bottleneck=8")
+    with pytest.raises(PlaitError, match="must have compare=mlp of 8 numbers, as the checkpoint was trained, but has"):
+        Plait.from_pretrained(tmp_path / "d", plan="join=3,compare=mlp")
 
 
 def test_budgets_are_seen_in_plan_store_and_fingerprint(tmp_path: Path) -> None:

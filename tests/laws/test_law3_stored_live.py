@@ -36,6 +36,8 @@ SCORES += [
     (2, "join=3,compare=cosine,pool=mean"),
     (2, "join=3,compare=maxsim"),
     (2, "join=3,compare=maxsim,keep.passage=4,selector=ward"),
+    (2, "join=3,compare=maxsim,bottleneck=12"),
+    (2, "join=3,compare=cosine,bottleneck=20"),
 ]
 QUERIES = [
     "who built the silver bridge?",

@@ -81,11 +81,20 @@ def executed(
             if plan.compare == "none":
                 encoder.join(plan, states, torch.stack(columns, 1), answer)
             else:
-                Compare(plan.compare, encoder.family.shape.hidden, 1)(plan, states, torch.stack(columns, 1))
+                width = plan.bottleneck or encoder.family.shape.hidden
+                Compare(plan.compare, width, 1)(plan, states, torch.stack(columns, 1))
     return counted[True], counted[False] + counter.get_total_flops()
 
 
-@pytest.mark.parametrize("plan", ["join=1,mode=oneway,bottleneck=8", "join=2,bottleneck=8,keep.passage=5"])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "join=1,mode=oneway,bottleneck=8",
+        "join=2,bottleneck=8,keep.passage=5",
+        "join=3,compare=mlp,bottleneck=8",
+        "join=3,compare=maxsim,bottleneck=8,keep.passage=5",
+    ],
+)
 def test_cost_of_a_bottleneck(plan: str) -> None:
     parsed = Plan.parse(plan)
     base = small_base("bert")
