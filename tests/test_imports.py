@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "plait"
 # From low to high; a module imports only from rooms that stand before its own (or from its own room).
 ROOMS = (
     "errors extras files keep plan cost layout kernels store data settings machine text relation attention selection"
-    " families states places thinning bottleneck encoder compare heads writer lora checkpoint saving fitting hub"
+    " families states places thinning bottleneck encoder compare heads writer lora checkpoint saving given fitting hub"
     " passages commits parts scoring known model positions distill tasks lessons outputs teacher config course trainer"
     " results vectors index explain evaluate card train sweep plots mining agreement adopt server show demo cli"
     " __init__ __main__"

@@ -36,7 +36,7 @@ from plait import lora
 from plait.bottleneck import Bottleneck
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
-from plait.families import check_model_type
+from plait.families import check_model_type, register
 from plait.heads import HEADS, Score, class_names, score_head, span_head
 from plait.plan import Plan
 from plait.writer import Writer, require_whole
@@ -331,6 +331,7 @@ def _card(name: str) -> str:
 
 
 def _config(name: str, where: dict[str, Any]) -> Any:
+    register()
     config = _try(name, lambda: AutoConfig.from_pretrained(name, **where))
     check_model_type(str(config.model_type))
     return config

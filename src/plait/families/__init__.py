@@ -24,6 +24,8 @@ FILES = {
 `span_outputs(model)` or `classifier(model)` where these have another name or more parts than in BERT.
 """
 MODEL_TYPES = tuple(FILES)
+OURS = {"vectors": "vectors"}
+"""What `transformers` does not have: vectors of texts made elsewhere, see plait.given."""
 
 
 def adapter(base: PreTrainedModel) -> Family:
@@ -67,9 +69,15 @@ def _qa_outputs(model: Any) -> nn.Module:
     return model.qa_outputs  # type: ignore[no-any-return]
 
 
+def register() -> None:
+    """Tell `transformers` of OURS."""
+    for file in OURS.values():
+        importlib.import_module(f"plait.families.{file}").register()
+
+
 def check_model_type(model_type: str) -> None:
     """Refuse a `model_type` that no adapter knows."""
-    if model_type not in MODEL_TYPES:
+    if model_type not in FILES | OURS:
         raise PlaitError(
             f"model_type must be one of {', '.join(MODEL_TYPES)}, but this checkpoint's is {model_type!r}; "
             "docs/adding-a-family.md says how to add one"
@@ -79,4 +87,4 @@ def check_model_type(model_type: str) -> None:
 def _file(config: Any) -> Any:
     """Imported when it is wanted, for it brings torch."""
     check_model_type(str(config.model_type))
-    return importlib.import_module(f"plait.families.{FILES[config.model_type]}")
+    return importlib.import_module(f"plait.families.{(FILES | OURS)[config.model_type]}")
