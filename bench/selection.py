@@ -2,7 +2,7 @@
 
 Command:   python -m bench.selection
 Measured:  milliseconds to choose 100 of 300 tokens of each of 32 texts (random states of 384 numbers, bfloat16 where
-           that is fast), for every selector, and, in turn, of one whole layer of the bundled encoder on all 300; medians
+           that is fast), for every selector, and, in turn, of one layer of the bundled encoder on all of them; medians
            of 15. Rows to results/selection.jsonl.
 """
 
