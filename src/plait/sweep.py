@@ -21,7 +21,7 @@ from plait.evaluate import quality, require_fit
 from plait.heads import head_plans
 from plait.keep import parse
 from plait.model import Plait
-from plait.outputs import full, outputs
+from plait.outputs import Asked, full, outputs
 from plait.plan import Plan
 from plait.scoring import require_separator
 from plait.store import Codec
@@ -235,7 +235,7 @@ def milliseconds(
             now = {role: model.own(segments[role][:1], plan.needs(role, model.layers)) for role in live}
             columns = [torch.arange(count) * (role in plan.known) for role in plan.roles]
             examples = torch.stack(columns, 1).to(model.device)
-            outputs(model, {head: plan}, {**states, **now}, [(head, examples)])
+            outputs(model, {head: plan}, {**states, **now}, [Asked(head, examples)])
             if turn >= 2:  # the first two compile
                 taken.append(time.perf_counter() - begin)
     return [1000 * statistics.median(taken) for taken in seconds]

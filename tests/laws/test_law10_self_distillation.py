@@ -18,7 +18,7 @@ from plait.data import Example, Question
 from plait.distill import distillation
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.model import Plait
-from plait.outputs import outputs, own
+from plait.outputs import Asked, outputs, own
 from plait.tasks import Weights
 from plait.teacher import Teacher
 from tests.small import small_checkpoint
@@ -86,7 +86,7 @@ def test_targets_of_itself(tmp_path: Path, lesson: Lesson, task: str, join: int)
         model = Plait.from_pretrained(of_task(tmp_path, task), plan=f"join={join}")
         one = lesson_of(task, model, lesson)
         states = own(model, one, list(model.plans.values()))
-        found = outputs(model, model.plans, states, [(target.head, target.examples) for target in one.targets])
+        found = outputs(model, model.plans, states, [Asked(t.head, t.examples, t.written) for t in one.targets])
         distances = [
             target.distance(out.logits, out.logits.detach() * (1.1 if differs else 1.0), out.layout, weights)
             for target, out in zip(one.targets, found, strict=True)
