@@ -21,7 +21,7 @@ from plait.model import Plait
 from plait.outputs import Asked, outputs, own
 from plait.tasks import Weights
 from plait.teacher import Teacher
-from tests.small import small_checkpoint
+from tests.small import small_checkpoint, small_writer
 
 TEXTS = [
     "The river was yellow. A sailor built the bridge of stone in winter, and the queen found it in a letter.",
@@ -69,6 +69,8 @@ def lesson_of(task: str, model: Plait, qa: Lesson) -> Lesson:
 
 def of_task(folder: Path, task: str, seed: int = 0) -> Path:
     """A full model with the heads that a task trains."""
+    if task == "text":
+        return small_writer("t5", folder / str(seed))
     plans = {"score": "join=0", "span": "join=0,reader=passage"}
     heads = ("score", "span") if task == "qa" else ("score",)
     return small_checkpoint(
@@ -77,7 +79,7 @@ def of_task(folder: Path, task: str, seed: int = 0) -> Path:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*TASKS, "text"])
 @pytest.mark.parametrize("join", [0, 1])
 def test_targets_of_itself(tmp_path: Path, lesson: Lesson, task: str, join: int) -> None:
     """A head's distance from what it says itself is exactly 0, and no weight moves; from another's, weights do."""
