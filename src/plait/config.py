@@ -139,8 +139,8 @@ class TrainConfig:
         weights = (*SAYS[self.task], *(("representation",) if self.task != "text" else ()))
         if (self.teacher or self.elastic) and not any(getattr(self, key) for key in weights):
             raise PlaitError(
-                f"a teacher must have a say, but of {' and '.join(weights)} none has a weight; give one a weight, or leave "
-                f"{'teacher' if self.teacher else 'elastic'} out"
+                f"a teacher must have a say, but of {' and '.join(weights)} none has a weight; give one a weight, or "
+                f"leave {'teacher' if self.teacher else 'elastic'} out"
             )
         if self.dev and Path(self.dev).absolute() == Path(self.data).absolute():
             raise PlaitError(f"dev must be held out from training, but is data itself, {self.data}; name another file")
