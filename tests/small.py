@@ -231,7 +231,8 @@ def small_writer(model_type: str, folder: Path, **changes: Any) -> Path:
     """Save a random encoder-decoder model with its tokenizer to `folder`, as `transformers` does."""
     tokenizer = small_tokenizer(model_type)
     torch.manual_seed(0)
-    model = AutoModelForSeq2SeqLM.from_config(small_config(model_type, vocab_size=len(tokenizer), **changes))
+    changes = {"vocab_size": len(tokenizer)} | changes
+    model = AutoModelForSeq2SeqLM.from_config(small_config(model_type, **changes))
     for name, parameter in model.named_parameters():
         if "norm" not in name:
             torch.nn.init.normal_(parameter, std=0.2)

@@ -16,6 +16,9 @@ LENGTHS = (16, 154)
 KNOWN = 100
 
 
+KIND = {"qa": "question-answering", "rank": "text-ranking", "text": "text-generation"}
+"""What the hub calls a task; others classify texts."""
+
 TEMPLATE = """---
 library_name: plait
 pipeline_tag: {kind}
@@ -70,7 +73,7 @@ def card(
         items: questions or examples that were trained on.
     """
     return TEMPLATE.format(
-        kind={"qa": "question-answering", "rank": "text-ranking"}.get(config.task, "text-classification"),
+        kind=KIND.get(config.task, "text-classification"),
         base=_public(config.model), name=Path(config.output).name,
         path=_public(str(Path(config.output) / "final")), layers=model.layers, family=model.config.model_type,
         task=config.task, plans="\n".join(_plans(model)), long=LENGTHS[1], short=LENGTHS[0], known=KNOWN,

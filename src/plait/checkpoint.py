@@ -109,7 +109,12 @@ def load(
                 f"the key plait in a config.json must hold plans by head, but in {name!r} it is {saved!r}; take it out"
             )
         if config.is_encoder_decoder:
-            return _writing(name, config, tokenizer, saved, new_heads, heads, reading)
+            return _writing(name, config, tokenizer, saved, new_heads, heads, reading, where)
+        if "text" in new_heads:
+            raise PlaitError(
+                f"a text head is the decoder of an encoder-decoder model, such as a T5, but {name!r} is "
+                f"{config.model_type}, an encoder; name another model, or set another task than text"
+            )
         new = _labels(config, labels) if "score" in new_heads else {}
         scorer, info = _try(
             name,
@@ -166,15 +171,17 @@ def _writing(
     new_heads: Sequence[str],
     heads: Sequence[str],
     reading: dict[str, Any],
+    where: dict[str, Any],
 ) -> Checkpoint:
     """An encoder-decoder model, whose one head is its decoder."""
-    if new_heads or "text" not in heads:
+    if set(new_heads) - {"text"} or "text" not in heads:
         raise PlaitError(
             f"a model with a decoder has a text head, but {name!r} was to have {', '.join(new_heads or heads)}; "
             "take an encoder for that"
         )
     model, info = _try(name, lambda: AutoModelForSeq2SeqLM.from_pretrained(name, **reading))
-    _report(name, info["unexpected_keys"])
+    ours = [key for key in info["unexpected_keys"] if key.startswith("bottleneck.")]
+    _report(name, set(info["unexpected_keys"]) - set(ours))
     if missing := require_whole(model, set(info["missing_keys"])):
         raise PlaitError(
             f"the checkpoint must hold every weight of encoder and decoder, but {name!r} lacks {missing!r}; "
@@ -182,7 +189,11 @@ def _writing(
         )
     _require_tokens(name, tokenizer, config)
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
-    return Checkpoint(model.get_encoder(), tokenizer, model.config, {"text": Writer(model)}, plans, card=_card(name))
+    narrow = _bottlenecks(model.config, _beside(name, where) if ours else {})
+    head: dict[str, nn.Module] = {"text": Writer(model)}
+    return Checkpoint(
+        model.get_encoder(), tokenizer, model.config, head, plans, card=_card(name), bottlenecks=narrow
+    )  # fmt: skip
 
 
 def _require_tokens(name: str, tokenizer: Any, config: Any) -> None:

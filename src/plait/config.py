@@ -16,7 +16,8 @@ from plait.tasks import KINDS, Weights
 CHOICES = {"task": tuple(KINDS), "ranking_loss": ("listwise", "pairwise")}
 BOUNDS: dict[str, tuple[float, float]] = {
     "candidates": (2, 10_000), "batch": (1, 100_000), "passages": (2, 10_000), "accumulate": (1, 10_000),
-    "longest": (8, 100_000), "save_steps": (1, 10**9), "questions": (0, 10**12), "seed": (0, 2**32 - 1),
+    "longest": (8, 100_000), "longest_written": (2, 10_000), "save_steps": (1, 10**9), "questions": (0, 10**12),
+    "seed": (0, 2**32 - 1),
     "epochs": (1e-9, 1e6), "learning_rate": (1e-12, 10), "warmup": (0, 1), "weight_decay": (0, 10),
     "dropout": (0, 0.99),
     "full": (0, 1), "negatives": (0, 10_000), "temperature": (1e-3, 1e3), "labels": (0, 1e6), "ranking": (0, 1e6),
@@ -24,7 +25,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 """The smallest and the largest value of each number."""
 SAYS = {"class": ("distillation",), "value": ("distillation",), "rank": ("listwise", "margin")}
-SAYS |= {"choice": SAYS["rank"], "qa": ("distillation", *SAYS["rank"])}
+SAYS |= {"choice": SAYS["rank"], "qa": ("distillation", *SAYS["rank"]), "text": ("distillation",)}
 """The weights by which a teacher has a say in each task, beside `representation`."""
 
 
@@ -37,11 +38,13 @@ class TrainConfig:
         data: what to learn from, relative to the working directory, or `bundled:NAME`; `plait.data` says which files.
         output: folder for checkpoints and, at the end, `output/final`.
         task: `qa`: a SQuAD file, span and score head together. `class`, `value`, `rank`, `choice`: labelled examples.
+            `text`: examples whose label is what the decoder of a T5 is to write.
         texts, label: columns of the examples' texts, joined by +, and of their label; empty for the usual names.
         dev: held-out data, measured at the end for the model card; never trained on.
-        score, span: plans of the two heads.
+        score, span, text: plans of the heads; a task has those that it trains.
         elastic: modes joined by +: at every step the full plan, the deepest split and one by chance are trained, the
-            full one teaching, so that any join can be chosen later (span heads stay joint). Empty for the plans alone.
+            full one teaching, so that any join can be chosen later (span and text heads stay joint). Empty for the
+            plans alone.
         teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
         teacher_outputs: folder where the teacher's outputs are kept, to be computed once for several runs; with
             `representation`, which would have to keep states, they are not.
@@ -51,6 +54,7 @@ class TrainConfig:
         batch: of other tasks, examples a batch.
         accumulate: batches whose gradients are averaged before a step.
         longest: most tokens of a text; of a longer passage `qa` takes the window that holds the answer.
+        longest_written: of `text`, most tokens of a text that is to be written; longer ones are cut, which is said.
         questions: use only the first so many questions, examples or groups of examples of the data; 0 for all.
         hard: of `qa`, put passages that share rare words into one batch, where they are one another's wrong candidates.
         candidates: of a list to be ranked, the right one among them; of `qa` at most `passages`.
@@ -58,12 +62,13 @@ class TrainConfig:
             that share of the questions, else so many, in whole numbers.
         labels: weight of what the data say; 0 to learn from the teacher alone.
         ranking, ranking_loss: weight of the lists' labels beside those of other targets; listwise or pairwise.
-        distillation, temperature: weight and temperature of the KL to the teacher's spans and classes.
+        distillation, temperature: weight and temperature of the KL to the teacher's spans, classes and texts.
         margin, listwise: weights of MarginMSE and of the KL to the teacher's scores of a list.
         representation: weight of the distance from the teacher's states in the layers that a plan joins.
         dropout: of hidden states.
         bfloat16: run matrix products in bfloat16 (weights stay float32).
-        freeze_embeddings: leave the token table as it is, so that models made from one encoder can share it.
+        freeze_embeddings: leave the token table as it is, so that models made from one encoder can share it; a T5's
+            decoder reads it too.
         save_steps: steps between checkpoints to resume from.
         save_dtype: of the finished checkpoint's weights.
         tensorboard: write curves to `output/runs`.
@@ -78,6 +83,7 @@ class TrainConfig:
     dev: str = ""
     score: str = "join=0"
     span: str = "join=0"
+    text: str = "join=0"
     elastic: str = ""
     teacher: str = ""
     teacher_outputs: str = ""
@@ -91,6 +97,7 @@ class TrainConfig:
     batch: int = 32
     accumulate: int = 1
     longest: int = 384
+    longest_written: int = 64
     questions: int = 0
     hard: bool = False
     candidates: int = 8
@@ -124,11 +131,16 @@ class TrainConfig:
                 raise PlaitError(f"{key} must be between {least:g} and {most:g}, but is {getattr(self, key)}")
         if not self.labels and not self.teacher and not self.elastic:
             raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
-        weights = (*SAYS[self.task], "representation")
+        if self.task == "text" and self.representation:
+            raise PlaitError(
+                f"representation compares what a score or a span is read from and must be 0 in a text task, but is "
+                f"{self.representation:g}; set it to 0 and give distillation a weight"
+            )
+        weights = (*SAYS[self.task], *(("representation",) if self.task != "text" else ()))
         if (self.teacher or self.elastic) and not any(getattr(self, key) for key in weights):
             raise PlaitError(
-                f"a teacher must have a say, but {' and '.join(weights)} are 0; give one of them a weight, or leave "
-                f"{'teacher' if self.teacher else 'elastic'} out"
+                f"a teacher must have a say, but of {' and '.join(weights)} none has a weight; give one a weight, or "
+                f"leave {'teacher' if self.teacher else 'elastic'} out"
             )
         if self.dev and Path(self.dev).absolute() == Path(self.data).absolute():
             raise PlaitError(f"dev must be held out from training, but is data itself, {self.data}; name another file")

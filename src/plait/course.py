@@ -15,7 +15,7 @@ from plait.distill import representation_loss
 from plait.errors import PlaitError
 from plait.lessons import Lesson
 from plait.model import Plait
-from plait.outputs import Output, full, outputs, own
+from plait.outputs import Asked, Output, full, outputs, own
 from plait.plan import Mode, Plan
 from plait.tasks import Target, Weights
 from plait.teacher import Teacher
@@ -67,7 +67,8 @@ class Course(nn.Module):
         for plans in drawn:
             whole = all(plan == full(plan) for plan in plans.values())
             asked = [(n, t) for n, t, _ in thin] if whole else list(enumerate(lesson.targets))
-            found = outputs(self.model, plans, states, [(t.head, t.examples) for _, t in asked], upper=upper)
+            questions = [Asked(t.head, t.examples, t.written) for _, t in asked]
+            found = outputs(self.model, plans, states, questions, upper=upper)
             said = {number: output for (number, _), output in zip(asked, found, strict=True)}
             if config.labels:
                 for number, target in asked:
@@ -87,7 +88,7 @@ class Course(nn.Module):
         whole: Plans = {head: full(plan) for head, plan in plans.items()}
         if self.settings.elastic:
             modes = self.settings.elastic.split("+")
-            deepest = self.model.layers - 1
+            deepest = self.model.layers - ("text" not in plans)  # a decoder reads texts that never met
             join = 1 + int(torch.randint(deepest, (), generator=generator)) if deepest else 0
             first, second = (modes[int(torch.randint(len(modes), (), generator=generator))] for _ in range(2))
             return [whole, *(_split(plans, j, mode) for j, mode in ((deepest, first), (join, second)) if j > 0)]
@@ -130,9 +131,9 @@ def _detached(output: Output) -> Output:
 
 
 def _split(plans: Plans, join: int, mode: str) -> Plans:
-    """The plans at another join; heads that read known tokens stay `joint`."""
-    return {head: plan.at(join, _mode(plan, mode)) for head, plan in plans.items()}
+    """The plans at another join; heads that read known tokens or all stay `joint`."""
+    return {head: plan.at(join, _mode(head, plan, mode)) for head, plan in plans.items()}
 
 
-def _mode(plan: Plan, mode: str) -> Mode:
-    return "joint" if plan.reader in plan.known else mode  # type: ignore[return-value]
+def _mode(head: str, plan: Plan, mode: str) -> Mode:
+    return "joint" if head == "text" or plan.reader in plan.known else mode  # type: ignore[return-value]

@@ -6,7 +6,7 @@ import math
 import re
 import string
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from plait.errors import PlaitError
 from plait.extras import library
 from plait.heads import class_names
 from plait.parts import as_stored
-from plait.tasks import class_name, group_name, number_of
+from plait.tasks import class_name, group_name, number_of, text_of
 
 if TYPE_CHECKING:
     from plait.data import Example, Question
@@ -56,10 +56,11 @@ CHUNK = 1024
 
 
 def quality(model: Plait, task: str, data: Sequence[Question] | Sequence[Example], codec: str = "") -> dict[str, float]:
-    """What a task is measured by: `reading_quality` for `qa`, else `example_quality`."""
+    """What a task is measured by: `reading_quality` for `qa`, `writing_quality` for `text`, else `example_quality`."""
     if task == "qa":
         return reading_quality(model, cast("Sequence[Question]", data), codec)
-    return example_quality(model, task, cast("Sequence[Example]", data), codec)
+    examples = cast("Sequence[Example]", data)
+    return writing_quality(model, examples, codec) if task == "text" else example_quality(model, task, examples, codec)
 
 
 def example_quality(model: Plait, task: str, examples: Sequence[Example], codec: str = "") -> dict[str, float]:
@@ -75,9 +76,12 @@ def example_quality(model: Plait, task: str, examples: Sequence[Example], codec:
         PlaitError: a label that the task or the model cannot have, or scores that are not finite.
     """
     require_fit(task, examples, model)
+    return example_metrics(task, examples, scores_of(model, _rows(model, examples), codec), model)
+
+
+def _rows(model: Plait, examples: Sequence[Example]) -> list[tuple[str | None, ...]]:
     roles = len(model.text.roles)
-    rows = [(*example.texts, *(None,) * (roles - len(example.texts))) for example in examples]
-    return example_metrics(task, examples, scores_of(model, rows, codec), model)
+    return [(*example.texts, *(None,) * (roles - len(example.texts))) for example in examples]
 
 
 def scores_of(model: Plait, rows: Sequence[tuple[str | None, ...]], codec: str = "") -> NDArray[np.float32]:
@@ -85,17 +89,25 @@ def scores_of(model: Plait, rows: Sequence[tuple[str | None, ...]], codec: str =
     texts as a store with `codec` would give them back, or as they are.
     """
     logits = np.empty((len(rows), model.config.num_labels), np.float32)
+    for numbers, some in _chunks(model, "score", rows, codec):
+        logits[numbers] = raw_scores(model, some)
+    return logits
+
+
+def _chunks(
+    model: Plait, head: str, rows: Sequence[tuple[str | None, ...]], codec: str
+) -> Iterator[tuple[list[int], Sequence[tuple[Part, ...]]]]:
+    """Numbers of rows of like length, with these rows; known texts as a store with `codec` would give them back."""
     order = sorted(range(len(rows)), key=lambda i: tuple((len(text or ""), text or "") for text in reversed(rows[i])))
     for begin in range(0, len(rows), CHUNK):
         numbers = order[begin : begin + CHUNK]
         some = [rows[i] for i in numbers]
-        logits[numbers] = raw_scores(model, _stored(model, some, codec) if codec else some)
-    return logits
+        yield numbers, _stored(model, head, some, codec) if codec else some
 
 
-def _stored(model: Plait, rows: Sequence[tuple[str | None, ...]], codec: str) -> list[tuple[Part, ...]]:
+def _stored(model: Plait, head: str, rows: Sequence[tuple[str | None, ...]], codec: str) -> list[tuple[Part, ...]]:
     """Rows whose known texts are what a store holds of them."""
-    plan = model.plan("score")
+    plan = model.plan(head)
     columns: list[list[Part]] = []
     for column, role in enumerate(plan.roles):
         found = [row[column] for row in rows]
@@ -184,6 +196,9 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
     if not examples or unlabelled:
         lacking = f"{unlabelled} of {len(examples)} have no label" if examples else "there are none"
         raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
+    if task == "text":
+        model.plan("text")
+        return
     names = class_names(model.config)
     if task == "class":
         for example in examples:
@@ -219,6 +234,28 @@ def reading_quality(model: Plait, questions: Sequence[Question], codec: str = ""
         known = model.read(passage, codec=codec)
         found += [(known.ask(question.question).answer, question) for question in asked]
     return answer_metrics(found)
+
+
+LONGEST = 32
+"""Most tokens that are written to be measured, where no right text has more."""
+
+
+def writing_quality(model: Plait, examples: Sequence[Example], codec: str = "") -> dict[str, float]:
+    """What a model writes of labelled examples, greedily, under the plan that it has; see `squad_scores`.
+
+    Returns:
+        `em` and `f1` (0..100), and the number of `examples`.
+    """
+    require_fit("text", examples, model)
+    golds = [text_of(example) for example in examples]
+    most = max(LONGEST, *(len(ids) for ids in model.tokenizer(golds)["input_ids"]))
+    written = [""] * len(examples)
+    for numbers, rows in _chunks(model, "text", _rows(model, examples), codec):
+        for number, text in zip(numbers, model.generate(rows, max_new_tokens=most), strict=True):
+            written[number] = text
+    scores = [squad_scores(text, [gold]) for text, gold in zip(written, golds, strict=True)]
+    exact, f1 = (100 * sum(column) / len(scores) for column in zip(*scores, strict=True))
+    return {"em": exact, "f1": f1, "examples": len(scores)}
 
 
 def answer_metrics(answers: Iterable[tuple[str, Question]]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -21,6 +22,22 @@ from plait.scoring import require_meeting
 from plait.states import States
 from plait.tasks import Target
 from plait.text import Segment, fit
+from plait.writer import Writer, laid
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one head is asked.
+
+    Attributes:
+        head: by name.
+        examples: int64 [B, roles].
+        written: of a text head, what is to be written of each example, int64 [B, W] with -100 behind its end.
+    """
+
+    head: str
+    examples: Tensor
+    written: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -29,8 +46,8 @@ class Output:
 
     Attributes:
         logits: float32 [B, labels] of a score, [T, 2] of a span, its tokens by `layout`, minus infinity for those that
-            a budget dropped.
-        layout: tokens of the reader, one group an example.
+            a budget dropped; [T, vocabulary] of a text, before each token of what is to be written.
+        layout: tokens of the reader, one group an example; of a text, of what is to be written.
         first: states [B, H] that a score was read from, if asked.
         upper: states [T, H] after every layer from the join on, of the tokens that `read` lays out; empty unless asked,
             which plans with budgets cannot be.
@@ -96,22 +113,28 @@ def outputs(
     model: Plait,
     plans: Mapping[str, Plan],
     states: Mapping[str, States],
-    asked: Sequence[tuple[str, Tensor]],
+    asked: Sequence[Asked],
     *,
     upper: bool = False,
 ) -> list[Output]:
-    """The outputs of heads, each for its examples (int64 [B, roles]), in order; heads that join alike share a pass."""
+    """The outputs of heads, each for its examples, in order; heads that join alike share a pass. With `upper` the
+    states behind them, which a text head has none of.
+    """
     alike: dict[Plan, list[int]] = {}
-    for number, (head, _) in enumerate(asked):
-        require_meeting(head, plans[head], model.layers)
-        alike.setdefault(_pass(plans[head]), []).append(number)
     found: dict[int, Output] = {}
+    for number, one in enumerate(asked):
+        require_meeting(one.head, plans[one.head], model.layers)
+        if one.head == "text":
+            assert one.written is not None
+            found[number] = _written(model, plans[one.head], states, one.examples.to(model.device), one.written)
+        else:
+            alike.setdefault(_pass(plans[one.head]), []).append(number)
     for kind, numbers in alike.items():
         if kind.mode == "joint" and kind.compare == "none" and (len(numbers) > 1 or upper):
             some = _together(model, plans, states, [asked[number] for number in numbers], upper)
         else:
-            pairs = [asked[number] for number in numbers]
-            some = [_alone(model, plans[head], states, head, x.to(model.device), upper) for head, x in pairs]
+            each = [asked[number] for number in numbers]
+            some = [_alone(model, plans[x.head], states, x.head, x.examples.to(model.device), upper) for x in each]
         found |= dict(zip(numbers, some, strict=True))
     return [found[number] for number in range(len(asked))]
 
@@ -125,20 +148,21 @@ def _together(
     model: Plait,
     plans: Mapping[str, Plan],
     states: Mapping[str, States],
-    asked: Sequence[tuple[str, Tensor]],
+    asked: Sequence[Asked],
     upper: bool,
 ) -> list[Output]:
     """One pass over every example that some head reads."""
-    plan = plans[asked[0][0]]
-    every = torch.cat([examples for _, examples in asked]).to(model.device)
+    plan = plans[asked[0].head]
+    every = torch.cat([one.examples for one in asked]).to(model.device)
     states, every = with_nothing(plan, states, every)
     unique, places = torch.unique(every, dim=0, return_inverse=True)
     trace: list[Tensor] | None = [] if upper else None
     joined = model.encoder.join(plan, states, unique, "whole", trace)
     x, whole = joined.states, joined.layout
     results = []
-    counts = [len(examples) for _, examples in asked]
-    for (head, _), examples, groups in zip(asked, every.split(counts), places.split(counts), strict=True):
+    counts = [len(one.examples) for one in asked]
+    for one, examples, groups in zip(asked, every.split(counts), places.split(counts), strict=True):
+        head = one.head
         column = plan.roles.index(plans[head].reader)
         begin = whole.starts[groups]
         for part in joined.parts[:column]:
@@ -174,3 +198,10 @@ def _alone(model: Plait, plan: Plan, states: Mapping[str, States], head: str, ex
     if head == "score":
         first = layout.mean(x) if model.read_from == "mean" else x.index_select(0, model.encoder.answering(layout))
     return Output(model.read_out(head, x if first is None else first), layout, first, trace, layout)
+
+
+def _written(model: Plait, plan: Plan, states: Mapping[str, States], examples: Tensor, written: Tensor) -> Output:
+    written = written.to(model.device)
+    joined = model.encoder.join(plan, states, examples, "whole")
+    writer = cast("Writer", model.heads["text"])
+    return Output(writer.logits(joined.states, joined.layout, written), laid(written))

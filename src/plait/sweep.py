@@ -21,7 +21,7 @@ from plait.evaluate import quality, require_fit
 from plait.heads import head_plans
 from plait.keep import parse
 from plait.model import Plait
-from plait.outputs import full, outputs
+from plait.outputs import Asked, full, outputs
 from plait.plan import Plan
 from plait.scoring import require_separator
 from plait.store import Codec
@@ -40,7 +40,7 @@ class Point:
     Attributes:
         plan: in text form; join, mode, keep (`32 coreset`; empty for all tokens): its own.
         metric, quality: name and value of what plans are compared by; metrics: all that were measured.
-        flops: operations online, for one live text with `known` known ones each of the other roles.
+        flops: operations online, for one live text with `known` known ones each of the other roles; a decoder's apart.
         ms: milliseconds for the same from decoded states in memory, median, all plans in turn.
         bytes: stored for one known example, in `codec`; nothing for the full plan.
         lengths: tokens of each role that these three are for.
@@ -77,7 +77,8 @@ def sweep(
 
     Args:
         model: an elastic one, or any; split plans that it was not trained for are measured as they are.
-        task: `qa` with questions (the span head, `joint` only); `class`, `value`, `rank` or `choice` with examples.
+        task: `qa` with questions (the span head, `joint` only); `class`, `value`, `rank` or `choice` with examples;
+            `text` with examples (`joint` only, up to join = layers: the decoder reads texts that never met).
         modes: which modes, beside the full plan.
         keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens.
         selectors: which of them choose the tokens that are kept.
@@ -85,7 +86,7 @@ def sweep(
         known: known texts that are read with one live text, for operations and milliseconds.
         progress: told what comes next.
     """
-    head = "span" if task == "qa" else "score"
+    head = {"qa": "span", "text": "text"}.get(task, "score")
     if known < 1:
         raise PlaitError(f"known must be 1 or more texts, but is {known}; 100 is the default")
     if not data:
@@ -102,11 +103,11 @@ def sweep(
         mine = "+".join(str(budget) for budget in own.keep if budget.role in own.known)
         tried = [f"{keep} {selector}" for keep in keeps for selector in selectors]
         reductions = list(dict.fromkeys(["", *([f"{mine} {own.selector}"] if mine else []), *tried]))
-        kept = [""]
-        for mode in ("joint",) if head == "span" else modes:
+        kept, joins = [""], range(1, model.layers + (head == "text"))
+        for mode in modes if head == "score" else ("joint",):
             for reduction in reductions:
-                plans += [_reduced(own.at(join, mode), reduction) for join in range(1, model.layers)]  # type: ignore[arg-type]
-                kept += [reduction] * (model.layers - 1)
+                plans += [_reduced(own.at(join, mode), reduction) for join in joins]  # type: ignore[arg-type]
+                kept += [reduction] * len(joins)
         for plan in plans:
             plan.check(model.layers)
             if head == "span" and model.no_answer:
@@ -223,11 +224,12 @@ def milliseconds(
     systems: Sequence[tuple[Plait, Plan]], head: str, segments: Mapping[str, list[Segment]]
 ) -> list[float]:
     """Median milliseconds of models under plans, in turn: the first segment of every live role with all known ones,
-    whose states are at hand.
+    whose states are at hand; of a text head, until it has written a token.
     """
     stored = [{r: model.own(segments[r], plan.needs(r, model.layers)) for r in plan.known} for model, plan in systems]
     seconds: list[list[float]] = [[] for _ in systems]
     count = len(next(iter(segments.values())))
+    written = torch.zeros(count, 1, dtype=torch.int64) if head == "text" else None
     for turn in range(ROUNDS + 2):
         for (model, plan), states, taken in zip(systems, stored, seconds, strict=True):
             begin = time.perf_counter()
@@ -235,7 +237,7 @@ def milliseconds(
             now = {role: model.own(segments[role][:1], plan.needs(role, model.layers)) for role in live}
             columns = [torch.arange(count) * (role in plan.known) for role in plan.roles]
             examples = torch.stack(columns, 1).to(model.device)
-            outputs(model, {head: plan}, {**states, **now}, [(head, examples)])
+            outputs(model, {head: plan}, {**states, **now}, [Asked(head, examples, written)])
             if turn >= 2:  # the first two compile
                 taken.append(time.perf_counter() - begin)
     return [1000 * statistics.median(taken) for taken in seconds]

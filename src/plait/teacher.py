@@ -17,9 +17,10 @@ from plait.errors import PlaitError
 from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
-from plait.outputs import Output, continued, full, outputs, own
+from plait.outputs import Asked, Output, continued, full, outputs, own
 from plait.plan import Plan
 from plait.tasks import Target
+from plait.writer import laid
 
 
 class Teacher:
@@ -56,7 +57,7 @@ class Teacher:
         else:
             states = own(self.model, lesson, [self.plans[target.head] for target in targets])
             examples = [target.examples for target in targets]
-        asked = [(target.head, rows) for target, rows in zip(targets, examples, strict=True)]
+        asked = [Asked(t.head, rows, t.written) for t, rows in zip(targets, examples, strict=True)]
         return outputs(self.model, self.plans, states, asked, upper=upper)
 
     def _file(self, folder: Path, lesson: Lesson, targets: Sequence[Target]) -> Path:
@@ -65,6 +66,8 @@ class Teacher:
             digest.update(f"{role} {[s.ids for s in segments]}".encode())
         for target in targets:
             digest.update(f"{target.head} {target.examples.tolist()}".encode())
+            if target.written is not None:
+                digest.update(f" {target.written.tolist()}".encode())
         name = digest.hexdigest()
         return folder / name[:2] / f"{name[2:32]}.safetensors"
 
@@ -78,8 +81,12 @@ class Teacher:
         roles = list(lesson.segments)
         found = []
         for number, target in enumerate(targets):
-            role = self.plans[target.head].reader
-            groups = target.examples[:, roles.index(role)]
-            lengths = [len(lesson.segments[role][i].ids) for i in groups.tolist()]
-            found.append(Output(tensors[str(number)].to(self.model.device), Layout(lengths, device=self.model.device)))
+            if target.written is None:
+                role = self.plans[target.head].reader
+                groups = target.examples[:, roles.index(role)]
+                lengths = [len(lesson.segments[role][i].ids) for i in groups.tolist()]
+                layout = Layout(lengths, device=self.model.device)
+            else:
+                layout = laid(target.written.to(self.model.device))
+            found.append(Output(tensors[str(number)].to(self.model.device), layout))
         return found

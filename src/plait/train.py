@@ -30,6 +30,8 @@ from plait.tasks import KINDS, class_name
 from plait.teacher import Teacher
 from plait.trainer import Trainer, checkpoints
 
+TRAINED = {"qa": ("score", "span"), "text": ("text",)}
+"""The heads that a task trains; of others it is the score head."""
 BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints, with a hash of its data."""
 
@@ -87,12 +89,13 @@ def _data(config: TrainConfig, path: str) -> Data:
     if config.task == "qa":
         return read_squad(located(path))[: config.questions or None]
     texts = [name for name in config.texts.split("+") if name]
-    return first_of(config.task, read_examples(path, texts=texts, label=config.label), config.questions)
+    found = read_examples(path, texts=texts, label=config.label, numbers=config.task != "text")
+    return first_of(config.task, found, config.questions)
 
 
 def _model(config: TrainConfig, data: Data) -> Plait:
-    heads = ("score", "span") if config.task == "qa" else ("score",)
-    plans = {head: plan for head, plan in (("score", config.score), ("span", config.span)) if head in heads}
+    heads = TRAINED.get(config.task, ("score",))
+    plans = {head: getattr(config, head) for head in heads}
     classes = _classes(config, data) if config.task == "class" else ()
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=heads, labels=classes, heads=heads)
     for head, plan in model.plans.items():
@@ -165,6 +168,12 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
             f"a teacher must have the model's labels, {', '.join(ours)}, but {config.teacher} has {', '.join(theirs)}; "
             "train the teacher on the same task"
         )
+    words = [one.config.vocab_size for one in (teacher, model)]
+    if config.task == "text" and words[0] != words[1]:
+        raise PlaitError(
+            f"a teacher must write the same tokens as the model, but the table of {config.teacher} has {words[0]} and "
+            f"the model's {words[1]}; start from a model with as many"
+        )
     sizes = [(one.layers, one.config.hidden_size) for one in (teacher, model)]
     if config.representation and sizes[0] != sizes[1]:
         raise PlaitError(
@@ -184,7 +193,8 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
     else:
         items = example_lessons(
             config.task, cast(list[Example], data), model.text, classes=class_names(model.config), batch=config.batch,
-            candidates=config.candidates, longest=config.longest, seed=config.seed,
+            candidates=config.candidates, longest=config.longest, longest_written=config.longest_written,
+            seed=config.seed,
         )  # fmt: skip
         needed = "list with a right and a wrong candidate" if KINDS[config.task].grouped else "example"
     if not items:

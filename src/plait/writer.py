@@ -10,6 +10,14 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from plait.layout import Layout
 
+ENDED = -100
+"""What stands behind the end of a shorter text that is to be written, as `transformers` has it."""
+
+
+def laid(written: Tensor) -> Layout:
+    """The layout of texts that are to be written, int64 [G, W], without what stands behind their ends."""
+    return Layout((written != ENDED).sum(1).tolist(), device=written.device)
+
 
 class Writer(nn.Module):
     """A `...ForConditionalGeneration`, whose encoder Plait runs in its place."""
@@ -17,6 +25,9 @@ class Writer(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        for module in model.modules():
+            if isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.0  # of attention, which has none here
 
     def write(self, states: Tensor, layout: Layout, *, max_new_tokens: int, num_beams: int) -> Tensor:
         """The encoder's last states [T, H] -> token ids int64 [G, written], by `transformers`' own `generate`."""
@@ -26,6 +37,17 @@ class Writer(nn.Module):
             do_sample=False, num_return_sequences=1,
         )  # fmt: skip
         return written
+
+    def logits(self, states: Tensor, layout: Layout, written: Tensor) -> Tensor:
+        """The encoder's last states [T, H], and what is to be written of them, int64 [G, W] with `ENDED` behind it ->
+        float32 [tokens written, vocabulary], each from the right ones before it; `laid` lays them out.
+        """
+        read = BaseModelOutput(last_hidden_state=layout.pad(states))  # [G, M, H]
+        logits: Tensor = self.model(
+            encoder_outputs=read, attention_mask=layout.mask.long(), use_cache=False,
+            decoder_input_ids=self.model._shift_right(written),
+        ).logits  # [G, W, V]  # fmt: skip
+        return logits[written != ENDED].float()  # [tokens written, V]
 
     def saved(self) -> dict[str, Tensor]:
         """Weights as a checkpoint names them, each once: embeddings are shared."""

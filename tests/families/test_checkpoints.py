@@ -24,7 +24,7 @@ from plait.errors import PlaitError
 from plait.families import MODEL_TYPES
 from plait.index import Index
 from plait.model import Plait
-from plait.outputs import outputs
+from plait.outputs import Asked, outputs
 from plait.parts import states_of
 from plait.plan import Plan
 from plait.text import Text, fit
@@ -234,7 +234,7 @@ def test_a_score_read_from_the_mean_of_all_tokens(tmp_path: Path) -> None:
         states, examples = states_of(model, plans["score"], PAIRS)
         logits, _ = model.logits("score", states, examples, plans["score"])
         for upper in (False, True):
-            [taught] = outputs(model, plans, states, [("score", examples)], upper=upper)
+            [taught] = outputs(model, plans, states, [Asked("score", examples)], upper=upper)
             torch.testing.assert_close(taught.logits, logits, atol=1e-5, rtol=1e-5)
     index = Index.create(tmp_path / "store", model, name=str(folder), codec="float32")
     index.add([Document(str(i), text) for i, (_, text) in enumerate(PAIRS)])

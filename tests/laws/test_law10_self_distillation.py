@@ -18,10 +18,10 @@ from plait.data import Example, Question
 from plait.distill import distillation
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.model import Plait
-from plait.outputs import outputs, own
+from plait.outputs import Asked, outputs, own
 from plait.tasks import Weights
 from plait.teacher import Teacher
-from tests.small import small_checkpoint
+from tests.small import small_checkpoint, small_writer
 
 TEXTS = [
     "The river was yellow. A sailor built the bridge of stone in winter, and the queen found it in a letter.",
@@ -69,6 +69,8 @@ def lesson_of(task: str, model: Plait, qa: Lesson) -> Lesson:
 
 def of_task(folder: Path, task: str, seed: int = 0) -> Path:
     """A full model with the heads that a task trains."""
+    if task == "text":
+        return small_writer("t5", folder / str(seed))
     plans = {"score": "join=0", "span": "join=0,reader=passage"}
     heads = ("score", "span") if task == "qa" else ("score",)
     return small_checkpoint(
@@ -77,7 +79,7 @@ def of_task(folder: Path, task: str, seed: int = 0) -> Path:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*TASKS, "text"])
 @pytest.mark.parametrize("join", [0, 1])
 def test_targets_of_itself(tmp_path: Path, lesson: Lesson, task: str, join: int) -> None:
     """A head's distance from what it says itself is exactly 0, and no weight moves; from another's, weights do."""
@@ -86,7 +88,7 @@ def test_targets_of_itself(tmp_path: Path, lesson: Lesson, task: str, join: int)
         model = Plait.from_pretrained(of_task(tmp_path, task), plan=f"join={join}")
         one = lesson_of(task, model, lesson)
         states = own(model, one, list(model.plans.values()))
-        found = outputs(model, model.plans, states, [(target.head, target.examples) for target in one.targets])
+        found = outputs(model, model.plans, states, [Asked(t.head, t.examples, t.written) for t in one.targets])
         distances = [
             target.distance(out.logits, out.logits.detach() * (1.1 if differs else 1.0), out.layout, weights)
             for target, out in zip(one.targets, found, strict=True)

@@ -39,7 +39,7 @@ def train(
 def sweep(
     model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id; an elastic one holds at every join.")],
     data: Annotated[str, typer.Argument(help="For qa a SQuAD file or bundled:squad-dev, else labelled examples.")],
-    task: Annotated[str, typer.Option(help="qa, class, value, rank or choice.")] = "qa",
+    task: Annotated[str, typer.Option(help="qa, class, value, rank, choice or text.")] = "qa",
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Write rows.jsonl, table.md and chart.png there.")
     ] = None,
@@ -77,7 +77,7 @@ def sweep(
     items = (
         read_squad(source)[: limit or None]
         if task == "qa"
-        else first_of(task, read_examples(source, texts=columns, label=label), limit)
+        else first_of(task, read_examples(source, texts=columns, label=label, numbers=task != "text"), limit)
     )
     for module in (*KINDS[task].libraries, *(("matplotlib.figure",) if out_folder is not None else ())):
         library(module, "plots" if "plot" in module else "train")

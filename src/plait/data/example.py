@@ -48,7 +48,9 @@ class Example:
     group: str = ""
 
 
-def read_examples(path: str | Path, *, texts: Sequence[str] = (), label: str = "") -> list[Example]:
+def read_examples(
+    path: str | Path, *, texts: Sequence[str] = (), label: str = "", numbers: bool = True
+) -> list[Example]:
     """The examples of a file or folder, in order; .gz and .xz files are read as what they hold.
 
     .jsonl, .csv, .tsv, .parquet: text columns named as in `pairs.FIELDS` or by `texts` (a list of strings in one of
@@ -57,9 +59,9 @@ def read_examples(path: str | Path, *, texts: Sequence[str] = (), label: str = "
     .jsonl: an example an option (see `race.options`). A folder that Hugging Face datasets wrote with `save_to_disk`.
 
     A label that is a number or true or false is a float; so is, in .csv, .tsv and .txt, a cell that is written as a
-    number; any other text is a class. Null, an empty cell and an absent column are None. '-', and -1 where a dataset
-    has classes, mean that no class was found: such examples are left out, with a DataWarning that counts them, unless
-    the file labels nothing else (then all have None).
+    number, unless `numbers` is False; any other text is a class. Null, an empty cell and an absent column are None.
+    '-', and -1 where a dataset has classes, mean that no class was found: such examples are left out, with a
+    DataWarning that counts them, unless the file labels nothing else (then all have None).
 
     Raises PlaitError by place for anything else: no such column, two label columns and no `label`, an empty text, an id
     that two examples have, classes mixed with numbers, a number that is not finite, no example at all.
@@ -72,7 +74,9 @@ def read_examples(path: str | Path, *, texts: Sequence[str] = (), label: str = "
     examples: list[Example] = []
     first: tuple[Label, str] = (None, "")
     for place, default_id, row in _rows(path):
-        example = _example(row, place, default_id, texts, label, cells=kind(path) in (".csv", ".tsv", ".txt"))
+        example = _example(
+            row, place, default_id, texts, label, cells=numbers and kind(path) in (".csv", ".tsv", ".txt")
+        )
         if example.id in places:
             raise repeated("example", example.id, places[example.id], place)
         places[example.id] = place

@@ -13,8 +13,10 @@ from torch import Tensor
 from plait.data import Example
 from plait.errors import PlaitError, TruncationWarning
 from plait.lessons.lesson import Lesson
-from plait.tasks import KINDS, Classes, Lists, Target, Values, class_name, group_name, number_of
+from plait.lessons.written import written
+from plait.tasks import KINDS, Classes, Lists, Target, Texts, Values, class_name, group_name, number_of, text_of
 from plait.text import Segment, Text
+from plait.writer import ENDED
 
 BUCKET = 64
 """Batches among which examples of like length are put together."""
@@ -29,6 +31,7 @@ def example_lessons(
     batch: int = 32,
     candidates: int = 8,
     longest: int = 384,
+    longest_written: int = 64,
     seed: int = 0,
 ) -> list[Lesson]:
     """Every example once, `batch` at a time; of a `rank` task every relevant one, with wrong ones of its group.
@@ -36,8 +39,10 @@ def example_lessons(
     Args:
         task: `class`: labels are among `classes`. `value`: labels are numbers. `rank`: labels are relevances, those
             above 0 right; lists of `candidates`, one right. `choice`: groups are the options of a question, one right.
+            `text`: labels are what is to be written.
         examples: each with a text for each role; the last roles may be without (claims with few evidence sentences).
-        longest: most tokens of a text; what is cut is said in a TruncationWarning.
+        longest, longest_written: most tokens of a text and of one that is to be written; what is cut is said in a
+            TruncationWarning.
 
     Raises:
         PlaitError: a label or a group that the task cannot have, or another number of texts than the model has roles.
@@ -51,7 +56,7 @@ def example_lessons(
             )
     units = list(_units(task, examples, candidates, rng))
     segments = _segments(examples, text, longest)
-    make = _target(task, classes)
+    make = _texts(examples, text, longest_written) if task == "text" else _target(task, classes)
     size = max(1, batch // (max(map(len, units), default=1) if KINDS[task].grouped else 1))
     rng.shuffle(units)
     batches = []
@@ -121,6 +126,16 @@ def _target(task: str, classes: Sequence[str]) -> Callable[[list[list[Example]],
         if task == "value":
             return Values(numbers, torch.tensor([number_of(task, unit[0]) for unit in units]))
         return Lists(numbers, [len(unit) for unit in units])
+
+    return make
+
+
+def _texts(examples: Sequence[Example], text: Text, longest: int) -> Callable[[list[list[Example]], Tensor], Target]:
+    tokens = written([text_of(example) for example in examples], text, longest)
+
+    def make(units: list[list[Example]], numbers: Tensor) -> Target:
+        rows = [torch.tensor(tokens[text_of(unit[0])]) for unit in units]
+        return Texts(numbers, torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=ENDED))
 
     return make
 

@@ -5,6 +5,20 @@ from plait.tasks.kinds import KINDS
 from plait.tasks.lists import Lists, group_name
 from plait.tasks.spans import Spans
 from plait.tasks.target import Target, Weights
+from plait.tasks.texts import Texts, text_of
 from plait.tasks.values import Values, number_of
 
-__all__ = ["KINDS", "Classes", "Lists", "Spans", "Target", "Values", "Weights", "class_name", "group_name", "number_of"]
+__all__ = [
+    "KINDS",
+    "Classes",
+    "Lists",
+    "Spans",
+    "Target",
+    "Texts",
+    "Values",
+    "Weights",
+    "class_name",
+    "group_name",
+    "number_of",
+    "text_of",
+]

@@ -26,6 +26,7 @@ class Classes:
     examples: Tensor
     classes: Tensor
     head: ClassVar[str] = "score"
+    written: ClassVar[None] = None
 
     def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
         """Cross entropy of logits [B, labels], mean."""

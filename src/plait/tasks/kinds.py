@@ -26,4 +26,5 @@ KINDS = {
     "value": Kind("spearman", ("scipy.stats",)),
     "rank": Kind("rr10", ("ir_measures",), grouped=True),
     "choice": Kind("accuracy", grouped=True),
+    "text": Kind("em"),
 }

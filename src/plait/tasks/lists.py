@@ -33,6 +33,7 @@ class Lists:
     lengths: Sequence[int]
     sampled: bool = False
     head: ClassVar[str] = "score"
+    written: ClassVar[None] = None
 
     def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
         """`weights.ranking_loss` of logits [B, 1]; nothing to learn where no list has a wrong candidate."""

@@ -29,6 +29,7 @@ class Spans:
     last: Tensor
     allowed: Tensor
     head: ClassVar[str] = "span"
+    written: ClassVar[None] = None
 
     def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
         """Cross entropy of start and end logits [T, 2], mean; of answers that a budget left."""

@@ -13,11 +13,11 @@ from plait.layout import Layout
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each loss counts; labels of spans, classes and values count 1.
+    """How much each loss counts; labels of spans, classes, values and texts count 1.
 
     Attributes:
         ranking: labels of lists; ranking_loss: how they are learned.
-        distillation, temperature: KL to the teacher's spans and classes (of values: squared distance).
+        distillation, temperature: KL to the teacher's spans, classes and texts (of values: squared distance).
         margin, listwise: MarginMSE and KL to the teacher's scores of a list.
     """
 
@@ -34,14 +34,20 @@ class Target(Protocol):
 
     @property
     def head(self) -> str:
-        """`score` or `span`."""
+        """`score`, `span` or `text`."""
 
     @property
     def examples(self) -> Tensor:
         """int64 [B, roles]; numbers of the segments that an example is made of."""
 
+    @property
+    def written(self) -> Tensor | None:
+        """What a text head is to write of each example, int64 [B, W] with -100 behind its end; nothing of others."""
+
     def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
-        """Weighted distance of the head's logits (`score`: [B, labels], `span`: [T, 2] by layout) from the labels."""
+        """Weighted distance of the head's logits (`score`: [B, labels], `span`: [T, 2] by layout, `text`:
+        [T, vocabulary] of what is to be written, by layout) from the labels.
+        """
 
     def distance(self, logits: Tensor, taught: Tensor, layout: Layout, weights: Weights) -> Tensor:
         """Weighted distance of the head's logits from a teacher's for the same examples; 0 where they are equal."""

@@ -31,6 +31,7 @@ class Values:
     examples: Tensor
     values: Tensor
     head: ClassVar[str] = "score"
+    written: ClassVar[None] = None
 
     def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
         """Mean squared error of logits [B, 1]."""

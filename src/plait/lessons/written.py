@@ -1,0 +1,38 @@
+"""What a decoder is to write, as tokens."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from plait.errors import PlaitError, TruncationWarning
+from plait.text import Text
+
+
+def written(texts: Sequence[str], text: Text, longest: int) -> dict[str, list[int]]:
+    """The tokens of each text, the one that ends it among them, `longest` at most.
+
+    What is cut is said in a TruncationWarning.
+
+    Raises:
+        PlaitError: a text of which the tokenizer makes no token.
+    """
+    unique = list(dict.fromkeys(texts))
+    role = text.roles[0]  # framed as a text by itself
+    [nothing] = text.segments(role, [""])
+    segments = text.segments(role, unique, room=longest - len(nothing.ids))
+    for one, segment in zip(unique, segments, strict=True):
+        if len(segment.ids) == len(nothing.ids):
+            raise PlaitError(
+                f"a text that is to be written must have a token, but the tokenizer finds none in {one!r}; write "
+                "another, or leave the example out"
+            )
+    cut = [segment.cut for segment in segments if segment.cut]
+    if cut:
+        warnings.warn(
+            f"{len(cut)} of {len(unique)} texts that are to be written are longer than {longest} tokens; {sum(cut)} "
+            "tokens at their ends are left out",
+            TruncationWarning,
+            stacklevel=3,
+        )
+    return {one: segment.ids for one, segment in zip(unique, segments, strict=True)}
