@@ -57,14 +57,7 @@ class Plait(nn.Module):
         self.encoder = Encoder(adapter(parts.base), cast("Mapping[str, Bottleneck]", self.bottlenecks))
         shape = self.encoder.family.shape
         for head, plan in self.plans.items():
-            plan.check(shape.layers)
-            if head == "span" and self.no_answer:
-                require_separator(plan)
-            if (head == "text" or (head == "score" and shape.reads_all)) and plan.keep and plan.selector in MERGING:
-                raise PlaitError(
-                    "where an answer is read from all tokens alike, those that stand for several would count once, but "
-                    f"the plan of the {head} head merges by {plan.selector}; take one that drops, such as coreset"
-                )
+            self.require_plan(head, plan)
         roles = next(iter(self.plans.values()), Plan()).roles
         for head, plan in self.plans.items():
             if plan.roles != roles:
@@ -160,6 +153,18 @@ class Plait(nn.Module):
     def _versions(self) -> list[tuple[int, int]]:
         """PyTorch counts the changes of every tensor; one that takes another's place is another object."""
         return [(id(p), p._version) for module in (self.base, self.bottlenecks) for p in module.parameters()]
+
+    def require_plan(self, head: str, plan: Plan) -> None:
+        """Refuse a plan that does not fit this model or that one of its heads cannot have."""
+        plan.check(self.layers)
+        if head == "span" and self.no_answer:
+            require_separator(plan)
+        all_alike = head == "text" or (head == "score" and self.encoder.family.shape.reads_all)
+        if all_alike and plan.keep and plan.selector in MERGING:
+            raise PlaitError(
+                "where an answer is read from all tokens alike, those that stand for several would count once, but "
+                f"the plan of the {head} head merges by {plan.selector}; take one that drops, such as coreset"
+            )
 
     @property
     def layers(self) -> int:

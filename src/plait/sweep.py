@@ -23,7 +23,6 @@ from plait.keep import parse
 from plait.model import Plait
 from plait.outputs import Asked, full, outputs
 from plait.plan import Plan
-from plait.scoring import require_separator
 from plait.store import Codec
 from plait.tasks import KINDS
 from plait.text import Segment
@@ -109,9 +108,7 @@ def sweep(
                 plans += [_reduced(own.at(join, mode), reduction) for join in joins]  # type: ignore[arg-type]
                 kept += [reduction] * len(joins)
         for plan in plans:
-            plan.check(model.layers)
-            if head == "span" and model.no_answer:
-                require_separator(plan)
+            model.require_plan(head, plan)
         lengths, segments = _typical(model, data, known)
         found: list[list[dict[str, float]]] = []
         for plan in plans:

@@ -233,11 +233,13 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
             f"a training goes on by the config that it began with, but {beside} is not readable ({error}); choose "
             "another output"
         ) from None
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
     for key, value in now.items():
-        if before.get(key) != value and key != "output":
+        was = before.get(key, defaults.get(key))  # a key that an earlier version did not have
+        if was != value and key != "output":
             raise PlaitError(
-                f"a training goes on as it began, but {key} was {before.get(key)!r} and is now {value!r}; set it back, "
-                "or choose another output"
+                f"a training goes on as it began, but {key} was {was!r} and is now {value!r}; set it back, or choose "
+                "another output"
             )
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
 
