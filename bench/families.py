@@ -77,11 +77,10 @@ def _one(model_type: str, dtype: str, a: argparse.Namespace) -> dict[str, object
     query = [rng.randrange(5, 1000) for _ in range(QUERY)]
     passages = [[rng.randrange(5, 1000) for _ in range(n)] for n in lengths]
     joined = [query + passage for passage in passages]
-    last = encoder.family.shape.last  # then attention asks for token types
-    kind = int(last)
+    asks_types = encoder.family.shape.last  # XLNet: of attention
 
     def ours() -> list[Tensor]:
-        segments = [Segment(ids, [(0, 0)] * len(ids), kind, closed=last) for ids in passages]
+        segments = [Segment(ids, [(0, 0)] * len(ids), int(asks_types), closed=asks_types) for ids in passages]
         known = Tokens.pack(segments, first_positions=[QUERY] * PAIRS)
         live = Tokens.pack([Segment(query, [(0, 0)] * QUERY, 0)])
         states = {"query": encoder.own(live, ("states.0",)), "passage": encoder.own(known, ("states.0",))}
@@ -94,7 +93,9 @@ def _one(model_type: str, dtype: str, a: argparse.Namespace) -> dict[str, object
         for begin in range(0, PAIRS, batch):
             some = joined[begin : begin + batch]
             ids = torch.tensor([one + [PAD] * (len(some[-1]) - len(one)) for one in some])
-            types = {"token_type_ids": torch.tensor([_types(len(one), ids.shape[1]) for one in some])} if last else {}
+            types = (
+                {"token_type_ids": torch.tensor([_types(len(one), ids.shape[1]) for one in some])} if asks_types else {}
+            )
             states = base(input_ids=ids, attention_mask=(ids != PAD).long(), **types).last_hidden_state
             last += [x[: len(one)] for one, x in zip(some, states, strict=True)]
         return last

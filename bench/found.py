@@ -106,6 +106,21 @@ def families() -> str:
     return _table([*header, "than batches of 8", "transformers' attention"], lines)
 
 
+def selection() -> str:
+    """What choosing tokens costs beside a layer."""
+    lines = [[row["selector"], f"{row['ms']:.1f}", f"{row['of_a_layer']:.2f}"] for row in _rows("selection")]
+    return _table(["selector", "ms for 32 texts", "of one encoder layer"], lines)
+
+
+def lengths() -> str:
+    """Query cost against the length of passages."""
+    rows = _rows("lengths")
+    lines = [[str(row["tokens"]), f"{row['ms_without']:.0f}", f"{row['ms']:.0f}"] for row in rows]
+    kept = rows[-1]["budget"] if rows else 0
+    return _table(["tokens of a passage", "all stored, ms", f"{kept} stored, ms"], lines)
+
+
 TABLES = {
     "pairs": pairs, "transfer": transfer, "budgets": budgets, "squad": squad, "imdb": imdb, "families": families,
+    "selection": selection, "lengths": lengths,
 }  # fmt: skip
