@@ -41,9 +41,9 @@ class Rotary:
     def turned(self, x: Tensor, places: Tensor) -> Tensor:
         """Rotated in float32, in the dtype that they come in."""
         cos, sin = self.angles(x.new_empty(0, dtype=torch.float32), places)
-        cos, sin, (first, second) = cos[:, :, None], sin[:, :, None], x.float().chunk(2, -1)
-        turned: Tensor = x.float() * cos + torch.cat((-second, first), -1) * sin
-        return turned.to(x.dtype)
+        first, second = x.float().chunk(2, -1)
+        cos, sin = (of[:, :, None, : first.shape[-1]] for of in (cos, sin))  # whose halves are alike
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), -1).to(x.dtype)
 
     def bias(self, query: Tensor, key: Tensor, distance: Tensor) -> Tensor | None:
         """[G or 1, 1, M, keys], so low past the window that nothing is read there."""
