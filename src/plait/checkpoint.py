@@ -26,6 +26,7 @@ import transformers
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
@@ -36,7 +37,7 @@ from plait import lora
 from plait.bottleneck import Bottleneck
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
-from plait.families import check_model_type, register
+from plait.families import check_model_type, classifier, register
 from plait.heads import HEADS, Score, class_names, score_head, span_head
 from plait.plan import Plan
 from plait.writer import Writer, require_whole
@@ -116,10 +117,10 @@ def load(
                 f"{config.model_type}, an encoder; name another model, or set another task than text"
             )
         new = _labels(config, labels) if "score" in new_heads else {}
-        scorer, info = _try(
-            name,
-            lambda: AutoModelForSequenceClassification.from_pretrained(name, **new, **reading),
-        )
+        scoring: Any = AutoModelForSequenceClassification
+        if _is(config, "ForMultipleChoice") and not labels:  # its head has one label
+            scoring, new, config.num_labels = AutoModelForMultipleChoice, {}, 1
+        scorer, info = _try(name, lambda: scoring.from_pretrained(name, **(new or {"config": config}), **reading))
         base_name = scorer.base_model_prefix
         base = getattr(scorer, base_name)
         missing = [k for k in info["missing_keys"] if k.startswith(base_name) and "pooler" not in k]
@@ -133,7 +134,7 @@ def load(
         beside = _beside(name, where) if ours else {}
         dual = any(key.startswith("compare.") for key in ours)
         has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
-        if not has_span and str((config.architectures or [""])[0]).endswith("ForQuestionAnswering"):
+        if not has_span and _is(config, "ForQuestionAnswering"):
             has_span = True  # of a family whose two heads have the same names: what was read is the span head
             _renew(scorer, info["missing_keys"])
         same = not new or class_names(config) == class_names(scorer.config)
@@ -266,6 +267,11 @@ def fingerprint_tokenizer(tokenizer: Any) -> str:
     return hashlib.sha256(str(tokenizer.backend_tokenizer.to_str()).encode()).hexdigest()[:32]
 
 
+def _is(config: Any, kind: str) -> bool:
+    """Whether a checkpoint was saved as a `...kind`."""
+    return str((config.architectures or [""])[0]).endswith(kind)
+
+
 def _labels(config: Any, labels: Sequence[str]) -> dict[str, Any]:
     """What tells `transformers` of a new score head's classes; one label where none are named."""
     names = list(labels) or (list(config.id2label.values()) if config.num_labels == 1 else ["LABEL_0"])
@@ -299,7 +305,7 @@ def _start_anew(name: str, config: Any, scorer: Any) -> None:
         DataWarning,
         stacklevel=4,
     )
-    for module in scorer.classifier.modules():
+    for module in classifier(scorer).modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=config.initializer_range)
             nn.init.zeros_(module.bias)

@@ -27,11 +27,12 @@ LOWEST = float(np.finfo(np.float32).min)
 
 
 class Score(nn.Module):
-    """A `...ForSequenceClassification` head: [B, H] -> logits [B, labels].
+    """A `...ForSequenceClassification` or `...ForMultipleChoice` head: [B, H] -> logits [B, labels].
 
     Args:
         pooler: [B, 1, H] -> [B, H], or None where the classifier reads [B, 1, H].
         own: the modules of these that are not the encoder's, by the names that the checkpoint gives them.
+        choice: whether it is the latter, which has one label.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Score(nn.Module):
         dropout: nn.Module | None,
         classifier: nn.Module,
         own: Mapping[str, nn.Module],
+        choice: bool = False,
     ) -> None:
         super().__init__()
-        self.pooler, self.dropout, self.classifier = pooler, dropout, classifier
+        self.pooler, self.dropout, self.classifier, self.choice = pooler, dropout, classifier, choice
         self._own = dict(own)  # in a dict they are not registered a second time
 
     def forward(self, first: Tensor) -> Tensor:
@@ -159,9 +161,15 @@ def restored(logits: Tensor, layout: Layout, places: Tensor, whole: Layout) -> T
 
 
 def score_head(model: Any) -> Score:
-    """The head of a `...ForSequenceClassification` model: all that it has beside the encoder, and the pooler."""
+    """The head of a `...ForSequenceClassification` or `...ForMultipleChoice` model: all that it has beside the encoder,
+    and the pooler.
+    """
     own = {name: module for name, module in model.named_children() if name != model.base_model_prefix}
-    return Score(pooler(model), getattr(model, "dropout", None), classifier(model), own)
+    choice = type(model).__name__.endswith("ForMultipleChoice")
+    summary = getattr(model, "sequence_summary", None)  # where it is of another make than classification's
+    return Score(
+        pooler(model) if summary is None else summary, getattr(model, "dropout", None), classifier(model), own, choice
+    )
 
 
 def span_head(model: Any) -> Span:

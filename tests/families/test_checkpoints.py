@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoTokenizer,
 )
 
 from plait.data import Document
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 from plait.families import MODEL_TYPES
 from plait.index import Index
 from plait.model import Plait
@@ -28,7 +30,7 @@ from plait.outputs import Asked, outputs
 from plait.parts import states_of
 from plait.plan import Plan
 from plait.text import Text, fit
-from tests.small import ROTATING, small_checkpoint, small_families, small_pair, small_tokenizer
+from tests.small import ROTATING, small_checkpoint, small_config, small_families, small_pair, small_tokenizer
 
 FULL = "join=0,positions=continue"
 PAIRS = [
@@ -418,3 +420,33 @@ def test_what_a_score_from_the_last_token_cannot_do(tmp_path: Path) -> None:
         Plait.from_pretrained(folder, plan="join=1").predict([("why", None)])
     with pytest.raises(PlaitError, match="attn_type='uni' and bi_data=False"):
         Plait.from_pretrained(small_checkpoint(tmp_path / "uni", "xlnet", attn_type="uni"))
+
+
+@pytest.mark.parametrize(
+    "model_type", ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "modernbert", "deberta-v2", "xlnet"]
+)
+def test_multiple_choice_is_that_of_transformers(tmp_path: Path, model_type: str) -> None:
+    """Its head scores each option by itself, with one label; what is saved is a multiple-choice model again."""
+    tokenizer = small_tokenizer(model_type)
+    torch.manual_seed(0)
+    theirs = AutoModelForMultipleChoice.from_config(small_config(model_type, vocab_size=len(tokenizer))).eval()
+    for name, parameter in theirs.named_parameters():
+        if "norm" not in name.lower():
+            torch.nn.init.normal_(parameter, std=0.2)
+    theirs.save_pretrained(tmp_path / "theirs")
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    with torch.no_grad():
+        logits = [
+            theirs(**{k: v[None] for k, v in tokenizer(*pair, return_tensors="pt").items()}).logits[0, 0]
+            for pair in PAIRS
+        ]
+    model = Plait.from_pretrained(tmp_path / "theirs", plan=FULL)
+    np.testing.assert_allclose(model.predict(PAIRS, activation_fn=raw), torch.stack(logits).numpy(), atol=1e-5)
+    model.save_pretrained(tmp_path / "ours")
+    assert_same_names(tmp_path / "ours", tmp_path / "theirs")
+    again = AutoModelForMultipleChoice.from_pretrained(tmp_path / "ours")
+    assert all(torch.equal(x, again.state_dict()[name]) for name, x in theirs.state_dict().items())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # of the head that gives way
+        classes = Plait.from_pretrained(tmp_path / "theirs", new_heads=["score"], labels=["no", "yes", "unknown"])
+    assert classes.predict(PAIRS).shape == (3, 3)

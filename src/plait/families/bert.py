@@ -29,7 +29,9 @@ def shape(config: Any) -> Shape:
 
 
 def pooler(model: Any) -> nn.Module | None:
-    """BERT's, a module of the encoder: [B, 1, H] -> [B, H]. None for the others, whose classifier reads [B, 1, H]."""
+    """BERT's, a module of the encoder: [B, 1, H] -> [B, H]. None for the others, whose classifier reads [B, 1, H]; but
+    for multiple choice they have it too.
+    """
     return getattr(getattr(model, model.base_model_prefix), "pooler", None)
 
 

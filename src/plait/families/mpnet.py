@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plait.cost import Shape
+from plait.families.bert import pooler
 from plait.families.buckets import Buckets
 from plait.families.family import Family, common_shape
 from plait.relation import Relation
+
+__all__ = ["Adapter", "pooler", "shape"]
 
 FIRST_POSITION = 2
 """Behind that of padding, whose number `transformers` does not take from the config."""
@@ -24,11 +27,6 @@ def shape(config: Any) -> Shape:
         common_shape(config, config.intermediate_size, config.max_position_embeddings - FIRST_POSITION),
         absolute=False,
     )
-
-
-def pooler(model: Any) -> None:
-    """The classifier reads [B, 1, H]."""
-    return None
 
 
 class Adapter(Family):
