@@ -78,6 +78,9 @@ FAMILIES = [
     for join, plan in SCORES
     if plan in ("join=0,mode=joint", "join=2,mode=oneway", "join=1,mode=frozen,states=kv")
     or "tome" in plan or "bottleneck=12" in plan or plan.endswith("maxsim")
+] + [
+    (model_type, 2, "join=2,mode=oneway")
+    for model_type in ("roberta", "xlm-roberta", "camembert", "electra", "jina_embeddings_v3")
 ]  # fmt: skip
 
 
