@@ -272,18 +272,18 @@ def small_families(head: str = "") -> list[str]:
     return [kind for kind in MODEL_TYPES if kind not in without]
 
 
-def random_segments(lengths: Sequence[int], role: int, types: int, seed: int, *, closed: bool = False) -> list[Segment]:
-    """Segments of random ids with the token type of their role; `closed` by a classification token."""
+def random_segments(
+    lengths: Sequence[int], role: int, types: int, seed: int, *, closed: bool = False, first: int = 0
+) -> list[Segment]:
+    """Segments of random ids with the token type of their role; `closed` by a classification token; at `first`."""
     generator = torch.Generator().manual_seed(seed * 31 + role)
     return [
         Segment(
-            torch.randint(5, VOCABULARY, (n,), generator=generator).tolist(),
-            [(0, 0)] * n,
-            min(role, types - 1),
-            closed=closed,
+            torch.randint(5, VOCABULARY, (n,), generator=generator).tolist(), [(0, 0)] * n, min(role, types - 1),
+            closed=closed, first=first,
         )
         for n in lengths
-    ]
+    ]  # fmt: skip
 
 
 def inputs(base: Any, example: Sequence[Segment], positions: Tensor) -> dict[str, Tensor]:
@@ -381,7 +381,7 @@ def oracle_kept(base: Any, plan: Plan, example: Sequence[Segment]) -> tuple[Tens
     """
     owner = torch.cat([torch.full((len(s.ids),), i) for i, s in enumerate(example)])
     restart = torch.cat([torch.arange(len(s.ids)) for s in example])
-    positions = restart if plan.positions == "restart" else torch.arange(len(owner))
+    positions = torch.arange(len(owner)) if plan.positions == "continue" else restart + plan.offset * (owner > 0)
     given = inputs(base, example, positions)
     types = given["token_type_ids"][0] if "token_type_ids" in given else None
     x = embedded(base, **given)

@@ -52,7 +52,7 @@ Bytes and operations of {long} known tokens, the latter for {short} live ones wi
 
 - data: `{data}`, {items:,} {unit}
 - started from `{base}`{taught}
-- seed {seed}; positions restart at 0 in every text
+- seed {seed}; positions: {positions}
 - command: `plait train config.toml` with
 
 ```toml
@@ -80,7 +80,8 @@ def card(
         figures="\n".join(_figures(config, metrics, teacher_metrics)), data=Path(config.data).name, items=items,
         unit="questions" if config.task == "qa" else "examples",
         taught=f", taught by `{_public(config.teacher)}`" if config.teacher else "",
-        seed=config.seed, config="\n".join(_keys(config)),
+        seed=config.seed, positions=next(iter(model.plans.values())).positions,
+        config="\n".join(_keys(config)),
     )  # fmt: skip
 
 

@@ -2,11 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.checkpoint import Checkpoint
 from plait.compare import Compare
 from plait.errors import PlaitError
 from plait.families import shape
+from plait.families.family import Family
+from plait.keep import MERGING
+from plait.plan import Plan
+
+MOST_BESIDE = 8
+"""Positions that one must leave for the texts that begin at it: the shortest passages are that long."""
+
+
+def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:
+    """Refuse a plan that does not fit an encoder or that a head of it cannot have."""
+    plan.check(family.shape.layers)
+    if plan.offset and family.position_table() is None:
+        raise PlaitError(
+            f"positions={plan.offset} needs a table of learned positions, but {model_type} knows only how far apart "
+            "tokens are; use positions=restart"
+        )
+    if plan.offset > family.shape.positions - MOST_BESIDE:
+        raise PlaitError(
+            f"positions must leave {MOST_BESIDE} of the {family.shape.positions} that this model has to the texts that "
+            f"begin there, but is {plan.offset}; give a smaller number"
+        )
+    all_alike = head == "text" or (head == "score" and family.shape.reads_all)
+    if all_alike and plan.keep and plan.selector in MERGING:
+        raise PlaitError(
+            "where an answer is read from all tokens alike, those that stand for several would count once, but the "
+            f"plan of the {head} head merges by {plan.selector}; take one that drops, such as coreset"
+        )
+
+
+def alike(plans: Mapping[str, Plan]) -> tuple[tuple[str, ...], int]:
+    """What the heads of a model have in common: the roles, and the position at which all but the first begin."""
+    first = next(iter(plans.values()), Plan())
+    for head, plan in plans.items():
+        if plan.roles != first.roles:
+            raise PlaitError(
+                f"the heads of a model must read the same roles, but one reads {', '.join(first.roles)} and {head} "
+                f"{', '.join(plan.roles)}; give both a plan with the same roles"
+            )
+        if plan.offset != first.offset:
+            raise PlaitError(
+                f"the heads of a model must count positions alike, but one has positions={first.positions} and {head} "
+                f"positions={plan.positions}; give both plans the same"
+            )
+    return first.roles, first.offset
 
 
 def fit_score(checkpoint: Checkpoint, *, new: bool) -> None:

@@ -383,10 +383,11 @@ def fingerprint(model: Plait, codec: str) -> Fingerprint:
     names = model.needs(known)
     shape = model.encoder.family.shape
     hashed = model.fingerprint
+    begins = model.text.begins(known)
     return Fingerprint(
         model=hashed["model"],
         tokenizer=hashed["tokenizer"],
-        plan=",".join(names),
+        plan=",".join([*names, f"positions={begins}"] if begins else names),
         codec=codec,
         tensors=tuple((name, shape.width(name)) for name in names),
     )

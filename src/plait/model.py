@@ -21,9 +21,9 @@ from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError
 from plait.families import adapter
-from plait.fitting import fit_bottlenecks, fit_score
+from plait.fitting import alike, fit_bottlenecks, fit_plan, fit_score
 from plait.heads import HEADS, SpanFound, compares, default_activation, head_plans, restored, spans_found
-from plait.keep import MERGING, recipe_of
+from plait.keep import recipe_of
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
@@ -58,14 +58,10 @@ class Plait(nn.Module):
         shape = self.encoder.family.shape
         for head, plan in self.plans.items():
             self.require_plan(head, plan)
-        roles = next(iter(self.plans.values()), Plan()).roles
-        for head, plan in self.plans.items():
-            if plan.roles != roles:
-                raise PlaitError(
-                    f"the heads of a model must read the same roles, but one reads {', '.join(roles)} and {head} "
-                    f"{', '.join(plan.roles)}; give both a plan with the same roles"
-                )
-        self.text = Text(parts.tokenizer, roles, positions=shape.positions, types=shape.types, last=shape.last)
+        roles, offset = alike(self.plans)
+        self.text = Text(
+            parts.tokenizer, roles, positions=shape.positions, types=shape.types, last=shape.last, offset=offset
+        )
         self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
 
     @classmethod
@@ -156,15 +152,9 @@ class Plait(nn.Module):
 
     def require_plan(self, head: str, plan: Plan) -> None:
         """Refuse a plan that does not fit this model or that one of its heads cannot have."""
-        plan.check(self.layers)
+        fit_plan(head, plan, self.encoder.family, self.config.model_type)
         if head == "span" and self.no_answer:
             require_separator(plan)
-        all_alike = head == "text" or (head == "score" and self.encoder.family.shape.reads_all)
-        if all_alike and plan.keep and plan.selector in MERGING:
-            raise PlaitError(
-                "where an answer is read from all tokens alike, those that stand for several would count once, but "
-                f"the plan of the {head} head merges by {plan.selector}; take one that drops, such as coreset"
-            )
 
     @property
     def layers(self) -> int:

@@ -63,9 +63,11 @@ class Output:
     reader: Tensor | None = None
 
 
-def full(plan: Plan, positions: Positions = "restart") -> Plan:
-    """The full plan over the segments of `plan`: all read all in every layer; each counts positions from 0."""
-    return Plan(0, "joint", plan.roles, plan.known, plan.reader, positions)
+def full(plan: Plan, positions: Positions | None = None) -> Plan:
+    """The full plan over the segments of `plan`: all read all in every layer; positions as in the plan, where each
+    segment stands for itself, unless others are given.
+    """
+    return Plan(0, "joint", plan.roles, plan.known, plan.reader, positions or plan.apart)
 
 
 def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States]:

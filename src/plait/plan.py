@@ -17,7 +17,7 @@ from plait.keep import MERGING, Keep, Protect, Recipe, Selector, Step, check_sel
 from plait.keep import parse as parse_keep
 
 Mode = Literal["joint", "oneway", "frozen"]
-Positions = Literal["restart", "continue"]
+Positions = Literal["restart", "continue"] | int
 StatesKind = Literal["hidden", "kv"]
 Compare = Literal["none", "mlp", "cosine", "maxsim"]
 Pool = Literal["first", "mean"]
@@ -37,7 +37,8 @@ class Plan:
         known: roles whose text is known beforehand; their states are what a store keeps.
         reader: the role whose tokens carry the answer (the query's first token for a score, the passage for a span).
         positions: `restart`: every segment counts from 0, so that known states hold for any query. `continue`: the
-            positions of the ordinary pair model; only for join=0, where nothing is stored.
+            positions of the ordinary pair model; only for join=0, where nothing is stored. A number: the first role
+            counts from 0 and all others from there, as behind a query of that length.
         states: what is kept of a known role: `hidden` states, or `kv`, their keys and values for every upper layer.
         keep: budgets of tokens (Pyramid-BERT). Those at or below `join` are applied to a segment alone, and make what
             is stored smaller; those above, of `joint` plans, while all are read together.
@@ -75,7 +76,12 @@ class Plan:
             if not isinstance(names, tuple) or not all(isinstance(role, str) and role for role in names):
                 raise PlaitError(f"{name} must be a list of names, but is {names!r}; e.g. query+passage")
         _one_of("mode", self.mode, get_args(Mode))
-        _one_of("positions", self.positions, get_args(Positions))
+        number = isinstance(self.positions, int) and not isinstance(self.positions, bool) and self.positions > 0
+        if self.positions not in ("restart", "continue") and not number:
+            raise PlaitError(
+                "positions must be restart, continue or a number of 1 or more, where all roles but the first begin, "
+                f"but is {self.positions!r}"
+            )
         _one_of("states", self.states, get_args(StatesKind))
         if not self.roles or len(set(self.roles)) != len(self.roles):
             raise PlaitError(
@@ -177,8 +183,18 @@ class Plan:
                 )
         return self
 
+    @property
+    def apart(self) -> Positions:
+        """Positions under which segments stand for themselves: its own, but `restart` for `continue`."""
+        return "restart" if self.positions == "continue" else self.positions
+
+    @property
+    def offset(self) -> int:
+        """The position that segments of all roles but the first begin at, where each stands for itself."""
+        return self.positions if isinstance(self.positions, int) else 0
+
     def at(self, join: int, mode: Mode) -> Plan:
-        """The same meeting from another layer on: hidden states, every segment counting positions from 0."""
+        """The same meeting from another layer on: hidden states, positions that hold for any query."""
         if self.compare != "none":
             raise PlaitError(
                 f"a dual encoder's texts never meet, but the plan has compare={self.compare} and is to have join="
@@ -190,7 +206,7 @@ class Plan:
                     f"a plan can be moved to another join if its budgets begin at the join, but that of {budget.role} "
                     f"begins at layer {budget.layer}; write keep.{budget.role}={budget.tokens:g}"
                 )
-        return dataclasses.replace(self, join=join, mode=mode, states="hidden", positions="restart")
+        return dataclasses.replace(self, join=join, mode=mode, states="hidden", positions=self.apart)
 
     def others(self) -> tuple[str, ...]:
         """The roles that are not the reader, in order."""
@@ -328,7 +344,7 @@ def _budgets(values: object) -> object:
 
 
 def _value(key: str, value: str) -> object:
-    if key == "bottleneck" and value.isdecimal():
+    if key in ("bottleneck", "positions") and value.isdecimal():
         return int(value)
     if key == "join":
         if not value.isdecimal():

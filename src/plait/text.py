@@ -26,6 +26,7 @@ class Segment:
         type: token type of all its tokens, but of a classification token behind them, which has the next one.
         cut: tokens that did not fit and were left out.
         closed: whether its last token is the example's classification token (XLNet).
+        first: the position of its first token.
     """
 
     ids: list[int]
@@ -33,6 +34,7 @@ class Segment:
     type: int
     cut: int = 0
     closed: bool = False
+    first: int = 0
 
     def types(self) -> list[int]:
         """Token types, one a token."""
@@ -57,14 +59,15 @@ class Tokens:
         multiple: int = 1,
         device: torch.device | str = "cpu",
     ) -> Tokens:
-        """Put segments side by side; segment i counts its positions from first_positions[i], or from 0."""
+        """Put segments side by side; segment i counts its positions from first_positions[i], or from its own first."""
         layout = Layout.few_shapes([len(s.ids) for s in segments], multiple, device)
         nobody = layout.tokens - layout.used
         ids = [i for s in segments for i in s.ids] + [0] * nobody
         types = [t for s in segments for t in s.types()] + [0] * nobody
         positions = layout.within
-        if first_positions is not None:
-            offset = torch.tensor(list(first_positions), device=device).repeat_interleave(layout.lengths_tensor)
+        firsts = [s.first for s in segments] if first_positions is None else list(first_positions)
+        if any(firsts):
+            offset = torch.tensor(firsts, device=device).repeat_interleave(layout.lengths_tensor)
             positions = positions + torch.cat([offset, offset.new_zeros(nobody)])
         return Tokens(torch.tensor(ids, device=device), torch.tensor(types, device=device), positions, layout)
 
@@ -79,6 +82,7 @@ class Text:
     Args:
         positions: the most tokens that the model can place; types: its number of token types.
         last: whether the model's classification token stands last.
+        offset: where all roles but the first begin to count positions.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Text:
         positions: int,
         types: int,
         last: bool = False,
+        offset: int = 0,
     ) -> None:
         if not tokenizer.is_fast:
             raise PlaitError(
@@ -97,7 +102,7 @@ class Text:
             )
         self.tokenizer: Any = tokenizer
         self.roles = tuple(roles)
-        self.positions = positions
+        self.positions, self._offset = positions, offset
         single, pair = self.tokenizer("a"), self.tokenizer("a", "b")
         ids, both = single["input_ids"], pair["input_ids"]
         lead, trail = _frame(single.sequence_ids(), 0)
@@ -119,10 +124,14 @@ class Text:
         type_ids = pair.get("token_type_ids") or [0] * len(both)
         self._types = [type_ids[0]] + [min(type_ids[begin], types - 1)] * (len(self.roles) - 1)
 
+    def begins(self, role: str) -> int:
+        """The position of a segment's first token."""
+        return 0 if role == self.roles[0] else self._offset
+
     def room(self, role: str) -> int:
         """Tokens of a text of `role` that the model can place, its special tokens excluded."""
         before, after = self._frames[self.roles.index(role)]
-        return self.positions - len(before) - len(after)
+        return self.positions - self.begins(role) - len(before) - len(after)
 
     def segments(self, role: str, texts: Sequence[str], room: int | None = None) -> list[Segment]:
         """Tokenize texts of one role; a text longer than `room` tokens (default: all the model reads) is cut at its
@@ -145,6 +154,7 @@ class Text:
                 type=self._types[index],
                 cut=max(0, len(ids) - room),
                 closed=self._closed and index == len(self.roles) - 1,
+                first=self.begins(role),
             )
             for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         ]

@@ -101,7 +101,9 @@ def _model(config: TrainConfig, data: Data) -> Plait:
     for head, plan in model.plans.items():
         require_meeting(head, plan, model.layers)
         if plan.positions == "continue":
-            raise PlaitError(f"training needs positions=restart, but the plan of the {head} head is {plan}; change it")
+            raise PlaitError(
+                f"training needs positions=restart or a number, but the plan of the {head} head is {plan}; change it"
+            )
         if config.elastic:
             plan.at(plan.join, plan.mode)  # refuses what has one join only
         if config.full and plan.compare != "none":
@@ -157,6 +159,13 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
             f"{config.model}; start from a model with the teacher's tokenizer"
         )
     for head in model.plans:
+        counts = teacher.plan(head).positions
+        if counts not in ("continue", model.plans[head].positions):
+            raise PlaitError(
+                f"a teacher must count positions as the model does, or as ordinary pair models (continue), but its "
+                f"{head} head has positions={counts} and the model's {model.plans[head].positions}; give the model's "
+                f"plans positions={counts}"
+            )
         if teacher.plan(head).compare != "none":
             raise PlaitError(
                 f"a teacher must read both texts together, but {config.teacher} is a dual encoder (compare="

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plait.encoder import Answer, Encoder
 from plait.families import adapter
 from plait.keep import Keep, Protect, Selector
-from plait.plan import Mode, Plan, StatesKind
+from plait.plan import Mode, Plan, Positions, StatesKind
 from plait.text import Segment, Tokens
 from tests.small import LAYERS, inputs, of_role, oracle, oracle_kept, random_segments, small_base, small_families
 
@@ -82,13 +82,20 @@ def test_any_plan_equals_the_oracle(model_type: str, data: st.DataObject) -> Non
     last = encoder.family.shape.last  # then a score is read from the last role, which must read the others
     reader = roles[-1] if last and mode != "joint" else data.draw(st.sampled_from(roles))
     known = tuple(role for role in roles if role != reader)
-    plan = Plan(join=data.draw(st.integers(0, LAYERS)), mode=mode, roles=roles, known=known, reader=reader, states=kind)
+    positions: Positions = data.draw(st.sampled_from(["restart", 7, 30]))  # which encoders without a table do not see
+    plan = Plan(
+        join=data.draw(st.integers(0, LAYERS)), mode=mode, roles=roles, known=known, reader=reader, states=kind,
+        positions=positions,
+    )  # fmt: skip
     counts = [data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=4)) for _ in roles]
     multiple = data.draw(st.sampled_from([1, 8, 32]))
     answer: Answer = data.draw(st.sampled_from(["first", "all"]))
     types = encoder.family.shape.types
     end = len(roles) - 1 if last else None
-    segments = [random_segments(lengths, i, types, seed=i, closed=i == end) for i, lengths in enumerate(counts)]
+    segments = [
+        random_segments(lengths, i, types, seed=i, closed=i == end, first=plan.offset if i else 0)
+        for i, lengths in enumerate(counts)
+    ]
     # An example may lack any text but the reader's.
     answering = roles[-1] if last and answer == "first" else reader
     there = (reader, answering)

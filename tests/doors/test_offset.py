@@ -1,0 +1,86 @@
+"""Positions that begin at a number: all roles but the first, in every door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from plait.data import Document
+from plait.errors import PlaitError, TruncationWarning
+from plait.index import Index
+from plait.model import Plait
+from plait.plan import Plan
+from tests.command import done, refused
+from tests.small import small_checkpoint
+
+PAIR = ("who built the bridge", "a silver bridge of stone was built by the doctor in winter")
+
+
+def test_it_is_the_pair_model_for_a_query_of_that_length(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    theirs, tokenizer = (
+        AutoModelForSequenceClassification.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    with torch.no_grad():
+        expected = theirs.eval()(**tokenizer(*PAIR, return_tensors="pt")).logits[0, 0]
+    length = len(tokenizer(PAIR[0])["input_ids"])
+    at, restart = (
+        Plait.from_pretrained(folder, plan=f"join=0,positions={p}").predict(PAIR, activation_fn=lambda x: x)
+        for p in (length, "restart")
+    )
+    assert at == pytest.approx(float(expected), abs=1e-5) and abs(restart - at) > 1e-3
+
+
+def test_what_is_stored_is_what_is_live(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", max_position_embeddings=64)
+    plan = "score: join=1,mode=oneway,positions=20; span: join=1,positions=20"
+    model = Plait.from_pretrained(folder, plan=plan)
+    model.save_pretrained(tmp_path / "saved")
+    again = Plait.from_pretrained(tmp_path / "saved")
+    assert again.plans == model.plans and again.plan("score").positions == 20
+    index = Index.create(tmp_path / "s.plait", again, name="", codec="float32", passage_tokens=30, overlap=0)
+    index.add([Document("a", PAIR[1]), Document("b", "the river " * 30)])
+    hits = index.rank(PAIR[0], 10, first_stage="all").hits
+    live = model.predict([(PAIR[0], hit.text) for hit in hits], activation_fn=lambda x: x)
+    np.testing.assert_allclose([hit.score for hit in hits], live, atol=1e-5)
+    with pytest.raises(PlaitError):
+        Index.open(tmp_path / "s.plait", Plait.from_pretrained(folder, plan=plan.replace("20", "restart")))
+    assert model.text.room("query") - model.text.room("passage") == 20 - 1  # a query has [CLS] too
+    with pytest.warns(TruncationWarning, match="than the 43 tokens"):
+        model.predict((PAIR[0], "stone " * 60))
+
+
+def test_it_trains_and_joins_elsewhere(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    data = tmp_path / "d.csv"
+    data.write_text("query,passage,label\n" + "river,the river,1\nriver,a castle,0\n" * 4)
+    config = tmp_path / "c.toml"
+    text = f'model = "{folder}"\ndata = "{data}"\noutput = "{tmp_path}/out"\ntask = "value"\nelastic = "oneway"\n'
+    config.write_text(text + 'score = "join=1,mode=oneway,positions=9"\n')
+    done("train", config)
+    model = Plait.from_pretrained(tmp_path / "out" / "final")
+    assert model.plan("score").positions == 9 and model.plan("score").at(2, "joint").positions == 9
+    assert "positions: 9" in (tmp_path / "out" / "final" / "README.md").read_text()
+    taught = config.with_name("taught.toml")
+    taught.write_text(
+        text.replace("/out", "/again") + f'teacher = "{tmp_path}/out/final"\nscore = "join=1,mode=oneway"\n'
+    )
+    assert "has positions=9 and the model's restart" in refused("train", taught)
+
+
+def test_positions_that_cannot_be(tmp_path: Path) -> None:
+    for wrong in ("0", "-3", "there", "1.5"):
+        with pytest.raises(PlaitError, match="positions must be restart, continue or a number"):
+            Plan.parse(f"join=1,positions={wrong}")
+    folder = small_checkpoint(tmp_path / "m")
+    with pytest.raises(PlaitError, match="must leave 8 of the 66"):
+        Plait.from_pretrained(folder, plan="join=1,positions=60")
+    with pytest.raises(PlaitError, match="must count positions alike"):
+        Plait.from_pretrained(folder, plan="score: join=1,positions=9; span: join=1")
+    with pytest.raises(PlaitError, match="deberta-v2 knows only how far apart"):
+        Plait.from_pretrained(small_checkpoint(tmp_path / "d", "deberta-v2"), plan="join=1,positions=9")
