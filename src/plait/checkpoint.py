@@ -148,14 +148,15 @@ def load(
         if not isinstance(found.get("score"), Score) and getattr(base, "pooler", None) is not None:
             base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
         if "span" in heads and ("span" in new_heads or has_span):
-            reader, _ = _try(
+            reader, of_reader = _try(
                 name,
                 lambda: AutoModelForQuestionAnswering.from_pretrained(
                     name, num_labels=2, ignore_mismatched_sizes=True, **reading
                 ),
             )
-            found["span"] = span_head(reader)
-            if parts := {k: v for k, v in beside.items() if k.startswith("qa_outputs.")}:
+            if "span" in new_heads or not [k for k in of_reader["missing_keys"] if not k.startswith(base_name)]:
+                found["span"] = span_head(reader)
+            if "span" in found and (parts := {k: v for k, v in beside.items() if k.startswith("qa_outputs.")}):
                 _try(name, lambda: found["span"].load_state_dict(parts))
     _require_tokens(name, tokenizer, config)
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}

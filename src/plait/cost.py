@@ -36,7 +36,9 @@ class Shape:
         reads_all: whether an answer is read from all tokens and not from the first: from their mean (ModernBERT can) or
             by a decoder (T5).
         last: whether the classification token, from which a score is read, stands last in an example (XLNet).
-        c2p, p2c: whether queries, whether keys are multiplied with distances too (DeBERTa).
+        c2p, p2c: whether queries, whether keys are multiplied with distances too (DeBERTa, XLNet). What does not depend
+            on the number of texts, as projections of distances, or is two products a token (XLNet's with segments) is
+            not counted.
         distances: how many of these are told apart.
         head_width: the size of a head, where it is not hidden / heads (T5); 0 where it is.
     """

@@ -29,7 +29,7 @@ from plait.thinning import Track, loses, thinned
 CACHE_TOKENS = 4096
 """Tokens computed at once: batches that stay in a core's cache are faster than large ones."""
 JOINED_TOKENS = 2048
-"""The same in layers that join all tokens of an example."""
+"""The same in layers that join all tokens of an example, on a CPU."""
 
 Answer = Literal["first", "mean", "all", "whole"]
 
@@ -54,14 +54,15 @@ class Joined:
         """The groups of several, one after the other."""
         if len(runs) == 1:
             return runs[0]
-        layout = Layout([n for run in runs for n in run.layout.lengths], device=runs[0].layout.device)
-        placed = [run.places[: run.layout.used] for run in runs if run.places is not None]
-        return Joined(
-            torch.cat([run.states[: run.layout.used] for run in runs]),
-            layout,
-            torch.cat(placed) if placed else None,
-            [Track.behind(tracks) for tracks in zip(*(run.parts for run in runs), strict=True)],
-        )
+        whole = Track.behind([Track(run.states, run.layout, None, run.places) for run in runs])
+        parts = [Track.behind(tracks) for tracks in zip(*(run.parts for run in runs), strict=True)]
+        return Joined(whole.x, whole.layout, whole.places, parts)
+
+    def in_segments(self) -> Joined:
+        """The same with places within segments alone; see SEGMENT."""
+        places = None if self.places is None else self.places % SEGMENT
+        parts = [part if part.places is None else replace(part, places=part.places % SEGMENT) for part in self.parts]
+        return replace(self, places=places, parts=parts)
 
 
 class Encoder:
@@ -155,7 +156,7 @@ class Encoder:
         if plan.join == self.layers and answer == "whole":
             parts = [self._part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
             whole = Track.together(parts)
-            return Joined(whole.x, whole.layout, None, parts)
+            return Joined(whole.x, whole.layout, None, parts).in_segments()
         if plan.join == self.layers:
             column = plan.roles.index(plan.reader)
             layout, tokens = states[plan.reader].rows(plan.recipe(plan.reader, plan.join)).select(examples[:, column])
@@ -163,12 +164,12 @@ class Encoder:
             return Joined(x[self.answering(layout)], layout.only_one()) if answer == "first" else Joined(x, layout)
         if plan.mode != "joint":
             joined = self._reading(plan, states, examples, answer, trace)
-        elif torch.is_grad_enabled() or trace is not None:
+        elif torch.is_grad_enabled() or trace is not None or examples.device.type != "cpu":
             joined = self._joint(plan, states, examples, answer, trace)
         else:
             runs = runs_of(_tokens(plan, states, examples), JOINED_TOKENS)
             joined = Joined.behind([self._joint(plan, states, examples[run], answer, None) for run in runs])
-        return replace(joined, states=self.family.finish(joined.states))
+        return replace(joined.in_segments(), states=self.family.finish(joined.states))
 
     def answering(self, layout: Layout) -> Tensor:
         """Which token of each group of the reader's tokens a score is read from, int64 [G]."""
@@ -212,7 +213,7 @@ class Encoder:
         x = self._layer(last, whole.of(tokens, reader, placed=self._relative), self._readable(last, whole))
         if trace is not None:
             trace.append(x)
-        return Joined(x, reader, None if places is None else places % SEGMENT)
+        return Joined(x, reader, places)
 
     def _reading(
         self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer, trace: list[Tensor] | None

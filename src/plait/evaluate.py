@@ -197,7 +197,7 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
         lacking = f"{unlabelled} of {len(examples)} have no label" if examples else "there are none"
         raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
     if task == "text":
-        model.plan("text")
+        model.plan("text")  # refuses a model without such a head
         return
     names = class_names(model.config)
     if task == "class":

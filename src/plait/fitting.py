@@ -11,6 +11,7 @@ from plait.errors import PlaitError
 from plait.families import shape
 from plait.families.family import Family
 from plait.keep import MERGING
+from plait.places import require_last
 from plait.plan import Plan
 
 MOST_BESIDE = 8
@@ -30,6 +31,8 @@ def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:
             f"positions must leave {MOST_BESIDE} of the {family.shape.positions} that this model has to the texts that "
             f"begin there, but is {plan.offset}; give a smaller number"
         )
+    if head == "score" and family.shape.last and plan.compare == "none":
+        require_last(plan)
     all_alike = head == "text" or (head == "score" and family.shape.reads_all)
     if all_alike and plan.keep and plan.selector in MERGING:
         raise PlaitError(

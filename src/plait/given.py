@@ -7,7 +7,7 @@ trained by `plait train` as any other head; an index of it stores a vector a doc
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +18,33 @@ from plait.checkpoint import Checkpoint
 from plait.errors import PlaitError
 from plait.families.vectors import PADDING, UNKNOWN, VectorsConfig, VectorsModel
 from plait.saving import save
+from plait.text import require_texts
 
 
 def write_vectors(texts: Sequence[str], vectors: NDArray[np.float32], folder: str | os.PathLike[str]) -> None:
     """Write a checkpoint in which every text has its vector.
 
     Args:
-        texts: each once is enough; of one that is there again, the vectors must be equal.
-        vectors: float [texts, width], finite.
+        texts: with a character that is not blank; each once is enough, and of one that is there again the vectors must
+            be equal.
+        vectors: of numbers [texts, width], finite; kept as float32.
         folder: for `Plait.from_pretrained`, and `model` of a training.
 
     Raises:
-        PlaitError: no texts, another number of vectors, vectors that are not numbers or differ for one text.
+        PlaitError: no texts, blank ones or those that are not Unicode, another number of vectors, vectors that are not
+            numbers or differ for one text.
     """
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    rows = np.asarray(vectors, dtype=np.float32)
+    require_texts("text", texts)
+    try:
+        given = np.asarray(vectors)
+    except ValueError as error:  # ragged
+        raise PlaitError(f"every text must have a vector of one width, but {error}; pass [texts, width]") from None
+    if not np.issubdtype(given.dtype, np.integer) and not np.issubdtype(given.dtype, np.floating):
+        raise PlaitError(f"vectors must be real numbers, but are of type {given.dtype}; pass an array of floats")
+    rows = given.astype(np.float32)
     if rows.ndim != 2 or len(rows) != len(texts) or not len(texts) or not rows.shape[1]:
         raise PlaitError(
             f"every text must have a vector of one width, but there are {len(texts)} texts and vectors of shape "
@@ -50,13 +60,22 @@ def write_vectors(texts: Sequence[str], vectors: NDArray[np.float32], folder: st
             raise PlaitError(
                 f"a text must have one vector, but texts {first} and {number} are equal with two; drop one"
             )
-    numbers = {"[PAD]": PADDING, "[UNK]": UNKNOWN} | {text: i + 2 for i, text in enumerate(place)}
-    core = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))  # no pre-tokenizer: a text is one word
+    padding, unknown = (_foreign(name, place) for name in ("[PAD]", "[UNK]"))
+    numbers = {padding: PADDING, unknown: UNKNOWN} | {text: i + 2 for i, text in enumerate(place)}
+    core = Tokenizer(models.WordLevel(numbers, unk_token=unknown))  # no pre-tokenizer: a text is one word
     base = VectorsModel(VectorsConfig(vocab_size=len(numbers), hidden_size=rows.shape[1]))
     with torch.no_grad():
         base.table.weight.zero_()
         base.table.weight[2:] = torch.from_numpy(rows[list(place.values())])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", model_input_names=["input_ids", "attention_mask"]
+        tokenizer_object=core, unk_token=unknown, pad_token=padding, model_input_names=["input_ids", "attention_mask"]
     )
     save(Checkpoint(base, tokenizer, base.config, {}, {}), Path(folder))
+
+
+def _foreign(name: str, texts: Iterable[str]) -> str:
+    """The name, as often as no text holds it: what a tokenizer finds in a text splits it."""
+    every = "\n".join(texts)
+    while name in every:
+        name += name
+    return name

@@ -61,11 +61,15 @@ class Score(nn.Module):
 
 
 class Span(nn.Module):
-    """A `...ForQuestionAnswering` head: [T, H] -> start and end logits [T, 2], by a linear layer or several modules."""
+    """A `...ForQuestionAnswering` head: [T, H] -> start and end logits [T, 2], by a linear layer or several modules.
 
-    def __init__(self, outputs: nn.Module) -> None:
+    Args:
+        kind: what the class that has it is called behind the family's name.
+    """
+
+    def __init__(self, outputs: nn.Module, kind: str = "ForQuestionAnswering") -> None:
         super().__init__()
-        self.qa_outputs = outputs
+        self.qa_outputs, self.kind = outputs, kind
 
     def forward(self, states: Tensor) -> Tensor:
         """The reader's last states [T, H] -> logits [T, 2]."""
@@ -174,7 +178,8 @@ def score_head(model: Any) -> Score:
 
 def span_head(model: Any) -> Span:
     """The head of a `...ForQuestionAnswering` model."""
-    return Span(span_outputs(model))
+    name = type(model).__name__
+    return Span(span_outputs(model), name[name.index("For") :])
 
 
 def default_activation(config: Any) -> nn.Module:

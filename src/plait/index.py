@@ -73,7 +73,7 @@ class Index:
             passage_tokens, overlap: see Settings.
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
         """
-        two_roles(model)
+        _, known = two_roles(model)
         if not {"score", "span"} & set(model.plans):
             model.plan("score")  # refuses: nothing could be asked of this index
         passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
@@ -85,7 +85,7 @@ class Index:
                 f"vectors={vectors}; pass the length of the given vectors"
             )
         if vectors == "pooled":
-            vector_width = model.encoder.family.shape.hidden
+            vector_width = model.encoder.family.shape.width(vector_name(model, known))
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         plans = {head: str(plan) for head, plan in model.plans.items()}
         settings = Settings(name, plans, dtype, passage_tokens, overlap, vectors)

@@ -17,6 +17,7 @@ from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.parts import running_on
+from plait.places import last_reads
 from plait.plan import Plan, Positions
 from plait.scoring import require_meeting
 from plait.states import States
@@ -126,6 +127,8 @@ def outputs(
     found: dict[int, Output] = {}
     for number, one in enumerate(asked):
         require_meeting(one.head, plans[one.head], model.layers)
+        if one.head == "score" and model.encoder.family.shape.last and plans[one.head].compare == "none":
+            last_reads(plans[one.head], one.examples)  # refuses an example without the token
         if one.head == "text":
             assert one.written is not None
             found[number] = _written(model, plans[one.head], states, one.examples.to(model.device), one.written)

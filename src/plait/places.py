@@ -64,11 +64,18 @@ def last_reads(plan: Plan, examples: Tensor) -> Plan:
     """The plan of a score that is read from the last token of an example, which is its last role's.
 
     Raises:
-        PlaitError: a role in the plan's way: an example without it, another reader, a budget that may drop the token.
+        PlaitError: an example lacks that role, or the plan cannot be (see `require_last`).
     """
+    require_last(plan)
     role = plan.roles[-1]
     if (examples[:, -1] < 0).any():
         raise PlaitError(f"the {role} ends with the token that a score is read from, but an example lacks it; give it")
+    return replace(plan, reader=role)
+
+
+def require_last(plan: Plan) -> None:
+    """Refuse a plan whose last token cannot give a score: it reads nobody, or a budget may drop it."""
+    role = plan.roles[-1]
     if plan.reader != role and plan.mode != "joint":
         raise PlaitError(
             f"this model reads a score from its last token, so that under mode={plan.mode} the reader must be the last "
@@ -80,4 +87,3 @@ def last_reads(plan: Plan, examples: Tensor) -> Plan:
             f"this model reads a score from the last token of the {role}, so that a budget must leave it, but protect "
             f"is {plan.protect}; add protect=ends"
         )
-    return replace(plan, reader=role)

@@ -248,7 +248,8 @@ class Plan:
 
     def bottlenecks(self, layers: int) -> tuple[tuple[int, int], ...]:
         """The layers whose stored input states go through a bottleneck, and its width."""
-        inputs = {layer for role in self.known for layer in self.inputs(role, layers)}
+        narrow = self.known if self.compare == "none" else self.roles
+        inputs = {layer for role in narrow for layer in self.inputs(role, layers)}
         return tuple((layer, self.bottleneck) for layer in sorted(inputs) if self.bottleneck)
 
     def source(self, layer: int) -> int:

@@ -73,6 +73,6 @@ def _architecture(checkpoint: Checkpoint) -> str:
         return type(cast("Writer", checkpoint.heads["text"]).model).__name__
     heads = [name for name, head in checkpoint.heads.items() if not isinstance(head, Compare)]
     score = checkpoint.heads.get("score")
-    kind = "ForQuestionAnswering" if heads == ["span"] else "ForSequenceClassification"
+    kind = cast("Span", checkpoint.heads["span"]).kind if heads == ["span"] else "ForSequenceClassification"
     kind = "ForMultipleChoice" if isinstance(score, Score) and score.choice else kind
     return type(checkpoint.base).__name__.removesuffix("Model") + (kind if heads else "Model")

@@ -147,6 +147,10 @@ def _examples(model: Plait, live: str, known: str, count: int) -> Tensor:
 def require_meeting(head: str, plan: Plan, layers: int) -> None:
     """Refuse to answer by a head that reads its reader alone; a text head reads all, wherever these met."""
     if head != "text" and plan.join == layers and len(plan.roles) > 1 and plan.compare == "none":
+        if layers == 0:
+            raise PlaitError(
+                f"a model without layers compares vectors, but its plan is {plan}; add compare=cosine or mlp"
+            )
         raise PlaitError(
             f"the {head} head must read all texts, so that join must be below {layers} (the layers of this model), but "
             f"is {plan.join}; pass join={layers - 1} or less, for a dual encoder compare=cosine, mlp or maxsim, or use "

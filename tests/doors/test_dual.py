@@ -160,6 +160,20 @@ def test_a_bottleneck_is_trained_stored_and_bound(tmp_path: Path) -> None:
             Plait.from_pretrained(folder, plan=f"join=1,{wrong}")
 
 
+@pytest.mark.parametrize("known", ["known=passage", "known="])
+def test_narrow_vectors_are_searched_by(tmp_path: Path, known: str) -> None:
+    """Nothing need be known for texts to be compared; what is known has vectors as narrow as what is compared."""
+    folder, plan = small_checkpoint(tmp_path / "m", heads=()), f"join=3,compare=cosine,bottleneck=8,{known}"
+    model = Plait.from_pretrained(folder, plan=plan, new_heads=["score"])
+    scores = model.predict([("river", "the garden of stone"), ("river", "winter")], activation_fn=lambda x: x)
+    if known == "known=":
+        return
+    index = Index.create(tmp_path / "s.plait", model, name="", codec="float32", vectors="pooled")
+    index.add([Document("a", "the garden of stone"), Document("b", "winter")])
+    hits = {hit.document: hit.score for hit in index.rank("river", first_stage="vector").hits}
+    assert hits == {"a": pytest.approx(scores[0], abs=1e-5), "b": pytest.approx(scores[1], abs=1e-5)}
+
+
 def test_a_dual_encoder_of_narrow_vectors_keeps_its_width(tmp_path: Path) -> None:
     folder, plan = small_checkpoint(tmp_path / "m", heads=()), "join=3,compare=mlp,bottleneck=8"
     Plait.from_pretrained(folder, plan=plan, new_heads=["score"]).save_pretrained(tmp_path / "d")

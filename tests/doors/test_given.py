@@ -16,7 +16,13 @@ from plait.index import Index
 from plait.model import Plait
 from tests.command import done, refused
 
-TEXTS = [f"text {i} of some,\nwith\tblanks  and lines" for i in range(40)] + ["河 水", "x" * 3000]
+TEXTS = [
+    "[PAD]",
+    "is [UNK] known?",
+    *(f"text {i} of some,\nwith\tblanks  and lines" for i in range(38)),
+    "河 水",
+    "x" * 3000,
+]
 
 
 def made(folder: Path, width: int = 12) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -34,6 +40,8 @@ def test_vectors_are_compared_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_allclose(ours / 20, [unit[i] @ unit[j] for i, j in pairs], atol=1e-6)
     with pytest.raises(PlaitError, match="letter by letter, but 1 "):
         model.predict([("text 0", TEXTS[1])])
+    with pytest.raises(PlaitError, match="without layers compares vectors"):
+        Plait.from_pretrained(tmp_path / "v", new_heads=["score"], plan="join=0").predict([(TEXTS[0], TEXTS[1])])
 
 
 def test_an_index_of_vectors_is_searched_by_them(tmp_path: Path) -> None:
@@ -82,15 +90,20 @@ def test_vectors_that_cannot_be(tmp_path: Path) -> None:
         (["a", "b"], one, "there are 2 texts and vectors of shape"),
         (["a"], one + np.nan, "finite numbers, but number 0"),
         (["a", "a"], np.arange(6, dtype=np.float32).reshape(2, 3), "one vector, but texts 0 and 1"),
+        (["a"], np.array([["x"]]), "real numbers"),
+        (["a"], one + 1j, "real numbers"),
+        (["a", "b"], [[1.0], [1.0, 2.0]], "a vector of one width"),
+        (["a", " "], np.zeros((2, 3)), "number 1 is ' '"),
+        (["\ud800"], one, "surrogate"),
     ):
         with pytest.raises(PlaitError, match=why):
-            write_vectors(texts, rows, tmp_path / "v")
+            write_vectors(texts, rows, tmp_path / "v")  # type: ignore[arg-type]
     (tmp_path / "t.txt").write_text("a\n")
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY")
     np.save(tmp_path / "words.npy", np.array(["x"]))
     said = refused("vectors", tmp_path / "t.txt", "--matrix", tmp_path / "bad.npy", "--out", tmp_path / "v")
     assert "an array that numpy saved" in said
     said = refused("vectors", tmp_path / "t.txt", "--matrix", tmp_path / "words.npy", "--out", tmp_path / "v")
-    assert "an array of numbers" in said
+    assert "real numbers" in said
     said = refused("vectors", tmp_path / "none.txt", "--matrix", tmp_path / "words.npy", "--out", tmp_path / "v")
-    assert "array of numbers" in said or "text file" in said
+    assert "none.txt" in said

@@ -12,6 +12,7 @@ import torch
 
 from plait.config import TrainConfig
 from plait.data import read_examples
+from plait.errors import PlaitError
 from plait.evaluate import quality
 from plait.model import Plait
 from plait.train import train
@@ -141,3 +142,15 @@ def test_labels_that_cannot_be_written(tmp_path: Path) -> None:
     write(data, 8, seed=1)
     encoder = small_checkpoint(tmp_path / "bert", heads=("score",))
     assert "text-to-text head" in refused("sweep", encoder, data, "--task", "text")
+
+
+def test_labels_are_texts_as_they_stand(tmp_path: Path) -> None:
+    """Whole numbers of JSON too; how others were written is lost, and '-' is a text."""
+    data = tmp_path / "d.jsonl"
+    data.write_text('{"query": "a", "passage": "b", "label": 12345678901234567891}\n')
+    data.write_text(data.read_text() + '{"query": "a", "passage": "c", "label": "-"}\n')
+    assert [example.label for example in read_examples(data, numbers=False)] == ["12345678901234567891", "-"]
+    for wrong in ("3.10", "true", "[1]"):
+        data.write_text('{"query": "a", "passage": "b", "label": ' + wrong + "}\n")
+        with pytest.raises(PlaitError, match="must be a text, but is"):
+            read_examples(data, numbers=False)

@@ -19,6 +19,7 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    XLNetForQuestionAnswering,
 )
 
 from plait.data import Document
@@ -413,13 +414,42 @@ def test_a_tokenizer_with_the_template_of_another_family_is_refused() -> None:
 
 def test_what_a_score_from_the_last_token_cannot_do(tmp_path: Path) -> None:
     folder = small_checkpoint(tmp_path / "m", "xlnet", heads=("score",))
-    model = Plait.from_pretrained(folder, plan="join=1,keep.passage=4,selector=norm")
     with pytest.raises(PlaitError, match="a budget must leave it, but protect is first; add protect=ends"):
-        model.predict(PAIRS)
+        Plait.from_pretrained(folder, plan="join=1,keep.passage=4,selector=norm")
     with pytest.raises(PlaitError, match="the passage ends with the token that a score is read from"):
         Plait.from_pretrained(folder, plan="join=1").predict([("why", None)])
     with pytest.raises(PlaitError, match="attn_type='uni' and bi_data=False"):
         Plait.from_pretrained(small_checkpoint(tmp_path / "uni", "xlnet", attn_type="uni"))
+    change_config(folder, summary_type="mean")
+    with pytest.raises(PlaitError, match="has summary_type='mean'"):
+        Plait.from_pretrained(folder)
+
+
+def test_a_span_head_of_another_make_is_left_out(tmp_path: Path) -> None:
+    """XLNet has one that searches beams; a head with random weights in its place would answer anything."""
+    tokenizer = small_tokenizer("xlnet")
+    XLNetForQuestionAnswering(small_config("xlnet", vocab_size=len(tokenizer))).save_pretrained(tmp_path / "beams")
+    tokenizer.save_pretrained(tmp_path / "beams")
+    with pytest.warns(DataWarning, match="start_logits"):
+        assert not Plait.from_pretrained(tmp_path / "beams").plans
+    small_checkpoint(tmp_path / "span", "xlnet", heads=("span",))
+    assert json.loads((tmp_path / "span" / "config.json").read_text())["architectures"] == [
+        "XLNetForQuestionAnsweringSimple"
+    ]
+
+
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "xlnet"])
+def test_heads_that_share_a_pass_say_what_each_says_alone(tmp_path: Path, model_type: str) -> None:
+    folder = small_checkpoint(tmp_path / "m", model_type)
+    for keep in ("", ",keep.passage=9@2,protect=ends"):
+        model = Plait.from_pretrained(folder, plan=f"join=1{keep}")
+        states, examples = states_of(model, model.plan("score"), PAIRS)
+        with torch.no_grad():
+            found = outputs(model, model.plans, states, [Asked("score", examples), Asked("span", examples)])
+            for one, head in zip(found, ("score", "span"), strict=True):
+                alone, layout = model.logits(head, states, examples)
+                assert one.layout.lengths == layout.lengths or head == "score"
+                torch.testing.assert_close(one.logits[: layout.used], alone[: layout.used], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

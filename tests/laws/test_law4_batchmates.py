@@ -178,7 +178,14 @@ def load(path: str, plan: str) -> Plait:
 
 
 @pytest.mark.parametrize("answer", ["first", "all", "whole", "mean"])
-@pytest.mark.parametrize("plan", ["join=1", "join=1,keep.passage=5@1+3@2,keep.query=4@2,selector=tome,protect=ends"])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "join=1",
+        "join=1,keep.passage=5@1+3@2,keep.query=4@2,selector=tome,protect=ends",
+        "join=1,keep.passage=10@2,protect=ends",
+    ],  # some runs lose nothing by it
+)
 @pytest.mark.parametrize("model_type", ["bert", "modernbert", "xlnet"])
 def test_a_join_cut_into_runs(model_type: str, plan: str, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples of a large batch are joined some at a time: the same states, layouts, places and parts."""

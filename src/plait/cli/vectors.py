@@ -15,7 +15,7 @@ from plait.errors import PlaitError
 
 @app.command()
 def vectors(
-    texts: Annotated[Path, typer.Argument(help="A text file of one text a line, or documents as `plait index` reads.")],
+    texts: Annotated[Path, typer.Argument(help="A .txt of one text a line; or documents: .jsonl, .csv, .parquet.")],
     matrix: Annotated[Path, typer.Option(help="The vectors, one a text in the same order: a .npy file.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the checkpoint.")],
 ) -> None:
@@ -28,8 +28,8 @@ def vectors(
         rows = np.load(matrix, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise PlaitError(f"--matrix must be an array that numpy saved, but {matrix} is not ({error})") from None
-    if not np.issubdtype(getattr(rows, "dtype", np.dtype(object)), np.number):
-        raise PlaitError(f"--matrix must be an array of numbers, but {matrix} is none; numpy.save one array")
+    if not isinstance(rows, np.ndarray):
+        raise PlaitError(f"--matrix must be one array, but {matrix} holds several; numpy.save one")
     found = list(_texts(texts))
     write_vectors(found, rows, out_folder)
     out.print(escape(f"{out_folder}: {len(found)} texts, vectors of {rows.shape[1]}; plans have join=0 and a compare"))
@@ -37,13 +37,10 @@ def vectors(
 
 def _texts(path: Path) -> Iterator[str]:
     from plait.data import read_documents
+    from plait.data.source import check_exists, kind, lines
 
-    if path.suffix != ".txt":
-        for document in read_documents(path):
-            yield document.text
-        return
-    try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            yield from (line.rstrip("\r\n") for line in lines)
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlaitError(f"texts must be a text file in UTF-8, but {path} is not ({error})") from None
+    check_exists(path)
+    if kind(path) == ".txt":
+        yield from (line.rstrip("\r\n") for line in lines(path))
+    else:
+        yield from (document.text for document in read_documents(path))

@@ -59,9 +59,10 @@ def read_examples(
     .jsonl: an example an option (see `race.options`). A folder that Hugging Face datasets wrote with `save_to_disk`.
 
     A label that is a number or true or false is a float; so is, in .csv, .tsv and .txt, a cell that is written as a
-    number, unless `numbers` is False; any other text is a class. Null, an empty cell and an absent column are None.
-    '-', and -1 where a dataset has classes, mean that no class was found: such examples are left out, with a
-    DataWarning that counts them, unless the file labels nothing else (then all have None).
+    number; any other text is a class. Null, an empty cell and an absent column are None. '-', and -1 where a dataset
+    has classes, mean that no class was found: such examples are left out, with a DataWarning that counts them, unless
+    the file labels nothing else (then all have None). With `numbers` False labels are texts as they stand there, whole
+    numbers too, and none of this holds; other numbers must be in quotes, for how they were written is not known.
 
     Raises PlaitError by place for anything else: no such column, two label columns and no `label`, an empty text, an id
     that two examples have, classes mixed with numbers, a number that is not finite, no example at all.
@@ -75,13 +76,13 @@ def read_examples(
     first: tuple[Label, str] = (None, "")
     for place, default_id, row in _rows(path):
         example = _example(
-            row, place, default_id, texts, label, cells=numbers and kind(path) in (".csv", ".tsv", ".txt")
+            row, place, default_id, texts, label, numbers=numbers, cells=kind(path) in (".csv", ".tsv", ".txt")
         )
         if example.id in places:
             raise repeated("example", example.id, places[example.id], place)
         places[example.id] = place
         examples.append(example)
-        if example.label in (None, arrow.NO_CLASS):
+        if example.label is None or (numbers and example.label == arrow.NO_CLASS):
             continue
         first = first if first[1] else (example.label, place)
         if type(example.label) is not type(first[0]):
@@ -91,7 +92,7 @@ def read_examples(
             )
     if not examples:
         raise PlaitError(f"{path} must hold at least one example, but holds none; fill it or name another path")
-    return _decided(examples, path, labelled=bool(first[1]))
+    return _decided(examples, path, labelled=bool(first[1])) if numbers else examples
 
 
 def _decided(examples: list[Example], path: Path, labelled: bool) -> list[Example]:
@@ -127,7 +128,9 @@ def _opened(rows: Iterator[Row]) -> Iterator[Row]:
             yield row
 
 
-def _example(row: object, place: str, default_id: str, texts: Sequence[str], label: str, cells: bool) -> Example:
+def _example(
+    row: object, place: str, default_id: str, texts: Sequence[str], label: str, *, numbers: bool, cells: bool
+) -> Example:
     found = pairs.texts(row, place, texts)
     fields: Mapping[str, object] = row if isinstance(row, dict) else {}
     id_name, group_name = (named(fields, None, names, place) for names in (IDS, GROUPS))
@@ -136,7 +139,7 @@ def _example(row: object, place: str, default_id: str, texts: Sequence[str], lab
     return Example(
         default_id if id_name is None else identified(fields[id_name], f"'{id_name}'", place),
         found,
-        None if label_name is None else _label(fields[label_name], f"'{label_name}'", place, cells),
+        None if label_name is None else _label(fields[label_name], f"'{label_name}'", place, numbers, cells),
         "" if group in (None, "") else identified(group, f"'{group_name}'", place),
     )
 
@@ -148,11 +151,17 @@ def _label_name(fields: Mapping[str, object], wanted: str, place: str) -> str | 
     return named(fields, wanted or None, LABELS, place)
 
 
-def _label(value: object, what: str, place: str, cells: bool) -> Label:
+def _label(value: object, what: str, place: str, numbers: bool, cells: bool) -> Label:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    if isinstance(value, str) and not (cells and NUMBER.fullmatch(value.strip())):
+    if isinstance(value, str) and not (numbers and cells and NUMBER.fullmatch(value.strip())):
         return checked_text(value, what, place)
+    if not numbers:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        raise PlaitError(
+            f"{place}: {what} must be a text, but is {described(value)}; write it in quotes, as it is to be written"
+        )
     if not isinstance(value, str | int | float):
         raise PlaitError(
             f"{place}: {what} must be a class or a number, but is {described(value)}; write one label or pass label"

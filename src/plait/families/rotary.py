@@ -42,7 +42,7 @@ class Rotary:
         """Rotated in float32, in the dtype that they come in."""
         cos, sin = self.angles(x.new_empty(0, dtype=torch.float32), places)
         first, second = x.float().chunk(2, -1)
-        cos, sin = (of[:, :, None, : first.shape[-1]] for of in (cos, sin))  # whose halves are alike
+        cos, sin = (of[:, :, None].chunk(2, -1)[0] for of in (cos, sin))  # whose halves are alike
         return torch.cat((first * cos - second * sin, second * cos + first * sin), -1).to(x.dtype)
 
     def bias(self, query: Tensor, key: Tensor, distance: Tensor) -> Tensor | None:

@@ -48,11 +48,14 @@ class VectorsModel(PreTrainedModel):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
 
 
-class VectorsForSequenceClassification(VectorsModel):
+class VectorsForSequenceClassification(PreTrainedModel):
     """As `transformers` names what has a head; plans put one that compares two vectors in its place."""
 
+    config_class = VectorsConfig
+    base_model_prefix = "vectors"
+
     def __init__(self, config: Any) -> None:
-        PreTrainedModel.__init__(self, config)
+        super().__init__(config)
         self.vectors = VectorsModel(config)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
@@ -60,6 +63,9 @@ class VectorsForSequenceClassification(VectorsModel):
     def get_input_embeddings(self) -> nn.Module:
         """The table."""
         return self.vectors.table
+
+    def _init_weights(self, module: nn.Module) -> None:
+        self.vectors._init_weights(module)
 
 
 def register() -> None:

@@ -28,8 +28,7 @@ def shape(config: Any) -> Shape:
         common_shape(config, config.d_inner, LONGEST),
         absolute=False,
         types=2,
-        reads_all=config.summary_type == "mean",
-        last=config.summary_type in ("last", "cls_index"),
+        last=True,
         c2p=True,
         distances=2 * config.clamp_len + 1 if config.clamp_len > 0 else DISTANCES,
     )
@@ -55,6 +54,11 @@ class Adapter(Family):
                 "every token must be able to read every other, but this checkpoint's config has attn_type="
                 f"{model.attn_type!r} and bi_data={model.bi_data}; choose one with 'bi' and False"
             )
+        if base.config.summary_type not in ("last", "cls_index"):
+            raise PlaitError(
+                "an XLNet's score must be read from its classification token, which stands last, but this checkpoint's "
+                f"config has summary_type={base.config.summary_type!r}; choose one with 'last'"
+            )
         self._model, self._layers = model, model.layer
         self.shape = shape(base.config)
 
@@ -69,8 +73,9 @@ class Adapter(Family):
 
     def query(self, layer: int, x: Tensor) -> Tensor:
         """[T, H] -> [T, A, D], with what is added where they meet contents."""
+        query = super().query(layer, x)
         bias: Tensor = self._layers[layer].rel_attn.r_w_bias
-        return super().query(layer, x) + bias
+        return query + bias.to(query.dtype)
 
     def merge(self, layer: int, x: Tensor, context: Tensor) -> Tensor:
         """States [T, H] and context [T, A, D] -> [T, H]."""
