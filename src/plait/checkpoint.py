@@ -154,9 +154,11 @@ def load(
                     name, num_labels=2, ignore_mismatched_sizes=True, **reading
                 ),
             )
-            if "span" in new_heads or not [k for k in of_reader["missing_keys"] if not k.startswith(base_name)]:
+            parts = {k: v for k, v in beside.items() if k.startswith("qa_outputs.")}
+            lacking = [k for k in of_reader["missing_keys"] if not k.startswith(base_name)]
+            if "span" in new_heads or parts or not lacking:  # else its span head is of another make
                 found["span"] = span_head(reader)
-            if "span" in found and (parts := {k: v for k, v in beside.items() if k.startswith("qa_outputs.")}):
+            if parts:
                 _try(name, lambda: found["span"].load_state_dict(parts))
     _require_tokens(name, tokenizer, config)
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}

@@ -31,7 +31,7 @@ from plait.outputs import Asked, outputs
 from plait.parts import states_of
 from plait.plan import Plan
 from plait.text import Text, fit
-from tests.small import ROTATING, small_checkpoint, small_config, small_families, small_pair, small_tokenizer
+from tests.small import CLOSING, ROTATING, small_checkpoint, small_config, small_families, small_pair, small_tokenizer
 
 FULL = "join=0,positions=continue"
 PAIRS = [
@@ -149,7 +149,8 @@ def test_spans_are_those_of_transformers(folders: Path, tmp_path: Path, model_ty
 @pytest.mark.parametrize("model_type", small_families("span"))
 def test_one_folder_carries_both_heads(folders: Path, tmp_path: Path, model_type: str) -> None:
     folder = folders / model_type / "both"
-    model = Plait.from_pretrained(folder, plan="score: join=2,mode=oneway; span: join=1")
+    mode = "joint" if model_type in CLOSING else "oneway"
+    model = Plait.from_pretrained(folder, plan=f"score: join=2,mode={mode}; span: join=1")
     assert set(model.plans) == {"score", "span"}
     assert_scores_agree(folder, 1)
     assert_own_spans_agree(folder, tmp_path)
