@@ -16,7 +16,8 @@ from plait.data import Document
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from tests.command import done, refused
-from tests.small import small_checkpoint, small_tokenizer
+from tests.small import small_checkpoint
+from tests.tokenizers import small_tokenizer
 
 NOUNS = ["river", "stone", "copper", "lantern", "garden", "engine", "harbour", "castle"]
 VERBS = ["found the", "wrote to the", "built a", "was by the"]

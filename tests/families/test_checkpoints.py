@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,18 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    XLNetForQuestionAnswering,
 )
 
 from plait.data import Document
 from plait.errors import DataWarning, PlaitError
-from plait.families import MODEL_TYPES
 from plait.index import Index
 from plait.model import Plait
 from plait.outputs import Asked, outputs
 from plait.parts import states_of
 from plait.plan import Plan
-from plait.text import Text, fit
-from tests.small import CLOSING, ROTATING, small_checkpoint, small_config, small_families, small_pair, small_tokenizer
+from tests.kinds import CLOSING, ROTATING
+from tests.small import small_checkpoint, small_config, small_families, small_pair
+from tests.tokenizers import small_tokenizer
 
 FULL = "join=0,positions=continue"
 PAIRS = [
@@ -205,14 +203,6 @@ def test_rotations_stay_exact_in_bfloat16(tmp_path: Path) -> None:
             torch.testing.assert_close(first, second)
 
 
-def test_rotations_that_depend_on_other_texts_are_refused(tmp_path: Path) -> None:
-    folder = small_checkpoint(tmp_path / "gte", "gte")
-    rope = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 2.0}
-    change_config(folder, rope_parameters=rope)
-    with pytest.raises(PlaitError, match="rope_type is dynamic"):
-        Plait.from_pretrained(folder)
-
-
 def test_merged_tokens_where_all_are_read_alike_are_refused(tmp_path: Path) -> None:
     folder = small_checkpoint(tmp_path / "mean", "modernbert", classifier_pooling="mean")
     plan = "join=1,mode=oneway,keep.passage=4,selector="
@@ -284,159 +274,6 @@ def test_half_precision_weights_stay_what_they_are(tmp_path: Path, dtype: str) -
 
 
 # What cannot be loaded is refused in one sentence
-
-
-def refused(folder: Path | str, words: str) -> None:
-    with pytest.raises(PlaitError, match=words) as told:
-        Plait.from_pretrained(folder)
-    assert "\n" not in str(told.value) and len(str(told.value)) < 600
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return small_checkpoint(tmp_path / "bert")
-
-
-def change_config(folder: Path, **changes: object) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | changes))
-
-
-def test_an_unknown_family_is_refused_with_the_list(folder: Path) -> None:
-    change_config(folder, model_type="gpt2", architectures=["GPT2ForSequenceClassification"])
-    refused(folder, f"one of {', '.join(MODEL_TYPES)}, but this checkpoint's is 'gpt2'")
-    change_config(folder, model_type="no-such-thing")
-    refused(folder, "no-such-thing")
-
-
-@pytest.mark.parametrize("name", ["missing", "deep/er/missing"])
-def test_a_missing_folder_is_refused(tmp_path: Path, name: str) -> None:
-    refused(tmp_path / name, "there is no folder")
-
-
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, "is not")
-
-
-@pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.999])
-def test_truncated_weights_are_refused(folder: Path, keep: float) -> None:
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[: int(weights.stat().st_size * keep)])
-    refused(folder, "check the path and that the files are whole")
-
-
-def test_a_config_without_weights_is_refused(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    refused(folder, "bert")
-
-
-def test_missing_encoder_weights_are_refused(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    state = load_file(folder / "model.safetensors")
-    lost = next(name for name in state if "layer.1.output.dense.weight" in name)
-    del state[lost]
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    refused(folder, "every weight of the encoder")
-
-
-def test_a_config_that_does_not_fit_its_weights_is_refused(folder: Path) -> None:
-    change_config(folder, intermediate_size=52)
-    refused(folder, "bert")
-
-
-def test_a_missing_tokenizer_is_refused(folder: Path) -> None:
-    for file in folder.glob("tokenizer*"):
-        file.unlink()
-    refused(folder, "must hold its tokenizer")
-
-
-def test_a_broken_tokenizer_is_refused(folder: Path) -> None:
-    (folder / "tokenizer.json").write_text("{")
-    refused(folder, "bert")
-
-
-def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tmp_path: Path) -> None:
-    refused(
-        small_checkpoint(tmp_path / "bert", vocab_size=100),
-        "no more tokens than the model's table of 100",
-    )
-
-
-def test_a_broken_config_is_refused(folder: Path) -> None:
-    (folder / "config.json").write_text('{"model_type": ')
-    refused(folder, "config")
-
-
-def test_a_decoder_is_refused(folder: Path) -> None:
-    change_config(folder, is_decoder=True)
-    refused(folder, "encoder")
-
-
-def test_saved_plans_that_cannot_be_are_refused(folder: Path) -> None:
-    change_config(folder, plait={"plans": {"score": {"join": 9}}})
-    refused(folder, "join must be between 0 and 3")
-    change_config(folder, plait={"plans": {"score": {"jion": 1}}})
-    refused(folder, "jion")
-
-
-def test_a_checkpoint_without_heads_says_so_when_asked(folder: Path) -> None:
-    model = Plait.from_pretrained(small_checkpoint(folder.parent / "span", heads=("span",)))
-    with pytest.raises(PlaitError, match="sequence-classification head, but its heads are: span"):
-        model.predict([("a", "b")])
-    shutil.rmtree(folder.parent / "span")
-    model = Plait.from_pretrained(small_checkpoint(folder.parent / "score", heads=("score",)), plan="join=1")
-    with pytest.raises(PlaitError, match="question-answering head, but its heads are: score"):
-        model.read("some text").ask("what?")
-
-
-def test_a_classification_token_that_stands_last_ends_the_last_role() -> None:
-    """Of XLNet; of three texts, and of those that are too long together."""
-    tokenizer = small_tokenizer("xlnet")
-    text = Text(tokenizer, ("query", "passage", "third"), positions=64, types=2, last=True)
-    a, b, c = ([one] for one in ("the river", "a silver bridge", "stone"))
-    segments = [text.segments(role, some)[0] for role, some in zip(text.roles, (a, b, c), strict=True)]
-    assert [tokenizer.convert_ids_to_tokens(s.ids[-2:])[1] for s in segments] == ["<sep>", "<sep>", "<cls>"]
-    assert [s.types() for s in segments] == [[0] * 3, [1] * 4, [1, 1, 2]]
-    pair = Text(tokenizer, ("query", "passage"), positions=64, types=2, last=True)
-    both = [pair.segments(role, some)[0] for role, some in zip(pair.roles, (a, b), strict=True)]
-    theirs = tokenizer(a[0], b[0])
-    assert [i for s in both for i in s.ids] == theirs["input_ids"]
-    assert [t for s in both for t in s.types()] == theirs["token_type_ids"]
-    [cut] = fit([[both[1]]], 4)[0]
-    assert cut.ids == [*both[1].ids[:2], *both[1].ids[-2:]] and cut.types() == [1, 1, 1, 2] and cut.cut == 1
-
-
-def test_a_tokenizer_with_the_template_of_another_family_is_refused() -> None:
-    for kind, last in (("bert", True), ("xlnet", False)):
-        with pytest.raises(PlaitError, match=r"from the (last|first) token .*, but its tokenizer puts [01] tokens"):
-            Text(small_tokenizer(kind), ("query", "passage"), positions=64, types=2, last=last)
-
-
-def test_what_a_score_from_the_last_token_cannot_do(tmp_path: Path) -> None:
-    folder = small_checkpoint(tmp_path / "m", "xlnet", heads=("score",))
-    with pytest.raises(PlaitError, match="a budget must leave it, but protect is first; add protect=ends"):
-        Plait.from_pretrained(folder, plan="join=1,keep.passage=4,selector=norm")
-    with pytest.raises(PlaitError, match="the passage ends with the token that a score is read from"):
-        Plait.from_pretrained(folder, plan="join=1").predict([("why", None)])
-    with pytest.raises(PlaitError, match="attn_type='uni' and bi_data=False"):
-        Plait.from_pretrained(small_checkpoint(tmp_path / "uni", "xlnet", attn_type="uni"))
-    change_config(folder, summary_type="mean")
-    with pytest.raises(PlaitError, match="has summary_type='mean'"):
-        Plait.from_pretrained(folder)
-
-
-def test_a_span_head_of_another_make_is_left_out(tmp_path: Path) -> None:
-    """XLNet has one that searches beams; a head with random weights in its place would answer anything."""
-    tokenizer = small_tokenizer("xlnet")
-    XLNetForQuestionAnswering(small_config("xlnet", vocab_size=len(tokenizer))).save_pretrained(tmp_path / "beams")
-    tokenizer.save_pretrained(tmp_path / "beams")
-    with pytest.warns(DataWarning, match="start_logits"):
-        assert not Plait.from_pretrained(tmp_path / "beams").plans
-    small_checkpoint(tmp_path / "span", "xlnet", heads=("span",))
-    assert json.loads((tmp_path / "span" / "config.json").read_text())["architectures"] == [
-        "XLNetForQuestionAnsweringSimple"
-    ]
 
 
 @pytest.mark.parametrize("model_type", ["bert", "modernbert", "xlnet"])

@@ -16,7 +16,8 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSeq2SeqLM,
 from plait.errors import DataWarning, PlaitError
 from plait.model import Plait
 from tests.command import done, refused
-from tests.small import small_config, small_pair, small_tokenizer, small_writer
+from tests.small import small_config, small_pair, small_writer
+from tests.tokenizers import small_tokenizer
 
 PAIRS = [("who built the bridge?", "a silver bridge of stone was built by the doctor."), ("why", "the river")]
 FULL = "join=0,positions=continue"

@@ -9,7 +9,8 @@ from plait.attention import received
 from plait.families import adapter
 from plait.layout import Layout
 from plait.relation import Where
-from tests.small import VOCABULARY, WRITING, small_base
+from tests.kinds import WRITING
+from tests.small import VOCABULARY, small_base
 
 RELATIVE = ["mpnet", "modernbert", "deberta-v2", "xlnet", "gte", *WRITING]
 

@@ -22,18 +22,9 @@ from plait.families import MODEL_TYPES, adapter
 from plait.model import Plait
 from plait.plan import Plan
 from plait.text import Tokens
-from tests.small import (
-    CLOSING,
-    LAYERS,
-    WITHOUT_SPANS,
-    WRITING,
-    oracle,
-    oracle_kept,
-    random_segments,
-    small_base,
-    small_checkpoint,
-    small_writer,
-)
+from tests.kinds import CLOSING, WITHOUT_SPANS, WRITING
+from tests.oracle import oracle, oracle_kept
+from tests.small import LAYERS, random_segments, small_base, small_checkpoint, small_writer
 
 PAGE = Path(__file__).parents[2] / "docs" / "families.md"
 PAIRS = [("who built the bridge?", "a silver bridge of stone was built by the doctor."), ("why", "the river")]

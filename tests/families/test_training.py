@@ -12,7 +12,8 @@ from plait.course import Course
 from plait.data import Example, Question
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.model import Plait
-from tests.small import CLOSING, WRITING, small_checkpoint, small_families, small_writer
+from tests.kinds import CLOSING, WRITING
+from tests.small import small_checkpoint, small_families, small_writer
 
 EXAMPLES = [Example(str(i), ("river stone" if i % 2 else "why", "the silver river"), float(i % 3)) for i in range(6)]
 WRITTEN = [Example(str(i), ("river", "the silver river"), "silver stone"[: 6 + i]) for i in range(6)]

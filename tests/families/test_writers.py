@@ -19,7 +19,9 @@ from plait.model import Plait
 from plait.parts import states_of
 from plait.plan import Plan
 from tests.command import done, refused
-from tests.small import LAYERS, WRITING, oracle, small_writer
+from tests.kinds import WRITING
+from tests.oracle import oracle
+from tests.small import LAYERS, small_writer
 
 PAIRS = [
     ("who built the bridge?", "a silver bridge of stone was built by the doctor in winter."),

@@ -23,7 +23,10 @@ from plait.outputs import Asked, outputs, own
 from plait.tasks import Weights
 from plait.teacher import Teacher
 from plait.text import Text
-from tests.small import LAYERS, WRITING, oracle, small_tokenizer, small_writer
+from tests.kinds import WRITING
+from tests.oracle import oracle
+from tests.small import LAYERS, small_writer
+from tests.tokenizers import small_tokenizer
 
 EXAMPLES = [
     Example(

@@ -15,7 +15,8 @@ from plait.families import adapter
 from plait.keep import Keep, Protect, Selector
 from plait.plan import Mode, Plan, Positions, StatesKind
 from plait.text import Segment, Tokens
-from tests.small import LAYERS, inputs, of_role, oracle, oracle_kept, random_segments, small_base, small_families
+from tests.oracle import inputs, of_role, oracle, oracle_kept
+from tests.small import LAYERS, random_segments, small_base, small_families
 
 ROLES = ("query", "passage", "third")
 

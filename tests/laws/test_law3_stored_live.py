@@ -16,7 +16,8 @@ from plait.index import Index
 from plait.model import Plait
 from plait.scoring import Timing, encode_query, score, spans
 from plait.store import Codec
-from tests.small import LAYERS, WORDS, small_checkpoint
+from tests.small import LAYERS, small_checkpoint
+from tests.tokenizers import WORDS
 
 MODES = (("joint", "hidden"), ("oneway", "hidden"), ("oneway", "kv"), ("frozen", "hidden"), ("frozen", "kv"))
 SCORES = [

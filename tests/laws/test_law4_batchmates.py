@@ -20,7 +20,8 @@ from plait.parts import states_of
 from plait.plan import Plan
 from plait.scoring import Timing, encode_query, score
 from plait.text import Tokens
-from tests.small import LAYERS, WORDS, random_segments, small_base, small_families
+from tests.small import LAYERS, random_segments, small_base, small_families
+from tests.tokenizers import WORDS
 
 ALL = (*(f"states.{layer}" for layer in range(LAYERS + 1)), "key.2@1", "value.2@1", "key.1@1", "value.1@1")
 REDUCED = (

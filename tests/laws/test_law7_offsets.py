@@ -18,7 +18,8 @@ from plait.known import Known
 from plait.model import Plait
 from plait.passages import Passage
 from plait.text import Text
-from tests.small import WORDS, small_checkpoint, small_tokenizer
+from tests.small import small_checkpoint
+from tests.tokenizers import WORDS, small_tokenizer
 
 KINDS = ("bert", "roberta", "albert")
 TOKENIZERS = {kind: small_tokenizer(kind) for kind in KINDS}

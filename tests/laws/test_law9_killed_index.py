@@ -25,7 +25,8 @@ from plait.settings import read_settings
 from plait.store import Store
 from plait.store.search import unindexed
 from tests.command import done, start
-from tests.small import WORDS, small_checkpoint
+from tests.small import small_checkpoint
+from tests.tokenizers import WORDS
 
 DOCUMENTS = 2400
 PLANS = {"score": "join=2,mode=oneway", "span": "join=1,reader=passage"}
