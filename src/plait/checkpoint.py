@@ -38,7 +38,7 @@ from plait.bottleneck import Bottleneck
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
 from plait.families import check_model_type, classifier, register
-from plait.heads import HEADS, Score, class_names, score_head, span_head
+from plait.heads import HEADS, Score, Span, class_names, score_head, span_head
 from plait.plan import Plan
 from plait.writer import Writer, require_whole
 
@@ -148,23 +148,31 @@ def load(
         if not isinstance(found.get("score"), Score) and getattr(base, "pooler", None) is not None:
             base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
         if "span" in heads and ("span" in new_heads or has_span):
-            reader, of_reader = _try(
-                name,
-                lambda: AutoModelForQuestionAnswering.from_pretrained(
-                    name, num_labels=2, ignore_mismatched_sizes=True, **reading
-                ),
-            )
             parts = {k: v for k, v in beside.items() if k.startswith("qa_outputs.")}
-            lacking = [k for k in of_reader["missing_keys"] if not k.startswith(base_name)]
-            if "span" in new_heads or parts or not lacking:  # else its span head is of another make
-                found["span"] = span_head(reader)
-            if parts:
-                _try(name, lambda: found["span"].load_state_dict(parts))
+            if reader := _span(name, parts, "span" in new_heads, reading):
+                found["span"] = reader
     _require_tokens(name, tokenizer, config)
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
     no_answer = bool(saved.get("no_answer", False))
     narrow = _bottlenecks(scorer.config, beside)
     return Checkpoint(base, tokenizer, scorer.config, found, plans, no_answer, _card(name), narrow)
+
+
+def _span(name: str, parts: dict[str, torch.Tensor], new: bool, reading: dict[str, Any]) -> Span | None:
+    """The span head: new, or the checkpoint's, of which `parts` stand beside; None if that is of another make."""
+    model, info = _try(
+        name,
+        lambda: AutoModelForQuestionAnswering.from_pretrained(
+            name, num_labels=2, ignore_mismatched_sizes=True, **reading
+        ),
+    )
+    lacking = [key for key in info["missing_keys"] if not key.startswith(model.base_model_prefix)]
+    if lacking and not new and not parts:
+        return None
+    head = span_head(model)
+    if parts:
+        _try(name, lambda: head.load_state_dict(parts))
+    return head
 
 
 def _writing(

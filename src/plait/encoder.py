@@ -19,7 +19,7 @@ from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.families.family import Family
 from plait.keep import EXACT, Recipe, named, until
 from plait.layout import Layout
-from plait.places import begins, closed, last_reads, read_places
+from plait.places import begins, last_reads, read_places, stand_at
 from plait.plan import Plan
 from plait.relation import SEGMENT, Where
 from plait.states import Name, States
@@ -278,16 +278,12 @@ class Encoder:
         recipe = plan.recipe(role, plan.join)
         layout, tokens = states.rows(recipe).select(groups)
         sizes, places = states.sizes(recipe), states.places(recipe)
-        places = None if places is None else places.index_select(0, tokens).long()
-        if self.family.segments:
-            places = layout.within if places is None else places
-            last = role == plan.roles[-1]
-            places = closed(places, layout, states.layout.lengths_tensor[groups]) if last else places
+        places = None if places is None else places.index_select(0, tokens)
         return Track(
             self._input(plan, role, states, plan.join).index_select(0, tokens),
             layout,
             None if sizes is None else sizes.index_select(0, tokens),
-            places,
+            stand_at(plan, role, places, layout, states.layout.lengths_tensor[groups], self.family.segments),
         )
 
     def _own(

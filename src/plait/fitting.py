@@ -14,7 +14,7 @@ from plait.keep import MERGING
 from plait.places import require_last
 from plait.plan import Plan
 
-MOST_BESIDE = 8
+LEAST_ROOM = 8
 """Positions that one must leave for the texts that begin at it: the shortest passages are that long."""
 
 
@@ -26,9 +26,9 @@ def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:
             f"positions={plan.offset} needs a table of learned positions, but {model_type} knows only how far apart "
             "tokens are; use positions=restart"
         )
-    if plan.offset > family.shape.positions - MOST_BESIDE:
+    if plan.offset > family.shape.positions - LEAST_ROOM:
         raise PlaitError(
-            f"positions must leave {MOST_BESIDE} of the {family.shape.positions} that this model has to the texts that "
+            f"positions must leave {LEAST_ROOM} of the {family.shape.positions} that this model has to the texts that "
             f"begin there, but is {plan.offset}; give a smaller number"
         )
     if head == "score" and family.shape.last and plan.compare == "none":
@@ -41,7 +41,7 @@ def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:
         )
 
 
-def alike(plans: Mapping[str, Plan]) -> tuple[tuple[str, ...], int]:
+def in_common(plans: Mapping[str, Plan]) -> tuple[tuple[str, ...], int]:
     """What the heads of a model have in common: the roles, and the position at which all but the first begin."""
     first = next(iter(plans.values()), Plan())
     for head, plan in plans.items():

@@ -21,7 +21,7 @@ from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError
 from plait.families import adapter
-from plait.fitting import alike, fit_bottlenecks, fit_plan, fit_score
+from plait.fitting import fit_bottlenecks, fit_plan, fit_score, in_common
 from plait.heads import HEADS, SpanFound, compares, default_activation, head_plans, restored, spans_found
 from plait.keep import recipe_of
 from plait.known import Known
@@ -58,7 +58,7 @@ class Plait(nn.Module):
         shape = self.encoder.family.shape
         for head, plan in self.plans.items():
             self.require_plan(head, plan)
-        roles, offset = alike(self.plans)
+        roles, offset = in_common(self.plans)
         self.text = Text(
             parts.tokenizer, roles, positions=shape.positions, types=shape.types, last=shape.last, offset=offset
         )

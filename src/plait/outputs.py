@@ -68,7 +68,7 @@ def full(plan: Plan, positions: Positions | None = None) -> Plan:
     """The full plan over the segments of `plan`: all read all in every layer; positions as in the plan, where each
     segment stands for itself, unless others are given.
     """
-    return Plan(0, "joint", plan.roles, plan.known, plan.reader, positions or plan.apart)
+    return Plan(0, "joint", plan.roles, plan.known, plan.reader, positions or plan.own_positions)
 
 
 def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States]:

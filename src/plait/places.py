@@ -29,11 +29,20 @@ def begins(plan: Plan, states: Mapping[str, States], examples: Tensor, segments:
     return [found[0], *(begin + SEGMENT * segments for begin in found[1:])]
 
 
-def closed(places: Tensor, layout: Layout, lengths: Tensor) -> Tensor:
-    """Places within segments of the last role, int64 [T], of which the classification token is a segment of its own.
-    `lengths` [G] of the segments before any budget.
+def stand_at(
+    plan: Plan, role: str, places: Tensor | None, layout: Layout, lengths: Tensor, segments: bool
+) -> Tensor | None:
+    """Places within segments of a role, int64 [T]; None where they are in order. Where `segments` are minded, the
+    classification token that ends the last role is one of its own.
+
+    Args:
+        places: which token of its segment each is; None for all of them.
+        layout: of these tokens; lengths: of their segments before any budget, int64 [G].
     """
-    return places + SEGMENT * (places == layout.spread(lengths - 1))
+    if not segments:
+        return places
+    places = layout.within if places is None else places
+    return places + SEGMENT * (places == layout.spread(lengths - 1)) if role == plan.roles[-1] else places
 
 
 def read_places(
@@ -44,19 +53,16 @@ def read_places(
     """
     begin = dict(zip(plan.roles, begins(plan, states, examples, segments), strict=True))
     reader, recipe = states[plan.reader], plan.recipe(plan.reader, plan.join)
-    own = reader.places(recipe)
-    own = None if own is None else own.long()
-    if segments:
-        rows = reader.rows(recipe)
-        own = rows.within if own is None else own
-        own = closed(own, rows, reader.layout.lengths_tensor) if plan.reader == plan.roles[-1] else own
+    own = stand_at(
+        plan, plan.reader, reader.places(recipe), reader.rows(recipe), reader.layout.lengths_tensor, segments
+    )
     found: list[Tensor | None] = []
     for role, of, chosen, numbers in others:
         places = of.places(plan.recipe(role, plan.join))
-        within = chosen.within if places is None else places.long() if numbers is None else places.long()[numbers]
-        if segments and role == plan.roles[-1]:
-            within = closed(within, chosen, of.layout.lengths_tensor[examples[:, -1]])
-        found.append(within + chosen.spread(begin[role] - begin[plan.reader]))
+        places = chosen.within if places is None else places if numbers is None else places[numbers]
+        lengths = of.layout.lengths_tensor[examples[:, plan.roles.index(role)]]
+        stand = stand_at(plan, role, places, chosen, lengths, segments)
+        found.append((places if stand is None else stand) + chosen.spread(begin[role] - begin[plan.reader]))
     return own, found
 
 

@@ -184,7 +184,7 @@ class Plan:
         return self
 
     @property
-    def apart(self) -> Positions:
+    def own_positions(self) -> Positions:
         """Positions under which segments stand for themselves: its own, but `restart` for `continue`."""
         return "restart" if self.positions == "continue" else self.positions
 
@@ -206,7 +206,7 @@ class Plan:
                     f"a plan can be moved to another join if its budgets begin at the join, but that of {budget.role} "
                     f"begins at layer {budget.layer}; write keep.{budget.role}={budget.tokens:g}"
                 )
-        return dataclasses.replace(self, join=join, mode=mode, states="hidden", positions=self.apart)
+        return dataclasses.replace(self, join=join, mode=mode, states="hidden", positions=self.own_positions)
 
     def others(self) -> tuple[str, ...]:
         """The roles that are not the reader, in order."""

@@ -31,8 +31,9 @@ class States:
         return self._numbers("sizes", recipe)
 
     def places(self, recipe: Recipe) -> Tensor | None:
-        """Which token of its segment each row is, float32 [K]; None where it is all of them."""
-        return self._numbers("places", recipe)
+        """Which token of its segment each row is, int64 [K]; None where it is all of them."""
+        found = self._numbers("places", recipe)
+        return None if found is None else found.long()
 
     def with_nothing(self) -> States:
         """The same with a segment without tokens behind."""

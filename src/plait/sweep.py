@@ -94,7 +94,7 @@ def sweep(
         require_fit(task, cast("Sequence[Example]", data), model)
     before = dict(model.plans)
     own = model.plan(head)
-    restart = {other: replace(plan, positions=plan.apart) for other, plan in before.items()}
+    restart = {other: replace(plan, positions=plan.own_positions) for other, plan in before.items()}
     try:
         for codec in codecs:
             Codec(codec, [("states", 1)])  # refuses what there is not

@@ -33,13 +33,17 @@ class Track:
     before: Tensor | None = None
     received: Tensor | None = None
 
+    def sized(self) -> Tensor:
+        """`sizes`, spelt out."""
+        return torch.ones(self.layout.tokens, device=self.x.device) if self.sizes is None else self.sizes
+
+    def placed(self) -> Tensor:
+        """`places`, spelt out."""
+        return self.layout.within if self.places is None else self.places
+
     def numbers(self, kind: str) -> Tensor:
-        """`sizes` or `places` as a tensor of width one, float32 [T, 1]."""
-        if kind == "sizes":
-            found = torch.ones(self.layout.tokens, device=self.x.device) if self.sizes is None else self.sizes
-        else:
-            found = self.layout.within if self.places is None else self.places % SEGMENT
-        return found.float()[:, None]
+        """`sizes` or `places` within a segment as a tensor of width one, float32 [T, 1]."""
+        return (self.sized() if kind == "sizes" else self.placed() % SEGMENT).float()[:, None]
 
     @staticmethod
     def together(parts: Sequence[Track], begins: Sequence[Tensor] | None = None) -> Track:
@@ -50,13 +54,10 @@ class Track:
         x = torch.cat([part.x for part in parts]).index_select(0, source)
         sizes = None
         if any(part.sizes is not None for part in parts):
-            ones = [torch.ones(part.layout.tokens, device=x.device) for part in parts]
-            some = [one if part.sizes is None else part.sizes for part, one in zip(parts, ones, strict=True)]
-            sizes = torch.cat(some).index_select(0, source)
+            sizes = torch.cat([part.sized() for part in parts]).index_select(0, source)
         places = None
         if begins is not None and any(part.places is not None for part in parts):  # else all stand in order
-            within = [part.layout.within if part.places is None else part.places for part in parts]
-            some = [w + part.layout.spread(b) for w, part, b in zip(within, parts, begins, strict=True)]
+            some = [part.placed() + part.layout.spread(begin) for part, begin in zip(parts, begins, strict=True)]
             places = torch.cat(some).index_select(0, source)
         return Track(x, whole, sizes, places)
 
@@ -64,22 +65,19 @@ class Track:
     def behind(parts: Sequence[Track]) -> Track:
         """The groups of several, one after the other; without what selectors remember of a layer."""
         layout = Layout([n for part in parts for n in part.layout.lengths], device=parts[0].layout.device)
-        found = {}
-        for name in ("sizes", "places"):
-            some = [getattr(part, name) for part in parts]
-            if any(x is not None for x in some):
-                some = [part.numbers(name)[:, 0] if x is None else x for x, part in zip(some, parts, strict=True)]
-                found[name] = torch.cat([x[: part.layout.used] for x, part in zip(some, parts, strict=True)])
-        if "places" in found:
-            found["places"] = found["places"].long()
-        return Track(torch.cat([part.x[: part.layout.used] for part in parts]), layout, **found)
+        sizes = places = None
+        if any(part.sizes is not None for part in parts):
+            sizes = torch.cat([part.sized()[: part.layout.used] for part in parts])
+        if any(part.places is not None for part in parts):
+            places = torch.cat([part.placed()[: part.layout.used] for part in parts])
+        return Track(torch.cat([part.x[: part.layout.used] for part in parts]), layout, sizes, places)
 
     def of(self, tokens: Tensor, layout: Layout, *, placed: bool) -> Track:
         """Some tokens (int64 [T], by `layout`), with where they stand if that is wanted."""
         x = self.x.index_select(0, tokens)
         if not placed:
             return Track(x, layout)
-        return Track(x, layout, places=(self.layout.within if self.places is None else self.places)[tokens])
+        return Track(x, layout, places=self.placed()[tokens])
 
     def apart(self, parts: Sequence[Track], received: Tensor | None) -> list[Track]:
         """The inverse of `together`: the parts with the states that they have by now."""
@@ -106,5 +104,5 @@ def thinned(track: Track, step: Step, lengths: Sequence[int]) -> Track:
         track.x, track.layout, counts, step.selector, sizes=track.sizes,
         protected=track.layout.last() if step.ends else None, received=track.received,
     )  # fmt: skip
-    places = (track.layout.within if track.places is None else track.places).index_select(0, kept.rows)
+    places = track.placed().index_select(0, kept.rows)
     return Track(kept.states, kept.layout, kept.sizes, places)

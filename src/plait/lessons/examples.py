@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plait.data import Example
 from plait.errors import PlaitError, TruncationWarning
+from plait.lessons.cut import say_cut
 from plait.lessons.lesson import Lesson
 from plait.lessons.written import written
 from plait.tasks import KINDS, Classes, Lists, Target, Texts, Values, class_name, group_name, number_of, text_of
@@ -152,14 +153,7 @@ def _segments(examples: Sequence[Example], text: Text, longest: int) -> list[dic
             )
         room = min(longest, text.room(role))
         segments = text.segments(role, texts, room=room)
-        cut = [s.cut for s in segments if s.cut]
-        if cut:
-            warnings.warn(
-                f"{len(cut)} of {len(texts)} {role} texts are longer than {room} tokens; {sum(cut)} tokens at their "
-                "ends are left out",
-                TruncationWarning,
-                stacklevel=3,
-            )
+        say_cut(f"{role} texts", room, segments)
         columns.append(dict(zip(texts, segments, strict=True)))
     return columns
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
-from plait.errors import PlaitError, TruncationWarning
+from plait.errors import PlaitError
+from plait.lessons.cut import say_cut
 from plait.text import Text
 
 
@@ -27,12 +27,5 @@ def written(texts: Sequence[str], text: Text, longest: int) -> dict[str, list[in
                 f"a text that is to be written must have a token, but the tokenizer finds none in {one!r}; write "
                 "another, or leave the example out"
             )
-    cut = [segment.cut for segment in segments if segment.cut]
-    if cut:
-        warnings.warn(
-            f"{len(cut)} of {len(unique)} texts that are to be written are longer than {longest} tokens; {sum(cut)} "
-            "tokens at their ends are left out",
-            TruncationWarning,
-            stacklevel=3,
-        )
+    say_cut("texts that are to be written", longest, segments)
     return {one: segment.ids for one, segment in zip(unique, segments, strict=True)}
