@@ -106,6 +106,25 @@ def families() -> str:
     return _table([*header, "than batches of 8", "transformers' attention"], lines)
 
 
+def schedules() -> str:
+    """Accuracy by where tokens are dropped, a column a selector."""
+    rows = _rows("schedules")
+    columns = list(dict.fromkeys(row["selector"] for row in rows if row["selector"] != "none"))
+    found = {(row["schedule"], row["selector"]): f"{row['held_out']['accuracy']:.1f}" for row in rows}
+    names = [name for name in dict.fromkeys(row["schedule"] for row in rows) if name != "none"]
+    return _table(["tokens dropped", *columns], [[name, *(found[name, c] for c in columns)] for name in names])
+
+
+def spans() -> str:
+    """Answers from all tokens or from few."""
+    lines = []
+    for row in _rows("spans"):
+        plan = dict(part.split("=") for part in row["plan"].split(","))
+        cells = [plan.get("keep.passage", "all"), plan.get("selector", "")]
+        lines.append([*cells, _number(row["span"]["em"]), _number(row["span"]["f1"])])
+    return _table(["tokens kept", "selector", "EM", "F1"], lines)
+
+
 def selection() -> str:
     """What choosing tokens costs beside a layer."""
     lines = [[row["selector"], f"{row['ms']:.1f}", f"{row['of_a_layer']:.2f}"] for row in _rows("selection")]
@@ -122,5 +141,5 @@ def lengths() -> str:
 
 TABLES = {
     "pairs": pairs, "transfer": transfer, "budgets": budgets, "squad": squad, "imdb": imdb, "families": families,
-    "selection": selection, "lengths": lengths,
+    "selection": selection, "lengths": lengths, "schedules": schedules, "spans": spans,
 }  # fmt: skip
