@@ -17,8 +17,8 @@ from plait.relation import Where, added, related, side_by_side
 CHUNK_TOKENS = 4096
 """Padded source tokens that one kernel call sees without gradients: groups of like length that fit a core's cache."""
 
-GROUPS = 8
-"""With gradients, more groups than this are rounded up to a multiple of it."""
+GROUPS = 2
+"""With gradients, so many groups are multiplied at a time: their scores stay in a core's cache."""
 
 WIDTH = 32
 """Matrix units multiply this many bfloat16 numbers at once."""
@@ -194,7 +194,7 @@ def _kernel(
         read = side_by_side([(source.layout, source.places) for source in sources], key.shape[1])
         padded, key, bias = related(where, padded, key, layout, read)
         allowed = bias if allowed is None else added(bias, allowed)
-    kernel = _explicit if torch.is_grad_enabled() else _fused
+    kernel = _explicit if torch.is_grad_enabled() and query.device.type == "cpu" else _fused
     context = kernel(padded, key, value, allowed, scale)
     if len(layout.lengths) < context.shape[0]:
         return context[:, : layout.used].flatten(0, 1)
@@ -240,23 +240,18 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
 
 
 def _explicit(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """The same as product, softmax, product: with gradients twice as fast on a CPU. Groups are rounded up too, so that
-    there are few shapes.
-    """
+    """The same as product, softmax, product, a few groups at a time: with gradients twice as fast on a CPU."""
+    if mask is not None and mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
     groups = key.shape[0]
-    if more := -groups % GROUPS if groups > GROUPS else 0:
-        if query.shape[0] > 1:
-            query = F.pad(query, (0, 0, 0, 0, 0, 0, 0, more))
-        key, value = (F.pad(x, (0, 0, 0, 0, 0, 0, 0, more)) for x in (key, value))
-        if mask is not None and mask.shape[0] > 1:
-            mask = F.pad(mask, (0, 0, 0, 0, 0, 0, 0, more), value=mask.dtype == torch.bool)
-    scores = (query * scale).transpose(1, 2) @ key.permute(0, 2, 3, 1)  # [G, A, M, keys]
-    if mask is not None:
-        allowed = mask
-        if mask.dtype == torch.bool:
-            allowed = torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
-        scores = scores.add_(allowed)  # an addition, because masked_fill is slow, and its gradient too
-    return (scores.softmax(-1) @ value.transpose(1, 2)).transpose(1, 2)[:groups]
+    some = (x.expand(groups, *x.shape[1:]).split(GROUPS) for x in (query * scale, key, value, mask) if x is not None)
+    contexts = []
+    for q, k, v, *allowed in zip(*some, strict=True):
+        scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)  # [G, A, M, keys]
+        for x in allowed:
+            scores = scores.add_(x)  # an addition, because masked_fill is slow, and its gradient too
+        contexts.append(scores.softmax(-1) @ v.transpose(1, 2))
+    return torch.cat(contexts).transpose(1, 2)
 
 
 def received(query: Tensor, source: KeyValue, scale: float, where: Where | None = None) -> Tensor:

@@ -58,8 +58,9 @@ class TrainConfig:
         questions: use only the first so many questions, examples or groups of examples of the data; 0 for all.
         hard: of `qa`, put passages that share rare words into one batch, where they are one another's wrong candidates.
         candidates: of a list to be ranked, the right one among them; of `qa` at most `passages`.
-        negatives: of `qa`, wrong passages that the full plan and the teacher score for each question: below 1, one for
-            that share of the questions, else so many, in whole numbers.
+        negatives: of `qa`, wrong passages scored for each question by the teacher and by plans that run known tokens
+            anew for it (`joint`, the full one among them): below 1, one for that share of the questions, else so many,
+            in whole numbers. Other plans score all candidates, which costs them little.
         labels: weight of what the data say; 0 to learn from the teacher alone.
         ranking, ranking_loss: weight of the lists' labels beside those of other targets; listwise or pairwise.
         distillation, temperature: weight and temperature of the KL to the teacher's spans, classes and texts.

@@ -51,7 +51,7 @@ class Course(nn.Module):
     def _loss(self, lesson: Lesson, generator: torch.Generator) -> Tensor:
         config, weights = self.settings, self._weights
         drawn = list(self._drawn(generator))
-        # What the full plan and a teacher are asked: number of the target, and which of its examples (None: all).
+        # What a teacher, and plans that run known tokens anew, are asked: number, target, its examples (None: all).
         thin = [(number, *target.thinned(config.negatives, generator)) for number, target in enumerate(lesson.targets)]
         thin = [(number, target, rows) for number, target, rows in thin if len(target.examples)]
         upper = config.representation > 0
@@ -65,8 +65,9 @@ class Course(nn.Module):
         states = own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
         losses: list[Tensor] = []
         for plans in drawn:
-            whole = all(plan == full(plan) for plan in plans.values())
-            asked = [(n, t) for n, t, _ in thin] if whole else list(enumerate(lesson.targets))
+            few = {head for head, plan in plans.items() if _runs_known(plan)}
+            asked = [(n, t) for n, t, _ in thin if t.head in few]
+            asked += [(n, t) for n, t in enumerate(lesson.targets) if t.head not in few]
             questions = [Asked(t.head, t.examples, t.written) for _, t in asked]
             found = outputs(self.model, plans, states, questions, upper=upper)
             said = {number: output for (number, _), output in zip(asked, found, strict=True)}
@@ -75,9 +76,9 @@ class Course(nn.Module):
                     losses.append(config.labels * target.loss(said[number].logits, said[number].layout, weights))
             for number, target, rows in thin:
                 if number in taught:
-                    kept = None if whole else rows
+                    kept = None if target.head in few else rows
                     losses.append(self._distance(target, plans[target.head], said[number], kept, taught[number]))
-            if whole and config.elastic and teacher is None:
+            if config.elastic and teacher is None and all(plan == full(plan) for plan in plans.values()):
                 taught = {number: _detached(output) for number, output in said.items()}
         nothing = next(p for p in self.model.parameters() if p.requires_grad).sum() * 0  # a batch may ask nothing
         return torch.stack([nothing, *losses]).sum()
@@ -123,6 +124,11 @@ class Course(nn.Module):
             return loss
         pooled = [pooler(x[:, None]).float() for pooler, x in zip(poolers, (first, taught.first), strict=True)]
         return loss + F.mse_loss(pooled[0], pooled[1].detach())
+
+
+def _runs_known(plan: Plan) -> bool:
+    """Whether known tokens run through layers anew for every example, so that many examples are dear."""
+    return plan.compare == "none" and (plan.mode == "joint" or plan.reader in plan.known)
 
 
 def _detached(output: Output) -> Output:
