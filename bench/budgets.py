@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench.rows import append
 from plait.data import bundled, read_documents, read_squad
-from plait.evaluate import rank_quality
 from plait.index import Index
+from plait.judged import rank_quality
 from plait.machine import fast_dtype
 from plait.model import Plait
 

@@ -22,8 +22,9 @@ import torch
 
 from bench import machine
 from plait.data import bundled, read_documents, read_squad
-from plait.evaluate import rank_quality, span_quality
+from plait.evaluate import span_quality
 from plait.index import Index
+from plait.judged import rank_quality
 from plait.machine import fast_dtype
 from plait.model import Plait
 

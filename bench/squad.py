@@ -17,8 +17,9 @@ from pathlib import Path
 from bench.rows import append
 from plait.config import TrainConfig
 from plait.data import bundled, read_documents, read_squad
-from plait.evaluate import rank_quality, span_quality
+from plait.evaluate import span_quality
 from plait.index import Index
+from plait.judged import rank_quality
 from plait.machine import fast_dtype
 from plait.model import Plait
 from plait.train import train

@@ -6,7 +6,7 @@ import math
 import re
 import string
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -263,38 +263,3 @@ def answer_metrics(answers: Iterable[tuple[str, Question]]) -> dict[str, float]:
     scores = [squad_scores(answer, [text for text, _ in question.answers]) for answer, question in answers]
     exact, f1 = (100 * sum(column) / len(scores) for column in zip(*scores, strict=True))
     return {"em": exact, "f1": f1, "questions": len(scores)}
-
-
-def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 100) -> dict[str, float]:
-    """RR@10 of documents, and R@`candidates` of the first stage (BM25), by `ir_measures`.
-
-    A document stands where its best passage stands.
-
-    Returns:
-        `rr10`, `first_stage_rr10`, `first_stage_recall` and the number of `questions`.
-    """
-    ir = library("ir_measures", "train")
-    qrels: dict[str, dict[str, int]] = {q.id: {q.document: 1} for q in questions}
-    ranked: dict[str, Mapping[str, float]] = {}
-    first: dict[str, Mapping[str, float]] = {}
-    for question in questions:
-        found = index.rank(question.question, candidates, candidates=candidates)
-        ranked[question.id] = _best((hit.document, hit.score) for hit in found.hits)
-        hits = index.store.search_text(question.question, candidates)
-        by_id = {hit.id: hit.document for hit in found.hits}
-        first[question.id] = _best((by_id[hit.id], hit.score) for hit in hits)
-    reranked = ir.calc_aggregate([ir.RR @ 10], qrels, ranked)
-    before = ir.calc_aggregate([ir.RR @ 10, ir.R @ candidates], qrels, first)
-    return {
-        "rr10": reranked[ir.RR @ 10],
-        "first_stage_rr10": before[ir.RR @ 10],
-        "first_stage_recall": before[ir.R @ candidates],
-        "questions": len(questions),
-    }
-
-
-def _best(scored: Iterable[tuple[str, float]]) -> dict[str, float]:
-    best: dict[str, float] = defaultdict(lambda: float("-inf"))
-    for document, score in scored:
-        best[document] = max(best[document], score)
-    return dict(best)

@@ -9,7 +9,7 @@ import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Self, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from plait import passages
 from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
 from plait.data import Document
 from plait.errors import PlaitError
+from plait.first_stage import CANDIDATES, FirstStage, candidates_of, require_weight
 from plait.model import Plait
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import (
@@ -36,9 +37,6 @@ from plait.scoring import (
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
 from plait.store import Damage, Fingerprint, Row, Stats, Store, check
 from plait.vectors import pooled, vector_name
-
-FirstStage = Literal["bm25", "vector", "all"]
-CANDIDATES = 100
 
 
 class Index:
@@ -177,6 +175,7 @@ class Index:
         *,
         candidates: int | None = None,
         first_stage: FirstStage = "bm25",
+        first_stage_weight: float = 0.0,
         vector: NDArray[np.float32] | None = None,
     ) -> Ranking:
         """Rank passages for a query.
@@ -186,6 +185,8 @@ class Index:
             top_k: hits to return.
             candidates: passages that the first stage hands to the model; default 100, or `top_k` if that is more.
             first_stage: `bm25`, `vector` (cosine), or `all` passages of the index.
+            first_stage_weight: how many times its scores count beside the model's logits (linear interpolation, Wang et
+                al., ICTIR 2021); `plait.judged` finds the best for queries whose relevant documents are known.
             vector: the query's, for an index of given vectors.
         """
         require_top_k(top_k)
@@ -193,7 +194,8 @@ class Index:
         timing = Timing()
         with torch.inference_mode():
             still = self._still()
-            return still._rank(self._query(query, timing), top_k, candidates, first_stage, vector, timing)
+            asked = self._query(query, timing)
+            return still._rank(asked, top_k, candidates, first_stage, first_stage_weight, vector, timing)
 
     def ask(
         self,
@@ -203,6 +205,7 @@ class Index:
         read: int = 3,
         candidates: int | None = None,
         first_stage: FirstStage = "bm25",
+        first_stage_weight: float = 0.0,
     ) -> Answers:
         """Answer a question with spans of the `read` best passages, one a passage. Without a score head, the best are
         those of the first stage.
@@ -211,7 +214,7 @@ class Index:
             question: a text that is not blank.
             top_k: answers to return; fewer where the model says that passages have none.
             read: passages that the span head reads, at least `top_k`.
-            candidates, first_stage: as in `rank`.
+            candidates, first_stage, first_stage_weight: as in `rank`.
         """
         require_top_k(top_k)
         require_read(read)
@@ -220,7 +223,8 @@ class Index:
         with torch.inference_mode():
             still = self._still()
             query = self._query(question, timing)
-            ranking = still._rank(query, max(read, top_k), candidates, first_stage, None, timing)
+            most = max(read, top_k)
+            ranking = still._rank(query, most, candidates, first_stage, first_stage_weight, None, timing)
             ids = [hit.id for hit in ranking.hits]
             with timing.stage("read"):
                 texts = [(p.text, p.offsets) for p in still.store.passages(ids)] if ids else []
@@ -244,7 +248,7 @@ class Index:
             found = spans(self.model, query, texts, functools.partial(still._fetch, ids), timing)
         best = max(range(len(found)), key=lambda i: found[i].score)
         span, p = found[best], kept[best]
-        hit = Hit(p.id, p.document, p.text, p.start, 0.0, p.metadata)
+        hit = Hit(p.id, p.document, p.text, p.start, 0.0, 0.0, p.metadata)
         if self.model.no_answer and span.score <= 0:
             return Found("", 0, 0, span.score, hit)
         return Found(span.text, span.start, span.end, span.score, hit)
@@ -265,50 +269,34 @@ class Index:
         top_k: int,
         candidates: int | None,
         first_stage: FirstStage,
+        weight: float,
         vector: NDArray[np.float32] | None,
         timing: Timing,
     ) -> Ranking:
+        require_weight(weight, first_stage)
         ranks = "score" in self.model.plans
         if ranks:
             require_one_label(self.model)
         with timing.stage("first stage"):
             count = max(CANDIDATES, top_k) if candidates is None else candidates
-            ids = self._candidates(query, count, first_stage, vector)
-        if not ids:
+            handed = candidates_of(self.store, self.model, query, count, first_stage, vector, self.settings.vectors)
+        if not handed:
             return Ranking([], timing, query.cut)
+        ids = [one.id for one in handed]
         lengths = self.store.lengths(ids)
         logits = np.zeros(len(ids), np.float32)  # without a score head the first stage's order stays
         if ranks:
             fetch = functools.partial(self._fetch, ids)
             logits = score(self.model, query, lengths, fetch, timing)[:, 0]
         with timing.stage("read"):
-            best = np.argsort(-logits, kind="stable")[:top_k]
+            scores = logits + weight * np.array([one.score for one in handed], np.float32)
+            best = np.argsort(-scores, kind="stable")[:top_k]
             found = self.store.passages([ids[i] for i in best])
         hits = [
-            Hit(p.id, p.document, p.text, p.start, float(logits[i]), p.metadata)
+            Hit(p.id, p.document, p.text, p.start, float(scores[i]), handed[i].score, p.metadata)
             for i, p in zip(best, found, strict=True)
         ]
         return Ranking(hits, timing, query.cut)
-
-    def _candidates(
-        self, query: Query, candidates: int, first_stage: FirstStage, vector: NDArray[np.float32] | None
-    ) -> list[str]:
-        if first_stage == "all":
-            return self.store.ids()
-        if first_stage == "bm25":
-            return [hit.id for hit in self.store.search_text(query.text, candidates)]
-        if first_stage != "vector":
-            raise PlaitError(f"first_stage must be one of bm25, vector, all, but is {first_stage!r}")
-        if vector is None:
-            if self.settings.vectors != "pooled":
-                raise PlaitError(
-                    f"first_stage=vector needs an index with vectors=pooled, or the query's vector, but this index has "
-                    f"vectors={self.settings.vectors}; build it with vectors=pooled or use first_stage=bm25"
-                )
-            role, _ = two_roles(self.model)
-            [encoded] = self.model.encode(role, [query.text], [vector_name(self.model, role)])
-            vector = pooled(encoded, vector_name(self.model, role))
-        return [hit.id for hit in self.store.search_vector(vector, candidates)]
 
     def _fetch(self, ids: Sequence[str], batch: Sequence[int], names: Sequence[str]) -> Mapping[str, Tensor]:
         dtype = next(self.model.parameters()).dtype

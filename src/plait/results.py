@@ -10,19 +10,22 @@ from plait.scoring import Timing
 
 @dataclass(frozen=True)
 class Hit:
-    """A ranked passage. `score` is the logit; `start` its first character in the document."""
+    """A ranked passage, `start` its first character in the document. `score` is the model's logit and what the first
+    stage's score, `first_stage`, counts beside it.
+    """
 
     id: str
     document: str
     text: str
     start: int
     score: float
+    first_stage: float
     metadata: Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class Found:
-    """An answer: characters [start, end) of `hit.text`; `score` adds the passage's logit and the span's."""
+    """An answer: characters [start, end) of `hit.text`; `score` adds the hit's and the span's."""
 
     answer: str
     start: int

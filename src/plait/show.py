@@ -49,6 +49,23 @@ def ranking(out: Console, result: Ranking) -> None:
     out.print(milliseconds(result.timing), style="dim")
 
 
+def evaluated(out: Console, facts: dict[str, Any]) -> None:
+    """Print how the first stage, the model and both rank."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"{facts['queries']:,} queries")
+    for name in ("RR@10", "nDCG@10"):
+        table.add_column(name, justify="right")
+    names = {"first stage": "first stage", "model": "model"}
+    if "both" in facts:
+        names["both"] = f"both, --first-stage-weight {facts['both']['weight']:g}"
+    for key, name in names.items():
+        table.add_row(name, f"{facts[key]['rr10']:.3f}", f"{facts[key]['ndcg10']:.3f}")
+    out.print(table)
+    out.print(f"the first stage finds {facts['first stage']['recall']:.1%} of what is relevant")
+    if "both" in facts:
+        out.print("the weight is measured on other queries than it is chosen on, half and half", style="dim")
+
+
 def answers(out: Console, result: Answers) -> None:
     """Print answers in their sentences, where they stand, and where the time went."""
     for answer in result.answers:

@@ -97,6 +97,12 @@ def test_broken_file(tmp_path: Path, path: tuple[str | int, ...], value: object,
     assert said in str(caught.value)
 
 
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(PlaitError) as caught:
+        read_squad(tmp_path / "no.json")
+    assert str(caught.value) == f"{tmp_path / 'no.json'} must be a file that exists, but does not; check the path"
+
+
 def test_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match="must be a file, but is a directory"):
         read_squad(tmp_path)

@@ -51,7 +51,9 @@ def test_plan(checkpoint_path: Path) -> None:
 def test_index_rank_and_ask(made: Path) -> None:
     found = json.loads(done("rank", made, "who built the bridge?", "--top-k", 3, "--json"))
     assert set(found) == {"hits", "seconds", "query_tokens_cut"} and found["query_tokens_cut"] == 0
-    assert {"id", "document", "text", "start", "score", "metadata"} == set(found["hits"][0]) and len(found["hits"]) == 3
+    assert {"id", "document", "text", "start", "score", "first_stage", "metadata"} == set(found["hits"][0]) and len(
+        found["hits"]
+    ) == 3
     scores = [hit["score"] for hit in found["hits"]]
     assert scores == sorted(scores, reverse=True)
     for hit in found["hits"]:

@@ -9,7 +9,7 @@ import warnings
 
 from rich.markup import escape
 
-from plait.cli import answers, corpus, positions, training, vectors  # each registers its commands  # noqa: F401
+from plait.cli import answers, corpus, evaluate, positions, training, vectors  # each registers its commands  # noqa: F401
 from plait.cli.app import app, err, out
 from plait.errors import DataWarning, FallbackWarning, PlaitError, TruncationWarning
 

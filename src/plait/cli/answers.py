@@ -18,6 +18,7 @@ from plait.cli.app import (
     Model,
     PlanOption,
     StorePath,
+    Weight,
     about,
     app,
     load,
@@ -52,12 +53,16 @@ def rank(
     top_k: Annotated[int, typer.Option(help="Passages to print.")] = 10,
     candidates: Candidates = None,
     first_stage: First = "bm25",
+    first_stage_weight: Weight = 0.0,
     json_: Json = False,
 ) -> None:
     """Rank stored passages for a query."""
     from plait.index import Index
 
-    found = Index.open(store).rank(query, top_k, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
+    found = Index.open(store).rank(
+        query, top_k, candidates=candidates,
+        first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
+    )  # fmt: skip
     if json_:
         return show.json_line({"hits": [vars(hit) for hit in found.hits], **about(found)})
     show.ranking(out, found)
@@ -72,6 +77,7 @@ def ask(
     read: Annotated[int, typer.Option(help="Passages that the span head reads.")] = 3,
     candidates: Candidates = None,
     first_stage: First = "bm25",
+    first_stage_weight: Weight = 0.0,
     model: Model = None,
     plan: PlanOption = None,
     dtype: Dtype = "auto",
@@ -81,9 +87,10 @@ def ask(
     if text is not None:
         if store is not None and question is None:
             question = store
-        if (top_k, candidates, first_stage) != (1, None, "bm25"):
+        if (top_k, candidates, first_stage, first_stage_weight) != (1, None, "bm25", 0.0):
             raise PlaitError(
-                "--top-k, --candidates and --first-stage are for stores, but --text is given; leave them out"
+                "--top-k, --candidates, --first-stage and --first-stage-weight are for stores, but --text is given; "
+                "leave them out"
             )
         return _ask_text(text, question, load(model or BUNDLED, plan, dtype), read, json_)
     if store is None or question is None:
@@ -92,7 +99,10 @@ def ask(
         raise PlaitError(f"--model, --plan and --dtype are for --text, but {store} has its own; leave them out")
     from plait.index import Index
 
-    found = Index.open(store).ask(question, top_k, read=read, candidates=candidates, first_stage=first_stage)  # type: ignore[arg-type]
+    found = Index.open(store).ask(
+        question, top_k, read=read, candidates=candidates,
+        first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
+    )  # fmt: skip
     if json_:
         answers = [{**vars(a), "hit": vars(a.hit)} for a in found.answers]
         return show.json_line({"answers": answers, **about(found.ranking)})

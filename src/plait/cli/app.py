@@ -34,6 +34,9 @@ Candidates = Annotated[
     int | None, typer.Option(help="Passages that the first stage hands to the model; default 100, or --top-k if more.")
 ]
 First = Annotated[str, typer.Option("--first-stage", help="bm25, vector, or all passages.")]
+Weight = Annotated[
+    float, typer.Option("--first-stage-weight", help="How many times its scores count; see plait evaluate.")
+]
 StorePath = Annotated[Path, typer.Argument(help="The folder that `plait index` made.")]
 
 

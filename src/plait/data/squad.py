@@ -91,8 +91,9 @@ def _paragraphs(path: Path) -> Iterator[_Paragraph]:
 
 
 def _parsed(path: Path) -> dict[str, object]:
+    text = whole(path)
     try:
-        content = json.loads(whole(path))
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         raise PlaitError(
             f"{path} line {error.lineno} must be JSON, but is not ({error.msg.lower()} at column {error.colno}); "

@@ -1,0 +1,64 @@
+"""The command that says how well a store ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plait import show
+from plait.cli.app import First, Json, StorePath, app, err, out
+from plait.errors import PlaitError
+
+if TYPE_CHECKING:
+    from plait.judged import Qrels
+
+
+@app.command()
+def evaluate(
+    store: StorePath,
+    data: Annotated[str, typer.Argument(help="A BEIR folder, a SQuAD .json, or bundled:squad-dev.")],
+    split: Annotated[str, typer.Option(help="Of a BEIR folder: the judgements, qrels/SPLIT.tsv.")] = "test",
+    candidates: Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")] = 100,
+    first_stage: First = "bm25",
+    limit: Annotated[int, typer.Option(help="Use only so many queries, chosen by chance (seed 0); 0 for all.")] = 0,
+    json_: Json = False,
+) -> None:
+    """Rank queries whose documents are known: the first stage, the model, and both with the best weight."""
+    from plait.index import Index
+    from plait.judged import judged
+
+    if limit < 0:
+        raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
+    queries, qrels = _queries(data, split, limit)
+    index = Index.open(store)
+    with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
+        found = judged(
+            index, queries, qrels, candidates=candidates, first_stage=first_stage,  # type: ignore[arg-type]
+            progress=lambda n: status.update(f"{n} of {len(queries)} queries") if status is not None else None,
+        )  # fmt: skip
+    facts = {"queries": len(queries), "first stage": found.first_stage(), "model": found.ranked()}
+    if len(queries) > 1 and first_stage != "all":
+        facts["both"] = found.both()
+    show.json_line(facts) if json_ else show.evaluated(out, facts)
+
+
+def _queries(data: str, split: str, limit: int) -> tuple[Mapping[str, str], Qrels]:
+    """Queries, and which documents are relevant to each."""
+    from plait.data import located, read_collection, read_squad
+
+    source = located(data)
+    if Path(source).is_dir():
+        found = read_collection(source, split)
+        queries, qrels = found.queries, found.qrels
+    else:
+        questions = read_squad(source)
+        queries = {question.id: question.question for question in questions}
+        qrels = {question.id: {question.document: 1} for question in questions}
+    if limit and limit < len(queries):
+        queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
+    return queries, qrels

@@ -1,0 +1,66 @@
+"""The first stage: which passages a model is handed, and how much their scores there count beside its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.errors import PlaitError
+from plait.model import Plait
+from plait.scoring import Query, two_roles
+from plait.store import Hit, Store
+from plait.vectors import pooled, vector_name
+
+FirstStage = Literal["bm25", "vector", "all"]
+CANDIDATES = 100
+
+
+def candidates_of(
+    store: Store,
+    model: Plait,
+    query: Query,
+    count: int,
+    first_stage: FirstStage,
+    vector: NDArray[np.float32] | None,
+    vectors: str,
+) -> list[Hit]:
+    """The `count` passages of the first stage with its scores, best first; of `all` every one, with score 0.
+
+    Args:
+        vector: the query's, float32 [D]; None to compute it as the store's were, if these are `vectors="pooled"`.
+
+    Raises:
+        PlaitError: a first stage that there is not, or that needs a vector which nobody gave.
+    """
+    if first_stage == "all":
+        return [Hit(id, 0.0) for id in store.ids()]
+    if first_stage == "bm25":
+        return store.search_text(query.text, count)
+    if first_stage != "vector":
+        raise PlaitError(f"first_stage must be one of bm25, vector, all, but is {first_stage!r}")
+    if vector is None:
+        if vectors != "pooled":
+            raise PlaitError(
+                f"first_stage=vector needs an index with vectors=pooled, or the query's vector, but this index has "
+                f"vectors={vectors}; build it with vectors=pooled or use first_stage=bm25"
+            )
+        role, _ = two_roles(model)
+        [encoded] = model.encode(role, [query.text], [vector_name(model, role)])
+        vector = pooled(encoded, vector_name(model, role))
+    return store.search_vector(vector, count)
+
+
+def require_weight(weight: float, first_stage: str) -> None:
+    """PlaitError unless the first stage's scores can count `weight` times beside the model's."""
+    if not (math.isfinite(weight) and weight >= 0):
+        raise PlaitError(
+            f"first_stage_weight must be a number of 0 or more, but is {weight}; pass 0 for the model alone"
+        )
+    if weight and first_stage == "all":
+        raise PlaitError(
+            f"first_stage=all gives no scores, so first_stage_weight must be 0 there, but is {weight:g}; leave it out, "
+            "or use first_stage=bm25"
+        )

@@ -1,0 +1,142 @@
+"""How good an index ranks, for queries whose relevant documents are known."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plait.errors import DataWarning, PlaitError
+from plait.extras import library
+
+if TYPE_CHECKING:
+    from plait.data import Question
+    from plait.first_stage import FirstStage
+    from plait.index import Index
+
+WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
+"""What the first stage's scores may count beside the model's."""
+
+Qrels = Mapping[str, Mapping[str, int]]
+Run = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an index has for judged queries.
+
+    Attributes:
+        qrels: query -> document -> relevance.
+        found: query -> document, logit and first-stage score of each of its candidates; a document may come more often.
+    """
+
+    qrels: Qrels
+    found: Mapping[str, Sequence[tuple[str, float, float]]]
+
+    def run(self, weight: float) -> Run:
+        """Query -> document -> score, of its best passage, with the first stage's scores counting `weight` times."""
+        return {query: _best((d, logit + weight * first) for d, logit, first in of) for query, of in self.found.items()}
+
+    def first_stage(self) -> dict[str, float]:
+        """Its own `rr10` and `ndcg10`, and the `recall` of the candidates, by `ir_measures`."""
+        ir = library("ir_measures", "train")
+        run = {query: _best((document, first) for document, _, first in of) for query, of in self.found.items()}
+        most = max(map(len, self.found.values()), default=1)
+        recall = ir.R @ max(most, 1)
+        return _measured(self.qrels, run) | {"recall": ir.calc_aggregate([recall], self.qrels, run)[recall]}
+
+    def ranked(self, weight: float = 0.0) -> dict[str, float]:
+        """`rr10` and `ndcg10` of the model, with the first stage's scores counting `weight` times."""
+        return _measured(self.qrels, self.run(weight))
+
+    def best_weight(self) -> float:
+        """The weight of highest `rr10`; of several the lowest."""
+        return max(WEIGHTS, key=lambda weight: (self.ranked(weight)["rr10"], -weight))
+
+    def both(self) -> dict[str, float]:
+        """`rr10` and `ndcg10` of both, the weight chosen on one half of the queries and measured on the other, and the
+        other way round; and the `weight` that is best for all of them.
+        """
+        order = sorted(self.qrels)
+        random.Random(0).shuffle(order)
+        halves = [self._of(order[::2]), self._of(order[1::2])]
+        if not halves[1].qrels:
+            raise PlaitError(f"a weight is chosen on other queries than it is measured on, but there is {len(order)}")
+        run = halves[0].run(halves[1].best_weight()) | halves[1].run(halves[0].best_weight())
+        return _measured(self.qrels, run) | {"weight": self.best_weight()}
+
+    def _of(self, queries: Sequence[str]) -> Judged:
+        return Judged({q: self.qrels[q] for q in queries}, {q: self.found[q] for q in queries})
+
+
+def judged(
+    index: Index,
+    queries: Mapping[str, str],
+    qrels: Qrels,
+    *,
+    candidates: int = 100,
+    first_stage: FirstStage = "bm25",
+    progress: Callable[[int], None] | None = None,
+) -> Judged:
+    """Rank all `candidates` of every query, whose relevant documents `qrels` names.
+
+    Raises:
+        PlaitError: no query, one that cannot be read, or none whose relevant documents are in the index.
+    """
+    if not queries:
+        raise PlaitError("a ranking is measured by queries, but there are none; name a file that has some")
+    if candidates < 1:
+        raise PlaitError(f"candidates must be 1 or more, but is {candidates}; 100 is usual")
+    there = index.store.contents()
+    lacking = {document for query in queries for document, grade in qrels[query].items() if grade > 0} - there.keys()
+    if not any(grade > 0 and d not in lacking for query in queries for d, grade in qrels[query].items()):
+        raise PlaitError(
+            "queries must ask for documents of the index, but none of those that are relevant is in it; index "
+            "the documents that the queries were judged with"
+        )
+    if lacking:
+        warnings.warn(
+            f"{len(lacking)} relevant documents are not in the index, and count as not found", DataWarning, stacklevel=2
+        )
+    found = {}
+    for number, (name, query) in enumerate(queries.items(), 1):
+        hits = index.rank(query, candidates, candidates=candidates, first_stage=first_stage).hits
+        found[name] = [(hit.document, hit.score, hit.first_stage) for hit in hits]
+        if progress:
+            progress(number)
+    return Judged({query: qrels[query] for query in queries}, found)
+
+
+def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 100) -> dict[str, float]:
+    """RR@10 for questions of which each has its own document, over the first stage's (BM25's) candidates.
+
+    Returns:
+        `rr10` of the model, `both_rr10` of both at `weight` (see `Judged.both`), `first_stage_rr10`,
+        `first_stage_recall` and the number of `questions`.
+    """
+    queries = {question.id: question.question for question in questions}
+    found = judged(index, queries, {q.id: {q.document: 1} for q in questions}, candidates=candidates)
+    first, both = found.first_stage(), found.both()
+    return {
+        "rr10": found.ranked()["rr10"],
+        "both_rr10": both["rr10"],
+        "weight": both["weight"],
+        "first_stage_rr10": first["rr10"],
+        "first_stage_recall": first["recall"],
+        "questions": len(questions),
+    }
+
+
+def _measured(qrels: Qrels, run: Run) -> dict[str, float]:
+    ir = library("ir_measures", "train")
+    found = ir.calc_aggregate([ir.RR @ 10, ir.nDCG @ 10], qrels, run)
+    return {"rr10": found[ir.RR @ 10], "ndcg10": found[ir.nDCG @ 10]}
+
+
+def _best(scored: Iterable[tuple[str, float]]) -> dict[str, float]:
+    best: dict[str, float] = {}
+    for document, score in scored:
+        best[document] = max(best.get(document, score), score)
+    return best
