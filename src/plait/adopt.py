@@ -23,11 +23,11 @@ from plait.errors import PlaitError
 from plait.evaluate import scores_of
 from plait.extras import library
 from plait.machine import fast_dtype, to_dtype
+from plait.measured import milliseconds
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from plait.outputs import full
 from plait.scoring import require_one_label
-from plait.sweep import milliseconds
 from plait.train import train
 from plait.trainer import checkpoints
 

@@ -1,4 +1,6 @@
-"""Charts: quality against operations, milliseconds and stored bytes, a line a mode and budget; a table of positions."""
+"""Charts: quality against operations, milliseconds, memory and stored bytes, a line a mode and budget; and a table of
+positions.
+"""
 
 from __future__ import annotations
 
@@ -69,13 +71,14 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
         PlaitError: matplotlib is not installed.
     """
     figures, ticker = library("matplotlib.figure", "plots"), library("matplotlib.ticker", "plots")
-    figure = figures.Figure(figsize=(12, 4), layout="constrained")
+    figure = figures.Figure(figsize=(15, 4), layout="constrained")
     [whole] = [point for point in points if point.join == 0]
     known = points[0].known
-    axes = figure.subplots(1, 3, sharey=True)
+    axes = figure.subplots(1, 4, sharey=True)
     panels = (
         ("flops", 1e9, f"online GFLOPs, {known} known texts"),
         ("ms", 1, f"milliseconds, {known} known texts"),
+        ("memory", 2**20, f"MiB held, {known} known texts"),
         ("bytes", 1024, f"stored KiB a known text ({', '.join(dict.fromkeys(p.codec for p in points))})"),
     )
     for axis, (name, unit, label) in zip(axes, panels, strict=True):

@@ -7,12 +7,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
-
-import torch
 
 from plait.cost import cost
 from plait.data import Example, Question
@@ -20,8 +17,9 @@ from plait.errors import PlaitError
 from plait.evaluate import quality, require_fit
 from plait.heads import head_plans
 from plait.keep import parse
+from plait.measured import memory, milliseconds
 from plait.model import Plait
-from plait.outputs import Asked, full, outputs
+from plait.outputs import full
 from plait.plan import Plan
 from plait.store import Codec
 from plait.tasks import KINDS
@@ -29,7 +27,6 @@ from plait.text import Segment
 
 SHARE = 0.99
 """LAIT section 4: the deepest join whose metric is at least this share of the full model's."""
-ROUNDS = 7
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,9 @@ class Point:
         metric, quality: name and value of what plans are compared by; metrics: all that were measured.
         flops: operations online, for one live text with `known` known ones each of the other roles; a decoder's apart.
         ms: milliseconds for the same from decoded states in memory, median, all plans in turn.
+        memory: most bytes that the same holds at once beside the model, those states among them.
         bytes: stored for one known example, in `codec`; nothing for the full plan.
-        lengths: tokens of each role that these three are for.
+        lengths: tokens of each role that these four are for.
     """
 
     plan: str
@@ -53,6 +51,7 @@ class Point:
     metrics: Mapping[str, float]
     flops: int
     ms: float
+    memory: int
     bytes: int
     known: int
     codec: str
@@ -82,7 +81,7 @@ def sweep(
         keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens.
         selectors: which of them choose the tokens that are kept.
         codecs: what known texts are stored as; a split plan's quality is that of states that went through one.
-        known: known texts that are read with one live text, for operations and milliseconds.
+        known: known texts that are read with one live text, for operations, milliseconds and memory.
         progress: told what comes next.
     """
     head = {"qa": "span", "text": "text"}.get(task, "score")
@@ -117,19 +116,21 @@ def sweep(
             for codec in codecs if plan.join else codecs[:1]:
                 progress(f"{plan} {codec}")
                 found[-1].append(quality(model, task, data, codec if plan.join else ""))
+        progress("milliseconds and memory")
         times = milliseconds([(model, plan) for plan in plans], head, segments)
+        held = [memory(model, plan, head, segments) for plan in plans]
     finally:
         model.plans = before
     points = []
     kind = KINDS[task].metric
-    for plan, measured, ms, keep in zip(plans, found, times, kept, strict=True):
+    for plan, measured, ms, most, keep in zip(plans, found, times, held, kept, strict=True):
         for metrics, codec in zip(measured, codecs, strict=False):
             counted = cost(plan, model.encoder.family.shape, lengths, known, codec)
             stored = counted.bytes_per_example if plan.join else 0
             points.append(
                 Point(
-                    str(plan), plan.join, plan.mode, kind, metrics[kind], metrics, counted.online, ms, stored, known,
-                    codec, lengths, keep,
+                    str(plan), plan.join, plan.mode, kind, metrics[kind], metrics, counted.online, ms, most, stored,
+                    known, codec, lengths, keep,
                 )
             )  # fmt: skip
     return points
@@ -188,15 +189,15 @@ def markdown(points: Sequence[Point], chosen: Point) -> str:
     [whole] = [point for point in points if point.join == 0]
     first = points[0]
     lines = [
-        f"| plan | codec | {first.metric} | of full | online GFLOPs | times fewer | ms | bytes a known example |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| plan | codec | {first.metric} | of full | online GFLOPs | times fewer | ms | MiB | bytes a known example |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for point in points:
         cells = [
             point.plan, point.codec if point.join else "-",
             f"{point.quality:.4g}", f"{point.quality / whole.quality:.1%}" if whole.quality else "-",
             f"{point.flops / 1e9:.3g}", f"{whole.flops / max(point.flops, 1):.1f}", f"{point.ms:.3g}",
-            f"{point.bytes:,}",
+            f"{point.memory / 2**20:.3g}", f"{point.bytes:,}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(f"**{cell}**" if point is chosen else cell for cell in cells) + " |")
     return "\n".join(lines)
@@ -214,27 +215,3 @@ def _typical(
             raise PlaitError(f"every role must have a text in some example, but {role} has none; leave it out")
         segments[role] = list(itertools.islice(itertools.cycle(model.text.segments(role, texts)), known))
     return {role: round(statistics.median(len(s.ids) for s in some)) for role, some in segments.items()}, segments
-
-
-@torch.inference_mode()
-def milliseconds(
-    systems: Sequence[tuple[Plait, Plan]], head: str, segments: Mapping[str, list[Segment]]
-) -> list[float]:
-    """Median milliseconds of models under plans, in turn: the first segment of every live role with all known ones,
-    whose states are at hand; of a text head, until it has written a token.
-    """
-    stored = [{r: model.own(segments[r], plan.needs(r, model.layers)) for r in plan.known} for model, plan in systems]
-    seconds: list[list[float]] = [[] for _ in systems]
-    count = len(next(iter(segments.values())))
-    written = torch.zeros(count, 1, dtype=torch.int64) if head == "text" else None
-    for turn in range(ROUNDS + 2):
-        for (model, plan), states, taken in zip(systems, stored, seconds, strict=True):
-            begin = time.perf_counter()
-            live = [role for role in plan.roles if role not in plan.known]
-            now = {role: model.own(segments[role][:1], plan.needs(role, model.layers)) for role in live}
-            columns = [torch.arange(count) * (role in plan.known) for role in plan.roles]
-            examples = torch.stack(columns, 1).to(model.device)
-            outputs(model, {head: plan}, {**states, **now}, [Asked(head, examples, written)])
-            if turn >= 2:  # the first two compile
-                taken.append(time.perf_counter() - begin)
-    return [1000 * statistics.median(taken) for taken in seconds]

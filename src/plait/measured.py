@@ -1,0 +1,84 @@
+"""What one live text with many known ones takes, measured: milliseconds and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from plait.model import Plait
+from plait.outputs import Asked, outputs
+from plait.plan import Plan
+from plait.states import States
+from plait.text import Segment
+
+ROUNDS = 7
+
+Segments = Mapping[str, list[Segment]]
+"""Texts of every role, equally many; of live roles only the first is read."""
+
+
+@torch.inference_mode()
+def milliseconds(systems: Sequence[tuple[Plait, Plan]], head: str, segments: Segments) -> list[float]:
+    """Median milliseconds of models under plans, in turn: the first segment of every live role with all known ones,
+    whose states are at hand; of a text head, until it has written a token.
+    """
+    stored = [_stored(model, plan, segments) for model, plan in systems]
+    seconds: list[list[float]] = [[] for _ in systems]
+    for turn in range(ROUNDS + 2):
+        for (model, plan), states, taken in zip(systems, stored, seconds, strict=True):
+            begin = time.perf_counter()
+            _asked(model, plan, head, segments, states)
+            if turn >= 2:  # the first two compile
+                taken.append(time.perf_counter() - begin)
+    return [1000 * statistics.median(taken) for taken in seconds]
+
+
+@torch.inference_mode()
+def memory(model: Plait, plan: Plan, head: str, segments: Segments) -> int:
+    """Most bytes that the same holds at once beside the model: the known texts' states and all that is computed."""
+    stored = _stored(model, plan, segments)
+    held = sum(tensor.nbytes for states in stored.values() for tensor in states.tensors.values())
+    return held + peak(lambda: _asked(model, plan, head, segments, stored), model.device)
+
+
+def peak(work: Callable[[], None], device: torch.device) -> int:
+    """Most bytes of tensors on a device that work holds at once, beside those that were there before."""
+    work()  # what is compiled or kept once is not counted
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler tells standard error that it begins and ends
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        work()
+    with tempfile.TemporaryDirectory() as folder:
+        found.export_chrome_trace(str(Path(folder) / "trace.json"))
+        events = json.loads((Path(folder) / "trace.json").read_text())["traceEvents"]
+    now = most = 0
+    for event in sorted((e for e in events if e.get("name") == "[memory]"), key=lambda e: float(e["ts"])):
+        now += event["args"]["Bytes"]
+        most = max(most, now)
+    return most
+
+
+def _stored(model: Plait, plan: Plan, segments: Segments) -> dict[str, States]:
+    return {role: model.own(segments[role], plan.needs(role, model.layers)) for role in plan.known}
+
+
+def _asked(model: Plait, plan: Plan, head: str, segments: Segments, stored: Mapping[str, States]) -> None:
+    count = len(next(iter(segments.values())))
+    live = [role for role in plan.roles if role not in plan.known]
+    now = {role: model.own(segments[role][:1], plan.needs(role, model.layers)) for role in live}
+    columns = [torch.arange(count) * (role in plan.known) for role in plan.roles]
+    examples = torch.stack(columns, 1).to(model.device)
+    written = torch.zeros(count, 1, dtype=torch.int64) if head == "text" else None
+    outputs(model, {head: plan}, {**stored, **now}, [Asked(head, examples, written)])
