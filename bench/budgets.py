@@ -1,8 +1,9 @@
 """Passages kept at 64, 32, 16, 8 tokens: what every selector costs a ranking, and what the store shrinks to.
 
 Command:   python -m bench.budgets [--model bundled:minilm-squad] [--selectors coreset first] [--budgets 32]
+                                     [--plan join=4,mode=oneway] [--codec int8]
 Measured:  RR@10 of the score head over BM25's 100 best of the 2,067 passages of SQuAD dev, 500 questions (seed 0), as
-           `bench.quality` measures it; the model is not trained for budgets unless `--model` is one that was. In the
+           `bench.quality` measures it, alone and with BM25's score beside its own; the model is not trained for budgets unless `--model` is one that was. In the
            same run, in turn, milliseconds of one query with 100 passages from the store, medians of 20 questions.
            Rows to results/budgets.jsonl.
 """
@@ -22,7 +23,6 @@ from plait.model import Plait
 
 SELECTORS = ("coreset", "first", "random", "tome", "ward", "nearest", "even", "kmeans")
 BUDGETS = (64, 32, 16, 8)
-PLAN = "join=4,mode=oneway"
 TIMED = 20
 
 
@@ -32,14 +32,15 @@ def main() -> None:
     parser.add_argument("--model", default="bundled:minilm-squad")
     parser.add_argument("--name", default="shipped", help="what to call it in the rows")
     parser.add_argument("--selectors", nargs="+", default=SELECTORS)
-    parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS)
+    parser.add_argument("--budgets", nargs="*", type=int, default=BUDGETS)
+    parser.add_argument("--plan", default="join=4,mode=oneway", help="without a budget; measured too")
     parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--codec", default="int8")
     a = parser.parse_args()
-    plans = [PLAN, *(f"{PLAN},keep.passage={k},selector={s}" for k in a.budgets for s in a.selectors)]
+    plans = [a.plan, *(f"{a.plan},keep.passage={k},selector={s}" for k in a.budgets for s in a.selectors)]
     sample = random.Random(0).sample(read_squad(bundled("squad-dev")), a.questions)
     with tempfile.TemporaryDirectory() as folder:
-        whole = _index(Path(folder) / "whole", a.model, PLAN, a.codec)
+        whole = _index(Path(folder) / "whole", a.model, a.plan, a.codec)
         for number, plan in enumerate(plans):
             index = _index(Path(folder) / str(number), a.model, plan, a.codec)
             times = _times([whole, index], [q.question for q in sample[:TIMED]])

@@ -347,7 +347,9 @@ def _bottlenecks(config: Any, weights: dict[str, torch.Tensor]) -> nn.ModuleDict
     for name, weight in own.items():
         place, _, rest = name.partition(".")
         if rest == "down.weight":
-            made[place] = Bottleneck(config.hidden_size, len(weight)).to(weight.dtype)
+            narrow = Bottleneck(config.hidden_size, len(weight)).to(weight.dtype)
+            narrow.begun = True
+            made[place] = narrow
     made.load_state_dict(own)
     return made
 

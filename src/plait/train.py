@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from plait import files
+from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
@@ -32,6 +33,8 @@ from plait.trainer import Trainer, checkpoints
 
 TRAINED = {"qa": ("score", "span"), "text": ("text",)}
 """The heads that a task trains; of others it is the score head."""
+BEGIN, MOST = 32, 256
+"""Batches and texts of a role, at most, that say how a new bottleneck begins."""
 BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints, with a hash of its data."""
 
@@ -63,6 +66,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.task != "qa" and dev:
         require_fit(config.task, cast(list[Example], dev), model)
     items = _lessons(config, model, data)
+    if earlier is None:
+        _begin_bottlenecks(model, items)
     trainer = Trainer(Course(model, teacher, config), config, items)
     model.train()
     try:
@@ -209,6 +214,19 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
     if not items:
         raise PlaitError(f"training needs at least one {needed}, but {config.data} has none; check the file")
     return items
+
+
+@torch.inference_mode()
+def _begin_bottlenecks(model: Plait, items: list[Lesson]) -> None:
+    """Those that are new begin as the principal components of what the first batches put into them."""
+    for plan in model.plans.values():
+        narrow = plan.known if plan.compare == "none" else plan.roles
+        segments = {role: [s for item in items[:BEGIN] for s in item.segments[role]][:MOST] for role in narrow}
+        for layer, width in plan.bottlenecks(model.layers):
+            name, bottleneck = f"states.{layer}", cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
+            if not bottleneck.begun:
+                some = [model.own(segments[role], [name]) for role in narrow if segments[role]]
+                bottleneck.begin(torch.cat([states.tensors[name][: states.layout.used] for states in some]))
 
 
 def _dtype(config: TrainConfig) -> str:
