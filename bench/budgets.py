@@ -3,9 +3,9 @@
 Command:   python -m bench.budgets [--model bundled:minilm-squad] [--selectors coreset first] [--budgets 32]
                                      [--plan join=4,mode=oneway] [--codec int8]
 Measured:  RR@10 of the score head over BM25's 100 best of the 2,067 passages of SQuAD dev, 500 questions (seed 0), as
-           `bench.quality` measures it, alone and with BM25's score beside its own; the model is not trained for budgets unless `--model` is one that was. In the
-           same run, in turn, milliseconds of one query with 100 passages from the store, medians of 20 questions.
-           Rows to results/budgets.jsonl.
+           `bench.quality` measures it, alone and with BM25's score beside its own; the model is not trained for budgets
+           unless `--model` is one that was. In the same run, in turn, milliseconds of one query with 100 passages from
+           the store, medians of 20 questions. Rows to results/budgets.jsonl.
 """
 
 import argparse

@@ -61,28 +61,20 @@ def transfer() -> str:
 
 
 def budgets() -> str:
-    """RR@10 with few tokens of each passage."""
+    """RR@10 with few tokens of each passage, or few numbers of each token."""
     rows = _rows("budgets")
     whole = next((row["rank"]["rr10"] for row in rows if "keep" not in row["plan"]), None)
     lines = []
     for row in rows:
         plan = dict(part.split("=") for part in row["plan"].split(","))
-        cells = [row["model"], plan.get("keep.passage", "all"), plan.get("selector", ""), _number(row["rank"]["rr10"])]
+        cells = [row["model"], plan.get("keep.passage", "all"), plan.get("selector", "")]
+        cells += [plan.get("bottleneck", "384"), row["codec"], _number(row["rank"]["rr10"])]
         cells.append(f"{row['rank']['rr10'] / whole:.1%}" if whole else "")
         cells.append(_number(row["rank"]["both_rr10"]) if "both_rr10" in row["rank"] else "")
         faster = row["ms_without"] / row["ms"]
         lines.append([*cells, f"{row['state_bytes_per_passage']:,}", f"{faster:.1f}"])
-    header = [
-        "model",
-        "tokens kept",
-        "selector",
-        "RR@10",
-        "of all tokens'",
-        "and BM25",
-        "stored bytes a passage",
-        "times faster",
-    ]
-    return _table(header, lines)
+    header = ["model", "tokens", "selector", "numbers", "codec", "RR@10", "of all tokens'", "with BM25"]
+    return _table([*header, "bytes a passage", "times faster"], lines)
 
 
 def squad() -> str:
