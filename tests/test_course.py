@@ -1,0 +1,50 @@
+"""What a course asks of which plan: where known tokens run anew for every example, only few wrong passages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from plait.config import TrainConfig
+from plait.course import Course
+from plait.data import Question
+from plait.lessons import Lesson, question_lessons
+from plait.model import Plait
+from plait.tasks import Lists
+from tests.small import small_checkpoint
+
+TEXTS = ["A sailor built the bridge of stone.", "A doctor wrote music.", "The garden of the queen is yellow."]
+
+
+def lesson_of(model: Plait) -> Lesson:
+    asked = [("who", "sailor", 0), ("what", "music", 1), ("whose", "queen", 2)]
+    questions = [
+        Question(q, q, f"article/{place}", TEXTS[place], ((answer, TEXTS[place].index(answer)),))
+        for q, answer, place in asked
+    ]
+    [one] = question_lessons(questions, model.text, passages=4)
+    return one
+
+
+def loss(model: Plait, lesson: Lesson, negatives: float) -> float:
+    config = TrainConfig(model="", data="", output="", bfloat16=False, negatives=negatives)
+    return float(Course(model, None, config)(lesson)["loss"].detach())
+
+
+@pytest.mark.parametrize("score", ["join=0", "join=1", "join=2,mode=oneway", "join=2,mode=frozen"])
+def test_where_known_tokens_run_anew_few_wrong_passages_are_scored(tmp_path: Path, score: str) -> None:
+    plans = {"score": score, "span": "join=1,reader=passage"}
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "bert", plans=plans))
+    lesson = lesson_of(model)
+    [lists] = [target for target in lesson.targets if isinstance(target, Lists)]
+    assert lists.sampled and list(lists.lengths) == [3, 3, 3]
+    without = replace(lesson, targets=[target for target in lesson.targets if target is not lists])
+    alone = loss(model, without, 0.0)
+    if "mode" in score:  # all of them, whatever `negatives` says
+        assert loss(model, lesson, 0.0) == pytest.approx(loss(model, lesson, 2.0), abs=1e-5)
+        assert loss(model, lesson, 0.0) > alone + 0.1
+    else:
+        assert loss(model, lesson, 0.0) == pytest.approx(alone, abs=1e-5)
+        assert loss(model, lesson, 1.0) > alone + 0.1 and loss(model, lesson, 2.0) > loss(model, lesson, 1.0)
