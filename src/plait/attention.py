@@ -132,9 +132,8 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float, where:
         if not reads_states(width, heads, layout.longest):
             return _chunked(query, layout, [source.formed() for source in hidden], scale)
         carried = torch.einsum("tad,adh->tah", query, hidden[0].key_weight)
-        parts = [(source.layout, source.states, source.rows) for source in hidden]
-        sized = any(source.sizes is not None for source in hidden)
-        if not torch.is_grad_enabled() and not sized and kernels.can_read(carried, parts, hidden[0].value_weight):
+        parts = [(source.layout, source.states, source.rows, source.sizes) for source in hidden]
+        if not torch.is_grad_enabled() and kernels.can_read(carried, parts, hidden[0].value_weight):
             return kernels.read(carried, layout, parts, hidden[0].value_weight, hidden[0].value_bias, scale)
         # To a kernel of PyTorch this is one head as wide as the states, with A queries for each.
         queries = carried.flatten(0, 1)[:, None]  # [T * A, 1, H]

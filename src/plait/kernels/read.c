@@ -20,6 +20,7 @@ enum { TILE = 16, STEP = 32, LINE = 64 };  // rows or columns of a tile; numbers
 typedef struct {
     const bf16 *states;      // [rows, width]
     const int64_t *rows;     // token t is row rows[t]; or row t, if NULL
+    const float *sizes;      // how many tokens each row stands for; one, if NULL
     const int64_t *starts;   // first token of each group
     const int64_t *lengths;  // tokens of each group
 } Source;
@@ -29,6 +30,7 @@ typedef struct {
     float scale;
     const Source *sources;
     int64_t count;
+    int sized;     // whether any source has sizes
     bf16 *values;  // tiles of each head's value matrix
     const bf16 *bias;
 } Job;
@@ -40,6 +42,7 @@ typedef struct {
     bf16 *across, *along;    // tiles of the states, summed over their width and over tokens
     bf16 *weights;           // [STEP, tokens]
     float *scores, *sums;    // [STEP, tokens], [STEP, width or size]
+    float *sizes;            // [tokens]
     const bf16 *held;        // where `query` was copied from
 } Room;
 
@@ -151,8 +154,9 @@ static __m512 exponential(__m512 x) {
 
 static void store(bf16 *to, __m512 x) { _mm256_storeu_si256((void *)to, (__m256i)_mm512_cvtneps_pbh(x)); }
 
-// Scores of one query over `keys` tokens -> e^(scale (score - largest)), 0 from `keys` to `padded`; 1 / their sum.
-static float soften(float *scores, int64_t keys, int64_t padded, float scale, bf16 *weights) {
+// Scores of one query over `keys` tokens -> e^(scale (score - largest)), so many times as `sizes` say if it is not NULL,
+// 0 from `keys` to `padded`; 1 / their sum.
+static float soften(float *scores, int64_t keys, int64_t padded, float scale, const float *sizes, bf16 *weights) {
     const __m512 lowest = _mm512_set1_ps(-3e38f);
     for (int64_t k = keys; k < padded; k++) scores[k] = -3e38f;
     __m512 top = lowest, sum = _mm512_setzero_ps();
@@ -163,6 +167,7 @@ static float soften(float *scores, int64_t keys, int64_t padded, float scale, bf
         __mmask16 real = _mm512_cmp_ps_mask(x, lowest, _CMP_GT_OQ);
         x = _mm512_mul_ps(_mm512_sub_ps(x, top), _mm512_set1_ps(scale));
         x = _mm512_maskz_mov_ps(real, exponential(x));
+        if (sizes) x = _mm512_mul_ps(x, _mm512_load_ps(sizes + k));
         sum = _mm512_add_ps(sum, x);
         store(weights + k, x);
     }
@@ -177,6 +182,7 @@ static int64_t gather(const Job *job, int64_t group, Room *room) {
         for (int64_t i = 0; i < source->lengths[group]; i++, keys++) {
             int64_t token = source->starts[group] + i, row = source->rows ? source->rows[token] : token;
             memcpy(room->states + keys * width, source->states + row * width, sizeof(bf16) * width);
+            room->sizes[keys] = source->sizes ? source->sizes[row] : 1;
         }
     }
     int64_t padded = up(keys, STEP);
@@ -196,7 +202,8 @@ static void average(const Job *job, int64_t rows, int64_t keys, Room *room) {
                      room->scores + k, padded);
         float inverse[STEP];
         for (int64_t i = 0; i < some; i++)
-            inverse[i] = soften(room->scores + i * padded, keys, padded, job->scale, room->weights + i * padded);
+            inverse[i] = soften(room->scores + i * padded, keys, padded, job->scale, job->sized ? room->sizes : NULL,
+                                room->weights + i * padded);
         for (int64_t c = 0; c < width; c += STEP)
             multiply(room->weights, padded, some > TILE, room->along + c * padded, padded / STEP, room->sums + c, width);
         for (int64_t i = 0; i < some; i++)
@@ -235,7 +242,7 @@ static void *furnish(const Job *job, int64_t tokens, int64_t queries, Room *room
     int64_t rows = up(queries, STEP) * job->heads, keys = up(tokens, STEP), width = job->width;
     int64_t widest = job->size > width ? job->size : width;
     int64_t bytes = sizeof(bf16) * (2 * rows * width + 3 * keys * width + STEP * keys) +
-                    sizeof(float) * STEP * (keys + widest) + 8 * LINE;
+                    sizeof(float) * (STEP * (keys + widest) + keys) + 9 * LINE;
     char *memory = aligned_alloc(LINE, up(bytes, LINE)), *rest = memory;
     if (!memory) return NULL;
     memset(memory, 0, bytes);  // tiles read past the last query: whatever stands there must be finite
@@ -247,6 +254,7 @@ static void *furnish(const Job *job, int64_t tokens, int64_t queries, Room *room
     room->weights = take(&rest, sizeof(bf16) * STEP * keys);
     room->scores = take(&rest, sizeof(float) * STEP * keys);
     room->sums = take(&rest, sizeof(float) * STEP * widest);
+    room->sizes = take(&rest, sizeof(float) * keys);
     room->held = NULL;
     return memory;
 }
@@ -260,7 +268,8 @@ static void *furnish(const Job *job, int64_t tokens, int64_t queries, Room *room
 int plait_read(const bf16 *query, const int64_t *query_starts, const int64_t *query_lengths,
                const int64_t *context_starts, int64_t groups, const Source *sources, int64_t count, const bf16 *values,
                const bf16 *bias, int64_t heads, int64_t size, int64_t width, float scale, bf16 *context, int threads) {
-    Job job = {heads, size, width, scale, sources, count, NULL, bias};
+    Job job = {heads, size, width, scale, sources, count, 0, NULL, bias};
+    for (int64_t s = 0; s < count; s++) job.sized |= sources[s].sizes != NULL;
     int64_t most_tokens = 1, most_queries = 1;
     for (int64_t g = 0; g < groups; g++) {
         int64_t keys = 0;

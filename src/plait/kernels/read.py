@@ -15,17 +15,19 @@ from plait.layout import Layout
 UNIT = 32
 """Widths must be multiples of this."""
 
-Part = tuple[Layout, Tensor, Tensor | None]
-"""Tokens that are read: their layout, states [rows, H], and each token's row, int64 [T], or None for row t."""
+Part = tuple[Layout, Tensor, Tensor | None, Tensor | None]
+"""Tokens that are read: their layout, states [rows, H], each token's row, int64 [T], or None for row t, and how many
+tokens each row stands for, float32 [rows], or None for one.
+"""
 
 
 class _Source(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("states", "rows", "starts", "lengths")]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("states", "rows", "sizes", "starts", "lengths")]
 
 
 def can_read(query: Tensor, parts: Sequence[Part], value: Tensor) -> bool:
     """Whether `read` takes queries [T, A, H], parts and a value matrix [A, D, H] like these, here."""
-    numbers = (query, value, *(states for _, states, _ in parts))
+    numbers = (query, value, *(states for _, states, _, _ in parts))
     plain = all(x.device.type == "cpu" and x.dtype == torch.bfloat16 for x in numbers)
     whole = value.shape[1] % UNIT == 0 and value.shape[2] % UNIT == 0
     return plain and whole and library() is not None
@@ -57,8 +59,9 @@ def read(query: Tensor, layout: Layout, parts: Sequence[Part], value: Tensor, bi
     context[groups * layout.used if shared else layout.used :] = 0  # the tokens of nobody
     query, value, bias = query.contiguous(), value.contiguous(), bias.contiguous()
     sources, held = (_Source * len(parts))(), []
-    for number, (of, states, rows) in enumerate(parts):
-        tensors = (states.contiguous(), rows, of.starts, of.lengths_tensor)
+    for number, (of, states, rows, sizes) in enumerate(parts):
+        sizes = None if sizes is None else sizes.float().contiguous()
+        tensors = (states.contiguous(), rows, sizes, of.starts, of.lengths_tensor)
         held.append(tensors)  # until the kernel has read them
         sources[number] = _Source(*(None if x is None else x.data_ptr() for x in tensors))
     pointers = [ctypes.c_void_p(x.data_ptr()) for x in (query, starts, lengths, begin)]
@@ -69,7 +72,7 @@ def read(query: Tensor, layout: Layout, parts: Sequence[Part], value: Tensor, bi
     )  # fmt: skip
     if failed:
         raise PlaitError(
-            f"reading {sum(of.used for of, _, _ in parts):,} tokens needs more memory than is free; read fewer "
+            f"reading {sum(of.used for of, *_ in parts):,} tokens needs more memory than is free; read fewer "
             "passages at once"
         )
     return context
