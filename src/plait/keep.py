@@ -115,6 +115,7 @@ def recipe_of(name: str) -> Recipe:
     return tuple(_step(part) for part in text.split("+")) if text else ()
 
 
+@lru_cache(maxsize=1 << 16)
 def rows(name: str, length: int) -> int:
     """Rows that a tensor has for a segment of `length` tokens."""
     return counts(recipe_of(name), [length])[0]

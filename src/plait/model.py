@@ -246,7 +246,8 @@ class Plait(nn.Module):
         Returns:
             float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
         """
-        self.eval()
+        if self.training:  # asking walks through all modules, a millisecond of every query
+            self.eval()
         rows, single = as_rows(self.plan("score"), inputs)
         if batch_size < 1:
             raise PlaitError(f"batch_size must be 1 or more, but is {batch_size}; 32 is the default")
@@ -274,7 +275,8 @@ class Plait(nn.Module):
             max_new_tokens, num_beams: as in `transformers`.
             batch_size: examples read at once.
         """
-        self.eval()
+        if self.training:
+            self.eval()
         plan, written = self.plan("text"), list[str]()
         rows, _ = as_rows(plan, inputs)
         for name, value in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams), ("batch_size", batch_size)):
@@ -326,7 +328,8 @@ class Plait(nn.Module):
             names: which tensors; default: all that the heads of this model read.
             batch_tokens: tokens computed at once.
         """
-        self.eval()
+        if self.training:
+            self.eval()
         segments = self.segments(role, texts)
         names = self.needs(role) if names is None else names
         possible = {f"states.{layer}" for layer in range(self.layers + 1)}

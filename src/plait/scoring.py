@@ -65,7 +65,8 @@ def encode_query(model: Plait, text: str) -> Query:
     Raises:
         PlaitError: the text is empty or blank.
     """
-    model.eval()
+    if model.training:
+        model.eval()
     role, _ = two_roles(model)
     segments = model.segments(role, [text])
     return Query(text, model.own(segments, model.needs(role)), segments[0].cut)
