@@ -55,13 +55,13 @@ def evaluated(out: Console, facts: dict[str, Any]) -> None:
     table.add_column(f"{facts['queries']:,} queries")
     for name in ("RR@10", "nDCG@10"):
         table.add_column(name, justify="right")
-    names = {"first stage": "first stage", "model": "model"}
-    if "both" in facts:
-        names["both"] = f"both, --first-stage-weight {facts['both']['weight']:g}"
-    for key, name in names.items():
-        table.add_row(name, f"{facts[key]['rr10']:.3f}", f"{facts[key]['ndcg10']:.3f}")
+    for key in ("first stage", "model", "both"):
+        if found := facts.get(key):
+            name = f"both, --first-stage-weight {found['weight']:g}" if key == "both" else key
+            table.add_row(name, f"{found['rr10']:.3f}", f"{found['ndcg10']:.3f}")
     out.print(table)
-    out.print(f"the first stage finds {facts['first stage']['recall']:.1%} of what is relevant")
+    if "first stage" in facts:
+        out.print(f"the first stage finds {facts['first stage']['recall']:.1%} of what is relevant")
     if "both" in facts:
         out.print("the weight is measured on other queries than it is chosen on, half and half", style="dim")
 

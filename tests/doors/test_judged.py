@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plait.data import Document
 from plait.errors import DataWarning, PlaitError
 from plait.index import Index
 from plait.judged import WEIGHTS, Judged, judged, rank_quality
+from plait.model import Plait
 from tests.command import done, refused
 from tests.corpus import TEXTS
 
@@ -96,7 +98,7 @@ def test_the_weight_is_measured_on_other_queries_than_it_is_chosen_on() -> None:
         "q0": [("d0", 1.0, 0.0), ("d1", 0.0, 9.0)],
         "q1": [("d0", 0.0, 9.0), ("d1", 1.0, 0.0)],
     })  # fmt: skip
-    assert opposed.ranked(0.0)["rr10"] == opposed.ranked(5.0)["rr10"] == 0.75 and opposed.both()["rr10"] == 0.5
+    assert opposed.ranked(0.0)["rr10"] == opposed.ranked(30.0)["rr10"] == 0.75 and opposed.both()["rr10"] == 0.5
     assert Judged(flat.qrels, {q: [("d0", 1.0, 1.0)] for q in flat.qrels}).best_weight() == 0.0
 
 
@@ -115,7 +117,8 @@ def test_the_command(made: Path, beir: Path, index: Index) -> None:
     assert facts["first stage"] == pytest.approx(found.first_stage()) and facts["both"] == pytest.approx(found.both())
     said = done("evaluate", made, beir)
     assert "4 queries" in said and "RR@10" in said and f"--first-stage-weight {facts['both']['weight']:g}" in said
-    assert "both" not in json.loads(done("evaluate", made, beir, "--first-stage", "all", "--json"))
+    assert json.loads(done("evaluate", made, beir, "--first-stage", "all", "--json")).keys() == {"queries", "model"}
+    assert "first stage" not in done("evaluate", made, beir, "--first-stage", "all")
     assert json.loads(done("evaluate", made, beir, "--limit", 1, "--json")).keys() == {
         "queries",
         "first stage",
@@ -153,6 +156,13 @@ def test_squad_questions_are_judged_by_their_documents(index: Index, tmp_path: P
 def test_weights_that_cannot_be(index: Index, weight: float) -> None:
     with pytest.raises(PlaitError, match="first_stage_weight must be a number of 0 or more"):
         index.rank("river", first_stage_weight=weight)
+
+
+def test_a_model_that_does_not_rank_is_refused(spans_only: Plait, tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "s.plait", spans_only, name="")
+    index.add([Document("bridge", "the bridge of stone")])
+    with pytest.raises(PlaitError, match="needs a checkpoint with a sequence-classification head"):
+        judged(index, {"q": "bridge"}, {"q": {"bridge": 1}})
 
 
 def test_refusals(index: Index, made: Path, beir: Path) -> None:

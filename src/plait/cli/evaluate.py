@@ -6,7 +6,7 @@ import contextlib
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,9 +41,11 @@ def evaluate(
             index, queries, qrels, candidates=candidates, first_stage=first_stage,  # type: ignore[arg-type]
             progress=lambda n: status.update(f"{n} of {len(queries)} queries") if status is not None else None,
         )  # fmt: skip
-    facts = {"queries": len(queries), "first stage": found.first_stage(), "model": found.ranked()}
-    if len(queries) > 1 and first_stage != "all":
-        facts["both"] = found.both()
+    facts: dict[str, Any] = {"queries": len(queries), "model": found.ranked()}
+    if first_stage != "all":  # which gives no scores
+        facts["first stage"] = found.first_stage()
+        if len(queries) > 1:
+            facts["both"] = found.both()
     show.json_line(facts) if json_ else show.evaluated(out, facts)
 
 
