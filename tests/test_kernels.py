@@ -70,6 +70,54 @@ def test_reading_is_the_formula(data: st.DataObject) -> None:
     assert not found[len(whole) :].any()
 
 
+@fitting
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_attending_is_the_formula_and_so_are_its_gradients(data: st.DataObject) -> None:
+    heads, size = data.draw(st.sampled_from([(1, 32), (5, 32), (4, 64), (1, 384)]))
+    groups, torch_seed = data.draw(st.integers(1, 5)), data.draw(st.integers(0, 99))
+    torch.manual_seed(torch_seed)
+    layout = Layout.few_shapes(data.draw(_lengths(groups, 80, least=0).filter(any)))
+    layouts = [Layout(data.draw(_lengths(groups, 90, least=int(i == 0)))) for i in range(data.draw(st.integers(1, 3)))]
+    leaves = [torch.randn(of.tokens, heads, size).bfloat16() for of in (layout, *layouts, *layouts)]
+    slope = torch.randn(layout.tokens, heads, size).bfloat16()
+    mine = [x.clone().requires_grad_() for x in leaves]
+    parts = list(zip(layouts, mine[1 : 1 + len(layouts)], mine[1 + len(layouts) :], strict=True))
+    found = kernels.attend(mine[0], layout, parts, size**-0.5)
+    gradients = torch.autograd.grad(found, mine, slope)
+
+    exact = [x.double().requires_grad_() for x in leaves]
+    query, keys, values = exact[0], exact[1 : 1 + len(layouts)], exact[1 + len(layouts) :]
+    expected = torch.zeros(slope.shape, dtype=torch.float64)
+    for group in range(groups):
+        at = layout.part(slice(group, group + 1))[0]
+        tokens = [of.part(slice(group, group + 1))[0] for of in layouts]
+        key, value = (torch.cat([x[t] for x, t in zip(some, tokens, strict=True)]) for some in (keys, values))
+        weights = (torch.einsum("tad,kad->atk", query[at], key) * size**-0.5).softmax(-1)
+        context = torch.einsum("atk,kad->tad", weights, value)
+        expected = torch.index_put(expected, (torch.arange(len(expected))[at],), context)
+    assert not found[layout.used :].any()
+    _close(found, expected)
+    for gradient, wanted in zip(gradients, torch.autograd.grad(expected, exact, slope.double()), strict=True):
+        _close(gradient, wanted)
+
+
+def _close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Within what bfloat16 rounds."""
+    bound = 0.02 * float(expected.detach().abs().max())
+    torch.testing.assert_close(found.detach().double(), expected.detach(), atol=bound + 1e-6, rtol=0)
+
+
+@fitting
+def test_only_what_it_attends_to_is_given_to_it() -> None:
+    layout, x = Layout([3, 4]), torch.zeros(7, 2, 32).bfloat16()
+    assert kernels.can_attend(x, layout, [(layout, x, x)])
+    assert not kernels.can_attend(x.float(), layout, [(layout, x, x)])
+    assert not kernels.can_attend(x, layout, [(layout, x, x.float())])
+    assert not kernels.can_attend(x[..., :16], layout, [(layout, x[..., :16], x[..., :16])])
+    assert not kernels.can_attend(x, Layout([7]), [(layout, x, x)])  # one group for all
+
+
 def _lengths(groups: int, most: int, least: int = 1) -> st.SearchStrategy[list[int]]:
     return st.lists(st.integers(least, most), min_size=groups, max_size=groups)
 
@@ -110,6 +158,12 @@ def test_a_group_is_computed_alike_in_any_company() -> None:
         assert alone.lengths == [length]
         found = kernels.read(query, Layout([7]), [(alone, states[tokens], None, None)], value, bias, 0.1)
         assert torch.equal(found, together[7 * group : 7 * group + 7])
+    keys = torch.randn(of.tokens, 4, 32).bfloat16()
+    together = kernels.attend(keys, of, [(of, keys, keys)], 0.1)
+    for group in range(len(lengths)):
+        tokens, alone = of.part(slice(group, group + 1))
+        found = kernels.attend(keys[tokens], alone, [(alone, keys[tokens], keys[tokens])], 0.1)
+        assert torch.equal(found, together[tokens])
 
 
 @fitting
@@ -160,10 +214,10 @@ def test_without_a_compiler_it_is_said(afresh: pytest.MonkeyPatch, tmp_path: Pat
 @fitting
 @pytest.mark.parametrize(
     ("plan", "bound"),
-    [("mode=oneway", 0.05), ("mode=frozen", 0.05), ("mode=oneway,keep.passage=6,selector=nearest", 0.2)],
+    [("mode=oneway", 0.1), ("mode=frozen", 0.1), ("mode=oneway,keep.passage=6,selector=nearest", 0.2)],
 )
 def test_an_index_ranks_with_it(afresh: pytest.MonkeyPatch, tmp_path: Path, plan: str, bound: float) -> None:
-    """Few tokens, each standing for many, round more: both are some 0.15 from what float32 gives."""
+    """As near as bfloat16 rounds: both are further from what float32 gives, and few tokens for many further still."""
     index = _index(tmp_path, plan)
     found = {hit.id: hit.score for hit in index.rank(QUESTION, first_stage="all").hits}
     assert library() is not None

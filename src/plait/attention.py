@@ -144,7 +144,13 @@ def attend(query: Tensor, layout: Layout, sources: Sources, scale: float, where:
 def _chunked(
     query: Tensor, layout: Layout, sources: Sequence[KeyValue], scale: float, where: Where | None = None
 ) -> Tensor:
-    """Without gradients, runs of groups of like length, one after the other."""
+    """By the kernel for this processor if it takes them; else, without gradients, runs of groups of like length, one
+    after the other.
+    """
+    plain = where is None and all(source.sizes is None for source in sources)
+    if plain and kernels.can_attend(query, layout, [(s.layout, s.key, s.value) for s in sources]):
+        read = map(KeyValue.gathered, sources)
+        return kernels.attend(query, layout, [(s.layout, s.key, s.value) for s in read], scale)
     if torch.is_grad_enabled():  # few shapes: training rounds its layouts instead
         return _kernel(query, layout, sources, scale, where)
     lengths = [sum(group) for group in zip(*(source.layout.lengths for source in sources), strict=True)]

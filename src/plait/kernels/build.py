@@ -18,6 +18,7 @@ import torch
 from plait.errors import FallbackWarning
 
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 FLAGS = ("-O3", "-march=sapphirerapids", "-shared", "-fPIC", "-fopenmp")
 
 
@@ -60,7 +61,7 @@ def compiled(folder: Path) -> Path:
     """The library in `folder`, compiled if it is not there yet. OSError or SubprocessError if that fails."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "gcc"
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    content = "\n".join([version, *FLAGS, *(source.read_text() for source in SOURCES)])
+    content = "\n".join([version, *FLAGS, *(source.read_text() for source in [*HEADERS, *SOURCES])])
     target = folder / f"kernels-{hashlib.sha256(content.encode()).hexdigest()[:16]}.so"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
