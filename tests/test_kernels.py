@@ -104,8 +104,8 @@ def test_attending_is_the_formula_and_so_are_its_gradients(data: st.DataObject) 
 
 def _close(found: torch.Tensor, expected: torch.Tensor) -> None:
     """Within what bfloat16 rounds."""
-    bound = 0.02 * float(expected.detach().abs().max())
-    torch.testing.assert_close(found.detach().double(), expected.detach(), atol=bound + 1e-6, rtol=0)
+    largest = expected.detach().abs().amax() if expected.numel() else 0.0
+    torch.testing.assert_close(found.detach().double(), expected.detach(), atol=0.02 * float(largest) + 1e-4, rtol=0)
 
 
 @fitting

@@ -134,6 +134,7 @@ def test_questions_without_an_answer(tmp_path: Path, questions: Path) -> None:
     questions.write_text(json.dumps(squad))
     fresh = small_checkpoint(tmp_path / "start", heads=())
     changes = dict(span="join=1", score="join=1", full=0.0, epochs=40, learning_rate=3e-3, freeze_embeddings=False)
+    changes["negatives"] = 8.0  # the whole batch
     done("train", config(tmp_path / "run", fresh, questions, save_steps=1000, bfloat16=False, **changes))
     final = tmp_path / "run" / "out" / "final"
     text = tmp_path / "text.txt"
