@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,24 +52,30 @@ class Judged:
         """`rr10` and `ndcg10` of the model, with the first stage's scores counting `weight` times."""
         return _measured(self.qrels, self.run(weight))
 
-    def best_weight(self) -> float:
-        """The weight of highest `rr10`; of several the lowest."""
-        return max(WEIGHTS, key=lambda weight: (self.ranked(weight)["rr10"], -weight))
-
     def both(self) -> dict[str, float]:
         """`rr10` and `ndcg10` of both, the weight chosen on one half of the queries and measured on the other, and the
-        other way round; and the `weight` that is best for all of them.
+        other way round; and the `weight` that is best for all of them. Best is the highest `rr10`, of several weights
+        the lowest.
         """
+        if len(self.qrels) < 2:
+            raise PlaitError(
+                f"a weight is chosen on other queries than it is measured on, but there is {len(self.qrels)}; add some"
+            )
+        ir = library("ir_measures", "train")
+        found = {weight: ir.iter_calc([ir.RR @ 10], self.qrels, self.run(weight)) for weight in WEIGHTS}
+        values = {weight: {one.query_id: one.value for one in of} for weight, of in found.items()}
+
+        def best(queries: Sequence[str]) -> float:
+            return max(WEIGHTS, key=lambda weight: (math.fsum(values[weight].get(q, 0.0) for q in queries), -weight))
+
         order = sorted(self.qrels)
         random.Random(0).shuffle(order)
-        halves = [self._of(order[::2]), self._of(order[1::2])]
-        if not halves[1].qrels:
-            raise PlaitError(f"a weight is chosen on other queries than it is measured on, but there is {len(order)}")
-        run = halves[0].run(halves[1].best_weight()) | halves[1].run(halves[0].best_weight())
-        return _measured(self.qrels, run) | {"weight": self.best_weight()}
-
-    def _of(self, queries: Sequence[str]) -> Judged:
-        return Judged({q: self.qrels[q] for q in queries}, {q: self.found[q] for q in queries})
+        halves = order[::2], order[1::2]
+        run: Run = {}
+        for measured, chosen in (halves, halves[::-1]):
+            whole = self.run(best(chosen))
+            run |= {query: whole[query] for query in measured}
+        return _measured(self.qrels, run) | {"weight": best(order)}
 
 
 def judged(
@@ -112,6 +119,11 @@ def judged(
     return Judged({query: qrels[query] for query in queries}, found)
 
 
+def asked(questions: Sequence[Question]) -> tuple[dict[str, str], Qrels]:
+    """Questions as queries, to each of which its own document is relevant."""
+    return {q.id: q.question for q in questions}, {q.id: {q.document: 1} for q in questions}
+
+
 def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 100) -> dict[str, float]:
     """RR@10 for questions of which each has its own document, over the first stage's (BM25's) candidates.
 
@@ -119,8 +131,7 @@ def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 
         `rr10` of the model, `both_rr10` of both at `weight` (see `Judged.both`), `first_stage_rr10`,
         `first_stage_recall` and the number of `questions`.
     """
-    queries = {question.id: question.question for question in questions}
-    found = judged(index, queries, {q.id: {q.document: 1} for q in questions}, candidates=candidates)
+    found = judged(index, *asked(questions), candidates=candidates)
     first, both = found.first_stage(), found.both()
     return {
         "rr10": found.ranked()["rr10"],

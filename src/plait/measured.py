@@ -43,7 +43,9 @@ def milliseconds(systems: Sequence[tuple[Plait, Plan]], head: str, segments: Seg
 
 @torch.inference_mode()
 def memory(model: Plait, plan: Plan, head: str, segments: Segments) -> int:
-    """Most bytes that the same holds at once beside the model: the known texts' states and all that is computed."""
+    """Most bytes that the same holds at once beside the model: the known texts' states and all tensors computed; not
+    what kernels work in.
+    """
     stored = _stored(model, plan, segments)
     held = sum(tensor.nbytes for states in stored.values() for tensor in states.tensors.values())
     return held + peak(lambda: _asked(model, plan, head, segments, stored), model.device)

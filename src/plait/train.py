@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,8 +34,8 @@ from plait.trainer import Trainer, checkpoints
 
 TRAINED = {"qa": ("score", "span"), "text": ("text",)}
 """The heads that a task trains; of others it is the score head."""
-BEGIN, MOST = 32, 256
-"""Batches and texts of a role, at most, that say how a new bottleneck begins."""
+BEGIN = 20_000
+"""Tokens whose states say how a new bottleneck begins."""
 BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints, with a hash of its data."""
 
@@ -221,12 +222,22 @@ def _begin_bottlenecks(model: Plait, items: list[Lesson]) -> None:
     """Those that are new begin as the principal components of what the first batches put into them."""
     for plan in model.plans.values():
         narrow = plan.known if plan.compare == "none" else plan.roles
-        segments = {role: [s for item in items[:BEGIN] for s in item.segments[role]][:MOST] for role in narrow}
         for layer, width in plan.bottlenecks(model.layers):
-            name, bottleneck = f"states.{layer}", cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
+            bottleneck = cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
             if not bottleneck.begun:
-                some = [model.own(segments[role], [name]) for role in narrow if segments[role]]
-                bottleneck.begin(torch.cat([states.tensors[name][: states.layout.used] for states in some]))
+                bottleneck.begin(_first_states(model, items, narrow, f"states.{layer}"))
+
+
+def _first_states(model: Plait, items: list[Lesson], roles: Sequence[str], name: str) -> torch.Tensor:
+    """The named states of the first batches' texts of these roles, [T, H]: some `BEGIN` of them, or all there are."""
+    found: list[torch.Tensor] = []
+    for item in items:
+        for segments in (item.segments[role] for role in roles if item.segments[role]):
+            states = model.own(segments, [name])
+            found.append(states.tensors[name][: states.layout.used])
+        if sum(map(len, found)) >= BEGIN:
+            break
+    return torch.cat(found)
 
 
 def _dtype(config: TrainConfig) -> str:

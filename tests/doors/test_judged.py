@@ -91,7 +91,7 @@ def made_up(size: int, noise: float) -> Judged:
 
 def test_the_weight_is_measured_on_other_queries_than_it_is_chosen_on() -> None:
     right = made_up(40, 0.0)
-    assert right.best_weight() == 5.0 and right.both()["rr10"] > right.ranked()["rr10"] + 0.3
+    assert right.both()["weight"] == 5.0 and right.both()["rr10"] > right.ranked()["rr10"] + 0.3
     # One half wants no first stage, the other nothing else: what is chosen on one is wrong for the other.
     flat = made_up(2, 0.0)
     opposed = Judged(flat.qrels, {
@@ -99,7 +99,7 @@ def test_the_weight_is_measured_on_other_queries_than_it_is_chosen_on() -> None:
         "q1": [("d0", 0.0, 9.0), ("d1", 1.0, 0.0)],
     })  # fmt: skip
     assert opposed.ranked(0.0)["rr10"] == opposed.ranked(30.0)["rr10"] == 0.75 and opposed.both()["rr10"] == 0.5
-    assert Judged(flat.qrels, {q: [("d0", 1.0, 1.0)] for q in flat.qrels}).best_weight() == 0.0
+    assert Judged(flat.qrels, {q: [("d0", 1.0, 1.0)] for q in flat.qrels}).both()["weight"] == 0.0
 
 
 def test_queries_that_find_nothing_count(index: Index) -> None:

@@ -52,15 +52,16 @@ def evaluate(
 def _queries(data: str, split: str, limit: int) -> tuple[Mapping[str, str], Qrels]:
     """Queries, and which documents are relevant to each."""
     from plait.data import located, read_collection, read_squad
+    from plait.judged import asked
 
     source = located(data)
+    queries: Mapping[str, str]
+    qrels: Qrels
     if Path(source).is_dir():
         found = read_collection(source, split)
         queries, qrels = found.queries, found.qrels
     else:
-        questions = read_squad(source)
-        queries = {question.id: question.question for question in questions}
-        qrels = {question.id: {question.document: 1} for question in questions}
+        queries, qrels = asked(read_squad(source))
     if limit and limit < len(queries):
         queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
     return queries, qrels
