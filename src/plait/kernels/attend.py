@@ -1,4 +1,4 @@
-"""Softmax attention of packed tokens, with gradients, by a processor's matrix units."""
+"""Softmax attention of packed tokens, with gradients, by a processor's bfloat16 units."""
 
 from __future__ import annotations
 

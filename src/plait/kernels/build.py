@@ -19,12 +19,12 @@ from plait.errors import FallbackWarning
 
 SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
-FLAGS = ("-O3", "-march=sapphirerapids", "-shared", "-fPIC", "-fopenmp")
+FLAGS = ("-O3", "-shared", "-fPIC", "-fopenmp")
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The library; None where the processor has no matrix units, or (with a FallbackWarning) it cannot be used.
+    """The library; None where the processor has none of its instructions, or (with a FallbackWarning) it cannot be used.
 
     The environment variable PLAIT_KERNELS=0 leaves it out without a warning.
     """
@@ -37,7 +37,7 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", "") or str(error)
         warnings.warn(
-            f"the kernels for this processor's matrix units cannot be used ({said.strip().splitlines()[0]}), so "
+            f"the kernels for this processor cannot be used ({said.strip().splitlines()[0]}), so "
             "that PyTorch's slower ones take their place; install gcc 11 or later, or set PLAIT_KERNELS=0",
             FallbackWarning,
             stacklevel=2,
@@ -47,9 +47,13 @@ def library() -> ctypes.CDLL | None:
 
 
 def fits() -> bool:
-    """Whether the kernels run on this machine: Linux, and a processor with AMX and bfloat16."""
-    linux = platform.system() == "Linux" and platform.machine() == "x86_64"
-    return linux and torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()
+    """Whether the kernels run on this machine: Linux, and a processor that multiplies bfloat16."""
+    return platform.system() == "Linux" and platform.machine() == "x86_64" and torch.cpu._is_avx512_bf16_supported()
+
+
+def architecture() -> str:
+    """What the compiler is to write for: matrix units (AMX) where this processor has them, else vectors."""
+    return "-march=sapphirerapids" if torch.cpu._is_amx_tile_supported() else "-march=cooperlake"
 
 
 def cache() -> Path:
@@ -61,12 +65,13 @@ def compiled(folder: Path) -> Path:
     """The library in `folder`, compiled if it is not there yet. OSError or SubprocessError if that fails."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "gcc"
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    content = "\n".join([version, *FLAGS, *(source.read_text() for source in [*HEADERS, *SOURCES])])
+    flags = [architecture(), *FLAGS]
+    content = "\n".join([version, *flags, *(source.read_text() for source in [*HEADERS, *SOURCES])])
     target = folder / f"kernels-{hashlib.sha256(content.encode()).hexdigest()[:16]}.so"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as made:  # renamed when whole: another process may be compiling
-            command = [compiler, *FLAGS, *map(str, SOURCES), "-o", f"{made}/kernels.so"]
+            command = [compiler, *flags, *map(str, SOURCES), "-o", f"{made}/kernels.so"]
             subprocess.run(command, capture_output=True, text=True, check=True)
             os.replace(f"{made}/kernels.so", target)
     return target

@@ -39,8 +39,14 @@ typedef struct {
     const bf16 *held;        // where `query` was copied from
 } Room;
 
-// Ask Linux for the matrix units; 0 if this process may use them.
-int plait_allow(void) { return (int)syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */); }
+// Ask Linux for the matrix units; 0 if this process may use them, or needs none.
+int plait_allow(void) {
+#ifdef __AMX_BF16__
+    return (int)syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */);
+#else
+    return 0;
+#endif
+}
 
 // A group's states side by side and as tiles; returns how many tokens they are.
 static int64_t gather(const Job *job, int64_t group, Room *room) {
@@ -151,7 +157,7 @@ int plait_read(const bf16 *query, const int64_t *query_starts, const int64_t *qu
 #pragma omp atomic write
             failed = 1;
         } else {
-            configure();
+            begin_tiles();
         }
 #pragma omp for schedule(dynamic)
         for (int64_t g = 0; g < groups; g++) {
@@ -163,7 +169,7 @@ int plait_read(const bf16 *query, const int64_t *query_starts, const int64_t *qu
             average(&job, rows, gather(&job, g, &room), &room);
             project(&job, query_lengths[g], &room, context + context_starts[g] * heads * size);
         }
-        if (memory) _tile_release();
+        if (memory) end_tiles();
         free(memory);
     }
     free(job.values);

@@ -1,4 +1,4 @@
-"""Attention of a few queries over states that are read as they are, by a processor's matrix units."""
+"""Attention of a few queries over states that are read as they are, by a processor's bfloat16 units."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-// What kernels for Intel's matrix units (AMX) have in common.
+// What the kernels have in common: products of tiles of bfloat16, by matrix units (Intel's AMX) or, on processors
+// without (AMD's from Zen 4 on), by vectors (AVX-512's bfloat16).
 //
-// They multiply tiles of bfloat16: A, 16 rows of 32 numbers; B, 16 rows of 16 pairs, a pair being two neighbours along
-// the summed axis; C, 16 rows of 16 float32 sums.
+// Tiles: A, 16 rows of 32 numbers; B, 16 rows of 16 pairs, a pair being two neighbours along the summed axis; C, 16 rows
+// of 16 float32 sums.
 
 #include <immintrin.h>
 #include <math.h>
@@ -15,7 +16,12 @@ enum { TILE = 16, STEP = 32, LINE = 64 };  // rows or columns of a tile; numbers
 
 static int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-static void configure(void) {
+// A thread calls begin_tiles, then multiply as often as it wants, then end_tiles.
+//
+// multiply: c [16 or, if `both`, 32 rows; 32 columns] = a [rows, 32 * steps] times b, two columns of `steps` tiles.
+#ifdef __AMX_BF16__
+
+static void begin_tiles(void) {
     struct __attribute__((packed)) {
         uint8_t palette, start, reserved[14];
         uint16_t bytes[16];
@@ -28,7 +34,6 @@ static void configure(void) {
     _tile_loadconfig(&tiles);
 }
 
-// c [16 or, if `both`, 32 rows; 32 columns] = a [rows, 32 * steps] times b, two columns of `steps` tiles.
 static void multiply(const bf16 *a, int64_t a_row, int both, const bf16 *b, int64_t steps, float *c, int64_t c_row) {
     const bf16 *right = b + steps * TILE * STEP, *below = a + TILE * a_row;
     _tile_zero(0);
@@ -54,6 +59,41 @@ static void multiply(const bf16 *a, int64_t a_row, int both, const bf16 *b, int6
         _tile_stored(3, c + TILE * c_row + TILE, c_row * sizeof(float));
     }
 }
+
+static void end_tiles(void) { _tile_release(); }
+
+#else
+
+enum { ROWS = 8 };  // of C that are summed at once: all that the registers hold
+
+static void begin_tiles(void) {}
+
+static void multiply(const bf16 *a, int64_t a_row, int both, const bf16 *b, int64_t steps, float *c, int64_t c_row) {
+    const bf16 *right = b + steps * TILE * STEP;
+    for (int64_t row = 0; row < (both ? 2 : 1) * TILE; row += ROWS, a += ROWS * a_row, c += ROWS * c_row) {
+        __m512 sums[ROWS][2];
+        for (int i = 0; i < ROWS; i++) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
+        for (int64_t k = 0; k < steps * STEP; k += 2) {  // a pair of every row, with the same pair of 32 columns
+            __m512bh first = (__m512bh)_mm512_load_si512(b + k * TILE);
+            __m512bh second = (__m512bh)_mm512_load_si512(right + k * TILE);
+            for (int i = 0; i < ROWS; i++) {
+                int32_t pair;
+                memcpy(&pair, a + i * a_row + k, sizeof pair);
+                __m512bh pairs = (__m512bh)_mm512_set1_epi32(pair);
+                sums[i][0] = _mm512_dpbf16_ps(sums[i][0], pairs, first);
+                sums[i][1] = _mm512_dpbf16_ps(sums[i][1], pairs, second);
+            }
+        }
+        for (int i = 0; i < ROWS; i++) {
+            _mm512_storeu_ps(c + i * c_row, sums[i][0]);
+            _mm512_storeu_ps(c + i * c_row + TILE, sums[i][1]);
+        }
+    }
+}
+
+static void end_tiles(void) {}
+
+#endif
 
 // x transposed, 16 rows of 16 pairs.
 static void transpose(const __m512i x[TILE], __m512i *to) {
