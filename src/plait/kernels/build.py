@@ -24,7 +24,7 @@ FLAGS = ("-O3", "-shared", "-fPIC", "-fopenmp")
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The library; None where the processor has none of its instructions, or (with a FallbackWarning) it cannot be used.
+    """The library; None where the processor lacks its instructions, or (with a FallbackWarning) it cannot be used.
 
     The environment variable PLAIT_KERNELS=0 leaves it out without a warning.
     """
