@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from plait.errors import PlaitError
 
 Selector = Literal[
-    "coreset", "coreset-exact", "first", "random", "even", "norm", "attention",
+    "coreset", "coreset-exact", "first", "ends", "random", "even", "norm", "attention",
     "nearest", "tome", "kmeans", "ward",
 ]  # fmt: skip
 """Ways to choose the tokens that survive; those of the second line merge the others into them."""

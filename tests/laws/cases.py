@@ -14,7 +14,7 @@ from plait.selection import SELECTORS, Kept, reduce
 
 MERGING = ("nearest", "tome", "kmeans", "ward", "mean")
 CHOOSING = tuple(selector for selector in SELECTORS if selector not in MERGING)
-EXACT = ("coreset", "coreset-exact", "first", "random", "even", "norm", "attention", "nearest")
+EXACT = ("coreset", "coreset-exact", "first", "ends", "random", "even", "norm", "attention", "nearest")
 """Selectors that compute nothing but whole numbers of states that are whole numbers: equal values stay equal."""
 WIDTH = 6
 few = settings(max_examples=20, deadline=None)

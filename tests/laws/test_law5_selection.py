@@ -145,13 +145,14 @@ def test_without_room_for_a_merge_the_others_are_dropped(selector: str) -> None:
 @few
 @given(data=st.data())
 def test_scores_and_orders(data: st.DataObject) -> None:
-    for selector in ("first", "norm", "attention"):
+    for selector in ("first", "ends", "norm", "attention"):
         case = drawn(data, selector, ("spread", "whole"))
         kept = case.reduce(selector)
         for group, here in enumerate(parts(kept)):
             alone, fixed = case.alone(group), case.fixed(group)
             scores = {
                 "first": [-i for i in range(alone.layout.used)],
+                "ends": [-min(i, alone.layout.used - 1 - i) for i in range(alone.layout.used)],
                 "norm": alone.x.square().sum(1).tolist(),
                 "attention": alone.received.tolist(),
             }[selector]

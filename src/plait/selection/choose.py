@@ -16,6 +16,12 @@ def first(groups: Groups) -> Tensor:
     return _best(groups, -groups.places.float().expand_as(groups.mask))
 
 
+def ends(groups: Groups) -> Tensor:
+    """The first and the last tokens, in turn: the best part of a long review (Sun et al., CCL 2019, section 5.3)."""
+    left = groups.lengths[:, None] - 1 - groups.places
+    return _best(groups, -torch.minimum(groups.places, left).float())
+
+
 def random(groups: Groups) -> Tensor:
     """The same tokens in every run and for every group of one length; fewer are a part of more."""
     width = groups.mask.shape[1]
@@ -61,6 +67,7 @@ CHOOSE: Mapping[str, Callable[[Groups], Tensor]] = {
     "coreset": core_set,
     "coreset-exact": exact_core_set,
     "first": first,
+    "ends": ends,
     "random": random,
     "even": even,
     "norm": norm,
