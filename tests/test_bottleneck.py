@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,13 @@ from tests.small import small_checkpoint
 @torch.no_grad()
 def lost(bottleneck: Bottleneck, x: torch.Tensor) -> float:
     return float(((bottleneck(x) - x) ** 2).sum())
+
+
+def bias(model: Plait) -> torch.Tensor:
+    """What the bottleneck before layer 1 makes of nothing."""
+    found = model.bottlenecks["1/8"]
+    assert isinstance(found, Bottleneck)
+    return found.up.bias
 
 
 def test_it_loses_what_the_smallest_singular_values_say() -> None:
@@ -54,11 +62,16 @@ def test_training_begins_there_and_goes_on_from_what_it_trained(tmp_path: Path) 
         least = float((np.linalg.svd(centred, compute_uv=False)[8:] ** 2).sum())
         bottleneck = model.bottlenecks[f"{layer}/8"]
         assert isinstance(bottleneck, Bottleneck) and bottleneck.begun and lost(bottleneck, x) < 1.1 * least
+    kept = replace(config, score=f"{plan},keep.passage=3", output=str(tmp_path / "few"))
+    few = Plait.from_pretrained(train(kept))
+    with torch.no_grad():
+        states = few.own(few.text.segments("passage", texts), ["states.1~coreset:3@1"])
+    assert torch.allclose(bias(few), states.tensors["states.1~coreset:3@1"][:12].mean(0), atol=1e-5)
     changed = model.bottlenecks["1/8"]
     assert isinstance(changed, Bottleneck)
     with torch.no_grad():
         changed.down.weight.zero_()
     model.save_pretrained(tmp_path / "changed")
-    again = TrainConfig(**{**vars(config), "model": str(tmp_path / "changed"), "output": str(tmp_path / "again")})
-    kept = Plait.from_pretrained(train(again)).bottlenecks["1/8"]
-    assert isinstance(kept, Bottleneck) and float(kept.down.weight.detach().abs().max()) < 1e-3
+    again = replace(config, model=str(tmp_path / "changed"), output=str(tmp_path / "again"))
+    same = Plait.from_pretrained(train(again)).bottlenecks["1/8"]
+    assert isinstance(same, Bottleneck) and float(same.down.weight.detach().abs().max()) < 1e-3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plait import Document, Index, Plait, kernels
 from plait.attention import Hidden, attend
 from plait.errors import FallbackWarning
-from plait.kernels.build import cache, compiled, fits, library
+from plait.kernels.build import cache, compiled, compiler, fits, library
 from plait.layout import Layout
 from plait.store.number import NUMBERS
 from tests.corpus import QUESTION, TEXTS
@@ -38,7 +38,9 @@ def test_reading_is_the_formula(data: st.DataObject) -> None:
     heads, size = data.draw(st.sampled_from([(1, 32), (12, 32), (4, 64)]))
     width, groups = data.draw(st.sampled_from([32, 96, 384])), data.draw(st.integers(1, 6))
     shared = data.draw(st.booleans())
-    counts = [data.draw(st.integers(1, 40))] * groups if shared else data.draw(_lengths(groups, 40))
+    counts = (
+        [data.draw(st.integers(1, 40))] * groups if shared else data.draw(_lengths(groups, 40, least=0).filter(any))
+    )
     torch.manual_seed(data.draw(st.integers(0, 99)))
     layout = Layout(counts[:1]) if shared else Layout.few_shapes(counts)
     query = torch.randn(layout.tokens, heads, width).bfloat16()
@@ -242,3 +244,22 @@ def test_a_compiled_library_is_kept(afresh: pytest.MonkeyPatch, tmp_path: Path) 
     changed = first.stat().st_mtime_ns
     assert compiled(tmp_path) == first and first.stat().st_mtime_ns == changed
     assert [path.name for path in tmp_path.iterdir() if path != tmp_path / "cache"] == [first.name]
+    afresh.setenv("CC", "/nowhere/cc")  # which only the first time needs
+    assert compiled(tmp_path) == first
+
+
+@fitting
+def test_a_compiler_may_have_arguments(afresh: pytest.MonkeyPatch) -> None:
+    afresh.setenv("CC", f"{compiler()[0]} -pthread")
+    assert library() is not None
+
+
+@fitting
+def test_a_user_without_a_home_is_told(afresh: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    afresh.delenv("XDG_CACHE_HOME")
+    afresh.setattr(Path, "home", nowhere)
+    with pytest.warns(FallbackWarning, match="Could not determine home directory"):
+        assert library() is None

@@ -261,5 +261,7 @@ def writing_quality(model: Plait, examples: Sequence[Example], codec: str = "") 
 def answer_metrics(answers: Iterable[tuple[str, Question]]) -> dict[str, float]:
     """EM and F1 (0..100) of answers to questions, and the number of `questions`."""
     scores = [squad_scores(answer, [text for text, _ in question.answers]) for answer, question in answers]
+    if not scores:
+        raise PlaitError("answers are measured by questions, but there are none; name a file that has some")
     exact, f1 = (100 * sum(column) / len(scores) for column in zip(*scores, strict=True))
     return {"em": exact, "f1": f1, "questions": len(scores)}

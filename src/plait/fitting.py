@@ -31,6 +31,11 @@ def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:
             f"positions must leave {LEAST_ROOM} of the {family.shape.positions} that this model has to the texts that "
             f"begin there, but is {plan.offset}; give a smaller number"
         )
+    if plan.bottleneck > family.shape.hidden:
+        raise PlaitError(
+            f"a bottleneck must be narrower than the states of {family.shape.hidden} numbers that it stores, but is "
+            f"{plan.bottleneck}; give a smaller number"
+        )
     if head == "score" and family.shape.last and plan.compare == "none":
         require_last(plan)
     all_alike = head == "text" or (head == "score" and family.shape.reads_all)

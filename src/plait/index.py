@@ -288,6 +288,11 @@ class Index:
         if ranks:
             fetch = functools.partial(self._fetch, ids)
             logits = score(self.model, query, lengths, fetch, timing)[:, 0]
+            if not np.isfinite(logits).all():
+                raise PlaitError(
+                    f"scores must be finite numbers, but {int((~np.isfinite(logits)).sum())} of {len(ids)} are not; "
+                    "load the model in float32, or check its weights"
+                )
         with timing.stage("read"):
             scores = logits + weight * np.array([one.score for one in handed], np.float32)
             best = np.argsort(-scores, kind="stable")[:top_k]

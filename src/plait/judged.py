@@ -99,6 +99,11 @@ def judged(
         raise PlaitError("a ranking is measured by queries, but there are none; name a file that has some")
     if candidates < 1:
         raise PlaitError(f"candidates must be 1 or more, but is {candidates}; 100 is usual")
+    if unjudged := [query for query in queries if query not in qrels]:
+        raise PlaitError(
+            f"every query must have been judged, but {len(unjudged)} of {len(queries)} have no relevant document, "
+            f"{unjudged[0]!r} first; leave them out"
+        )
     there = index.store.contents()
     lacking = {document for query in queries for document, grade in qrels[query].items() if grade > 0} - there.keys()
     if not any(grade > 0 and d not in lacking for query in queries for d, grade in qrels[query].items()):

@@ -30,12 +30,17 @@ def milliseconds(systems: Sequence[tuple[Plait, Plan]], head: str, segments: Seg
     """Median milliseconds of models under plans, in turn: the first segment of every live role with all known ones,
     whose states are at hand; of a text head, until it has written a token.
     """
-    stored = [_stored(model, plan, segments) for model, plan in systems]
+    models = {id(model): model for model, _ in systems}
+    stored = {
+        key: _stored(model, [plan for of, plan in systems if of is model], segments) for key, model in models.items()
+    }
     seconds: list[list[float]] = [[] for _ in systems]
     for turn in range(ROUNDS + 2):
-        for (model, plan), states, taken in zip(systems, stored, seconds, strict=True):
+        for (model, plan), taken in zip(systems, seconds, strict=True):
             begin = time.perf_counter()
-            _asked(model, plan, head, segments, states)
+            _asked(model, plan, head, segments, stored[id(model)])
+            if model.device.type == "cuda":
+                torch.cuda.synchronize(model.device)  # what runs on after the call is not the next one's
             if turn >= 2:  # the first two compile
                 taken.append(time.perf_counter() - begin)
     return [1000 * statistics.median(taken) for taken in seconds]
@@ -46,7 +51,7 @@ def memory(model: Plait, plan: Plan, head: str, segments: Segments) -> int:
     """Most bytes that the same holds at once beside the model: the known texts' states and all tensors computed; not
     what kernels work in.
     """
-    stored = _stored(model, plan, segments)
+    stored = _stored(model, [plan], segments)
     held = sum(tensor.nbytes for states in stored.values() for tensor in states.tensors.values())
     return held + peak(lambda: _asked(model, plan, head, segments, stored), model.device)
 
@@ -72,8 +77,13 @@ def peak(work: Callable[[], None], device: torch.device) -> int:
     return most
 
 
-def _stored(model: Plait, plan: Plan, segments: Segments) -> dict[str, States]:
-    return {role: model.own(segments[role], plan.needs(role, model.layers)) for role in plan.known}
+def _stored(model: Plait, plans: Sequence[Plan], segments: Segments) -> dict[str, States]:
+    """What plans need of their known roles, each tensor once."""
+    needs: dict[str, dict[str, None]] = {}
+    for plan in plans:
+        for role in plan.known:
+            needs.setdefault(role, {}).update(dict.fromkeys(plan.needs(role, model.layers)))
+    return {role: model.own(segments[role], list(names)) for role, names in needs.items()}
 
 
 def _asked(model: Plait, plan: Plan, head: str, segments: Segments, stored: Mapping[str, States]) -> None:

@@ -97,8 +97,8 @@ class Plan:
             )
         if self.positions == "continue" and self.join > 0:
             raise PlaitError(
-                f"positions=continue needs join=0, but join is {self.join}; use positions=restart, the only one with "
-                "which stored states hold for queries of any length"
+                f"positions=continue needs join=0, but join is {self.join}; use positions=restart or a "
+                "number, with which stored states hold for queries of any length"
             )
         if self.states == "kv" and self.mode == "joint":
             raise PlaitError(
@@ -199,6 +199,11 @@ class Plan:
             raise PlaitError(
                 f"a dual encoder's texts never meet, but the plan has compare={self.compare} and is to have join="
                 f"{join}; use a model whose plan has no compare"
+            )
+        if self.bottleneck:
+            raise PlaitError(
+                "a plan can be moved to another join if it stores whole states, but its bottleneck of "
+                f"{self.bottleneck} was trained for join={self.join}; leave bottleneck out"
             )
         for budget in self.keep:
             if budget.layer is not None:

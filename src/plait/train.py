@@ -24,9 +24,11 @@ from plait.errors import PlaitError
 from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.heads import class_names
+from plait.keep import named
 from plait.lessons import Lesson, example_lessons, first_of, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
+from plait.plan import Plan
 from plait.scoring import require_meeting, require_separator
 from plait.tasks import KINDS, class_name
 from plait.teacher import Teacher
@@ -34,8 +36,8 @@ from plait.trainer import Trainer, checkpoints
 
 TRAINED = {"qa": ("score", "span"), "text": ("text",)}
 """The heads that a task trains; of others it is the score head."""
-BEGIN = 20_000
-"""Tokens whose states say how a new bottleneck begins."""
+BEGIN, MOST = 20_000, 100_000
+"""How many states say how a new bottleneck begins, and of how many tokens they may be made: budgets leave few."""
 BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints, with a hash of its data."""
 
@@ -57,7 +59,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     keep_all_memory()
     to_dtype(config.save_dtype)
-    data, dev = _data(config, config.data), _data(config, config.dev) if config.dev else []
+    data = _data(config, config.data, config.questions)
+    dev = _data(config, config.dev) if config.dev else []
     for module in KINDS[config.task].libraries if dev else ():
         library(module, "train")  # not after hours of training
     earlier = _begin(config, resume)
@@ -91,12 +94,13 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     return final
 
 
-def _data(config: TrainConfig, path: str) -> Data:
+def _data(config: TrainConfig, path: str, count: int = 0) -> Data:
+    """The first `count` questions, examples or groups of them in a file; all for 0."""
     if config.task == "qa":
-        return read_squad(located(path))[: config.questions or None]
+        return read_squad(located(path))[: count or None]
     texts = [name for name in config.texts.split("+") if name]
     found = read_examples(path, texts=texts, label=config.label, numbers=config.task != "text")
-    return first_of(config.task, found, config.questions)
+    return first_of(config.task, found, count)
 
 
 def _model(config: TrainConfig, data: Data) -> Plait:
@@ -225,17 +229,21 @@ def _begin_bottlenecks(model: Plait, items: list[Lesson]) -> None:
         for layer, width in plan.bottlenecks(model.layers):
             bottleneck = cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
             if not bottleneck.begun:
-                bottleneck.begin(_first_states(model, items, narrow, f"states.{layer}"))
+                bottleneck.begin(_first_states(model, items, plan, narrow, layer))
 
 
-def _first_states(model: Plait, items: list[Lesson], roles: Sequence[str], name: str) -> torch.Tensor:
-    """The named states of the first batches' texts of these roles, [T, H]: some `BEGIN` of them, or all there are."""
+def _first_states(model: Plait, items: list[Lesson], plan: Plan, roles: Sequence[str], layer: int) -> torch.Tensor:
+    """What a plan stores of a layer's input states, of the first batches' texts of these roles, [T, H]."""
     found: list[torch.Tensor] = []
+    tokens = 0
     for item in items:
-        for segments in (item.segments[role] for role in roles if item.segments[role]):
-            states = model.own(segments, [name])
-            found.append(states.tensors[name][: states.layout.used])
-        if sum(map(len, found)) >= BEGIN:
+        for role in (role for role in roles if item.segments[role]):
+            recipe = plan.recipe(role, layer)
+            name = named(f"states.{layer}", recipe)
+            states = model.own(item.segments[role], [name])
+            found.append(states.tensors[name][: states.rows(recipe).used])
+            tokens += states.layout.used
+        if sum(map(len, found)) >= BEGIN or tokens >= MOST:
             break
     return torch.cat(found)
 

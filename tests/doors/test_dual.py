@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from plait.data import Document, read_examples
+from plait.data import Document, Example, read_examples
 from plait.errors import PlaitError
 from plait.evaluate import example_quality
 from plait.index import Index
 from plait.model import Plait
 from plait.plan import Plan
+from plait.sweep import sweep
 from tests.command import config, done, refused, run
 from tests.small import small_checkpoint
 
@@ -155,9 +156,26 @@ def test_a_bottleneck_is_trained_stored_and_bound(tmp_path: Path) -> None:
     assert index.stats().bytes_per_token == 2 * (8 + 2) and not index.verify()
     with pytest.raises(PlaitError, match=r"model \("):
         Index.open(tmp_path / "s.plait", models[1])
-    for wrong, why in (("bottleneck=-1", "1 or more stored"), ("bottleneck=8,mode=oneway,states=kv", "needs states")):
+    refusals = {
+        "bottleneck=-1": "1 or more stored", "bottleneck=8,mode=oneway,states=kv": "needs states",
+        "bottleneck=64": "narrower than the states of 32 numbers",
+    }  # fmt: skip
+    for wrong, why in refusals.items():
         with pytest.raises(PlaitError, match=why):
-            Plait.from_pretrained(folder, plan=f"join=1,{wrong}")
+            Plait.from_pretrained(folder, plan=f"join=1,{wrong}", new_heads=("score",))
+
+
+def test_a_bottleneck_is_of_one_join(tmp_path: Path) -> None:
+    """Others would need ones that were never trained."""
+    plan = "join=2,mode=oneway,bottleneck=8"
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=plan, new_heads=["score"])
+    with pytest.raises(PlaitError, match="its bottleneck of 8 was trained for join=2"):
+        sweep(model, "class", [Example("1", ("river", "garden"), "0")])
+    (tmp_path / "pairs.jsonl").write_text(
+        "\n".join(json.dumps({"query": "river", "passage": "garden", "label": label}) for label in "aabb")
+    )
+    settings = {"task": "class", "elastic": "oneway", "score": plan, "data": str(tmp_path / "pairs.jsonl")}
+    assert "its bottleneck of 8 was trained for join=2" in refused("train", config(tmp_path, **settings))
 
 
 @pytest.mark.parametrize("known", ["known=passage", "known="])

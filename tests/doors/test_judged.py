@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from plait.data import Document
 from plait.errors import DataWarning, PlaitError
+from plait.evaluate import answer_metrics
 from plait.index import Index
 from plait.judged import WEIGHTS, Judged, judged, rank_quality
 from plait.model import Plait
@@ -150,6 +152,20 @@ def test_squad_questions_are_judged_by_their_documents(index: Index, tmp_path: P
     facts = json.loads(done("evaluate", tmp_path / "s.plait", file, "--json"))
     assert found["questions"] == facts["queries"] == 4 and found["rr10"] == pytest.approx(facts["model"]["rr10"])
     assert found["both_rr10"] == pytest.approx(facts["both"]["rr10"]) and found["weight"] == facts["both"]["weight"]
+
+
+def test_what_cannot_be_measured_is_refused(index: Index) -> None:
+    with pytest.raises(PlaitError, match="1 of 5 have no relevant document, 'q9' first"):
+        judged(index, {**QUERIES, "q9": "river"}, QRELS)
+    for found in ([], iter(())):
+        with pytest.raises(PlaitError, match="answers are measured by questions, but there are none"):
+            answer_metrics(found)
+    wrong = Plait.from_pretrained(index.settings.model, plan=index.settings.plans, dtype=index.settings.dtype)
+    opened = Index(index.store, wrong, index.settings)
+    with torch.no_grad():
+        next(wrong.heads["score"].parameters()).fill_(math.nan)
+    with pytest.raises(PlaitError, match="scores must be finite numbers, but 6 of 6 are not"):
+        opened.rank("river", first_stage="all")
 
 
 @pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -34,10 +35,10 @@ def library() -> ctypes.CDLL | None:
         found = ctypes.CDLL(str(compiled(cache())))
         if found.plait_allow() != 0:
             raise OSError("Linux does not let this process use them")
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", "") or str(error)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: a user without a home
+        said = (getattr(error, "stderr", None) or "").strip() or str(error)
         warnings.warn(
-            f"the kernels for this processor cannot be used ({said.strip().splitlines()[0]}), so "
+            f"the kernels for this processor cannot be used ({said.splitlines()[0]}), so "
             "that PyTorch's slower ones take their place; install gcc 11 or later, or set PLAIT_KERNELS=0",
             FallbackWarning,
             stacklevel=2,
@@ -56,6 +57,11 @@ def architecture() -> str:
     return "-march=sapphirerapids" if torch.cpu._is_amx_tile_supported() else "-march=cooperlake"
 
 
+def compiler() -> list[str]:
+    """The command of this machine's C compiler: that in CC, or gcc or cc."""
+    return shlex.split(os.environ.get("CC", "")) or [shutil.which("gcc") or shutil.which("cc") or "gcc"]
+
+
 def cache() -> Path:
     """Where compiled kernels are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plait"
@@ -63,15 +69,13 @@ def cache() -> Path:
 
 def compiled(folder: Path) -> Path:
     """The library in `folder`, compiled if it is not there yet. OSError or SubprocessError if that fails."""
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "gcc"
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     flags = [architecture(), *FLAGS]
-    content = "\n".join([version, *flags, *(source.read_text() for source in [*HEADERS, *SOURCES])])
+    content = "\n".join([*flags, *(source.read_text() for source in [*HEADERS, *SOURCES])])
     target = folder / f"kernels-{hashlib.sha256(content.encode()).hexdigest()[:16]}.so"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as made:  # renamed when whole: another process may be compiling
-            command = [compiler, *flags, *map(str, SOURCES), "-o", f"{made}/kernels.so"]
+            command = [*compiler(), *flags, *map(str, SOURCES), "-lm", "-o", f"{made}/kernels.so"]
             subprocess.run(command, capture_output=True, text=True, check=True)
             os.replace(f"{made}/kernels.so", target)
     return target

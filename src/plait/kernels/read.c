@@ -165,7 +165,7 @@ int plait_read(const bf16 *query, const int64_t *query_starts, const int64_t *qu
             int64_t rows = query_lengths[g] * heads;
             const bf16 *mine = query + query_starts[g] * heads * width;
             if (room.held != mine) memcpy(room.query, mine, sizeof(bf16) * rows * width);
-            room.held = mine;
+            room.held = rows ? mine : NULL;  // the next group of some begins where one of none does
             average(&job, rows, gather(&job, g, &room), &room);
             project(&job, query_lengths[g], &room, context + context_starts[g] * heads * size);
         }
