@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait.data import Document
+from plait.data import Document, Question
 from plait.errors import DataWarning, PlaitError
 from plait.evaluate import answer_metrics
 from plait.index import Index
@@ -157,7 +157,8 @@ def test_squad_questions_are_judged_by_their_documents(index: Index, tmp_path: P
 def test_what_cannot_be_measured_is_refused(index: Index) -> None:
     with pytest.raises(PlaitError, match="1 of 5 have no relevant document, 'q9' first"):
         judged(index, {**QUERIES, "q9": "river"}, QRELS)
-    for found in ([], iter(())):
+    nothing: list[tuple[str, Question]] = []
+    for found in (nothing, iter(nothing)):
         with pytest.raises(PlaitError, match="answers are measured by questions, but there are none"):
             answer_metrics(found)
     wrong = Plait.from_pretrained(index.settings.model, plan=index.settings.plans, dtype=index.settings.dtype)
