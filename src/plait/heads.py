@@ -207,20 +207,29 @@ def head_plans(
 ) -> dict[str, Plan]:
     """The plan of every head: the given one, else the saved one, else the full pair model.
 
-    One plan given for all heads is read from the passage by the span head, whatever its reader says.
+    One plan given for all heads is read from the passage by the span head, whatever its reader says. In text form it
+    need not say at which number positions begin, if the saved plans do: the model was trained so.
     """
     given: dict[str, Plan] = {}
     if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
         plan = _each(plan)
     if isinstance(plan, (str, Plan)):
-        one = Plan.parse(plan) if isinstance(plan, str) else plan
+        one = _parsed(plan, saved)
         given = {head: _for_head(head, one) for head in heads}
     elif plan is not None:
         for head, value in plan.items():
             if head not in HEADS:
                 raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {head!r}")
-            given[head] = _for_head(head, Plan.parse(value) if isinstance(value, str) else value)
+            given[head] = _for_head(head, _parsed(value, saved))
     return {head: given.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
+
+
+def _parsed(plan: str | Plan, saved: Mapping[str, Plan]) -> Plan:
+    if isinstance(plan, Plan):
+        return plan
+    number = next((one.offset for one in saved.values() if one.offset), 0)
+    parsed = Plan.parse(plan)
+    return parsed if "positions" in plan or not number else replace(parsed, positions=number)
 
 
 def compares(plan: str | Plan | Mapping[str, str | Plan] | None) -> bool:

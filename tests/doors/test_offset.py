@@ -50,6 +50,10 @@ def test_what_is_stored_is_what_is_live(tmp_path: Path) -> None:
     np.testing.assert_allclose([hit.score for hit in hits], live, atol=1e-5)
     with pytest.raises(PlaitError):
         Index.open(tmp_path / "s.plait", Plait.from_pretrained(folder, plan=plan.replace("20", "restart")))
+    for same in ("join=1", {"score": "join=0", "span": "join=2"}, '{"join": 1}'):  # as it was saved
+        assert {p.positions for p in Plait.from_pretrained(tmp_path / "saved", plan=same).plans.values()} == {20}
+    for other in ("join=1,positions=restart", Plan(join=1)):
+        assert Plait.from_pretrained(tmp_path / "saved", plan=other).plan("score").positions == "restart"
     assert model.text.room("query") - model.text.room("passage") == 20 - 1  # a query has [CLS] too
     with pytest.warns(TruncationWarning, match="than the 43 tokens"):
         model.predict((PAIR[0], "stone " * 60))

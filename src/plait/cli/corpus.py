@@ -135,6 +135,7 @@ def compact(store: StorePath) -> None:
 def _same(index: Index, store: Path, model: str | None, plan: str | None, given: Mapping[str, object]) -> None:
     """Refuse to go on with a store otherwise than it was begun."""
     from plait.heads import head_plans
+    from plait.plan import Plan
 
     settings = index.settings
     had: dict[str, object] = {"model": settings.model, "plan": settings.plans, "codec": index.store.codec.name}
@@ -143,7 +144,8 @@ def _same(index: Index, store: Path, model: str | None, plan: str | None, given:
     if model is not None:
         asked["model"] = model
     if plan is not None:
-        asked["plan"] = {head: str(p) for head, p in head_plans(list(settings.plans), plan, {}).items()}
+        before = {head: Plan.parse(text) for head, text in settings.plans.items()}
+        asked["plan"] = {head: str(p) for head, p in head_plans(list(settings.plans), plan, before).items()}
     for key, value in asked.items():
         if value != had[key]:
             raise PlaitError(
