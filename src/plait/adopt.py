@@ -132,11 +132,11 @@ def adopt(
         if value < least:
             raise PlaitError(f"{name} must be {least} or more, but is {value}")
     library("scipy.stats", "train")  # for the report, and not after the training
-    model = Plait.from_pretrained(start or teacher, plan={"score": plan}, heads=("score",))
     dtype = fast_dtype() if bfloat16 else "float32"
     whole = Plait.from_pretrained(teacher, heads=("score",), dtype=dtype)
-    for one in (model, whole):
-        require_one_label(one)
+    require_one_label(whole)
+    model = Plait.from_pretrained(start or teacher, plan={"score": plan}, heads=("score",), new_heads=("score",))
+    require_one_label(model)
     if whole.plans["score"].join > 0:
         whole = Plait.from_pretrained(teacher, plan="join=0", heads=("score",), dtype=dtype)
     room = min(longest, model.text.room(model.text.roles[-1]))

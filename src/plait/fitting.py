@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.checkpoint import Checkpoint
 from plait.compare import Compare
 from plait.errors import PlaitError
-from plait.families import shape
+from plait.families import adapter, shape
 from plait.families.family import Family
 from plait.keep import MERGING
 from plait.places import require_last
@@ -16,6 +17,20 @@ from plait.plan import Plan
 
 LEAST_ROOM = 8
 """Positions that one must leave for the texts that begin at it: the shortest passages are that long."""
+
+
+APART = 64
+"""Where the texts behind the first begin to count positions in a new training, if nobody says otherwise."""
+
+
+def apart(base: Any) -> int:
+    """`APART` for an encoder with a table of learned positions that leaves most of it to them, else 0.
+
+    A pair model was pretrained on two texts one behind the other. If both begin at 0, its heads that look for
+    neighbours find those of the other text too, and must unlearn it: docs/positions.md has what that costs.
+    """
+    family = adapter(base)
+    return APART if family.position_table() is not None and family.shape.positions >= 4 * APART else 0
 
 
 def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:

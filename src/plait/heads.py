@@ -203,33 +203,35 @@ def class_names(config: Any) -> tuple[str, ...]:
 
 
 def head_plans(
-    heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan]
+    heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan], begin: int = 0
 ) -> dict[str, Plan]:
     """The plan of every head: the given one, else the saved one, else the full pair model.
 
-    One plan given for all heads is read from the passage by the span head, whatever its reader says. In text form it
-    need not say at which number positions begin, if the saved plans do: the model was trained so.
+    One plan given for all heads is read from the passage by the span head, whatever its reader says. Plans in text form
+    need not say where positions begin: where the saved ones do, for the model was trained so, else at `begin`, if texts
+    meet.
     """
-    given: dict[str, Plan] = {}
+    given: dict[str, str | Plan] = {}
     if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
         plan = _each(plan)
     if isinstance(plan, (str, Plan)):
-        one = _parsed(plan, saved)
-        given = {head: _for_head(head, one) for head in heads}
+        given = dict.fromkeys(heads, plan)
     elif plan is not None:
-        for head, value in plan.items():
+        for head in plan:
             if head not in HEADS:
                 raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {head!r}")
-            given[head] = _for_head(head, _parsed(value, saved))
-    return {head: given.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
-
-
-def _parsed(plan: str | Plan, saved: Mapping[str, Plan]) -> Plan:
-    if isinstance(plan, Plan):
-        return plan
-    number = next((one.offset for one in saved.values() if one.offset), 0)
-    parsed = Plan.parse(plan)
-    return parsed if "positions" in plan or not number else replace(parsed, positions=number)
+        given = dict(plan)
+    parsed = {head: Plan.parse(one) if isinstance(one, str) else one for head, one in given.items()}
+    silent = [head for head, one in given.items() if isinstance(one, str) and "positions" not in one]
+    trained = [one.offset for one in saved.values() if one.positions != "continue"]
+    if trained:
+        begin = trained[0]
+    elif len(silent) < len(given) or any(one.compare != "none" or len(one.roles) < 2 for one in parsed.values()):
+        begin = 0
+    if begin:
+        parsed |= {head: replace(parsed[head], positions=begin) for head in silent}
+    found = {head: _for_head(head, one) for head, one in parsed.items()}
+    return {head: found.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
 
 
 def compares(plan: str | Plan | Mapping[str, str | Plan] | None) -> bool:

@@ -21,7 +21,7 @@ from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError
 from plait.families import adapter
-from plait.fitting import fit_bottlenecks, fit_plan, fit_score, in_common
+from plait.fitting import apart, fit_bottlenecks, fit_plan, fit_score, in_common
 from plait.heads import HEADS, SpanFound, compares, default_activation, head_plans, restored, spans_found
 from plait.keep import recipe_of
 from plait.known import Known
@@ -86,7 +86,8 @@ class Plait(nn.Module):
             model_name_or_path: a local folder or a hub id; of an adapter of `peft` (LoRA) too, which is merged.
             plan: one plan for all heads, or one for each head by name (`score`, `span`), as values or in text form
                 (`"score: join=4,mode=oneway; span: join=3"`). Default: the plans the checkpoint was saved with, else
-                the full pair model.
+                the full pair model. Where a text does not say, positions begin as in the saved plans, else anew, and
+                in training apart, see `plait.fitting.apart`.
             dtype: of weights and states; scores are float32 always.
             device: where to run.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
@@ -105,7 +106,7 @@ class Plait(nn.Module):
         )  # fmt: skip
         scores = "score" in parts.heads or ("score" in heads and compares(plan))
         there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
-        parts.plans = head_plans(there, plan, parts.plans)
+        parts.plans = head_plans(there, plan, parts.plans, apart(parts.base) if new_heads else 0)
         fit_score(parts, new="score" in new_heads)
         fit_bottlenecks(parts, new=bool(new_heads))
         model = cls(parts)

@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.data import Document
 from plait.errors import PlaitError, TruncationWarning
+from plait.fitting import APART
 from plait.index import Index
 from plait.model import Plait
 from plait.plan import Plan
@@ -75,6 +76,28 @@ def test_it_trains_and_joins_elsewhere(tmp_path: Path) -> None:
         text.replace("/out", "/again") + f'teacher = "{tmp_path}/out/final"\nscore = "join=1,mode=oneway"\n'
     )
     assert "has positions=9 and the model's restart" in refused("train", taught)
+
+
+def test_a_new_training_keeps_texts_apart(tmp_path: Path) -> None:
+    """Where a table of learned positions has room, and nobody says otherwise."""
+    folder = small_checkpoint(tmp_path / "m", heads=(), max_position_embeddings=256)
+
+    def begun(plan: str | dict[str, str], heads: tuple[str, ...] = ("score",), of: Path = folder) -> set[object]:
+        return {p.positions for p in Plait.from_pretrained(of, plan=plan, new_heads=heads).plans.values()}
+
+    assert begun("join=1,mode=oneway") == begun('{"join": 0}') == {APART}
+    assert begun({"score": "join=1,mode=oneway", "span": "join=2"}, ("score", "span")) == {APART}
+    assert begun("join=1,positions=9") == {9}
+    for alone in ("join=0,roles=text", "join=3,compare=mlp", "join=1,positions=restart"):
+        assert begun(alone) == {"restart"}
+    assert begun({"score": "join=3,compare=cosine", "span": "join=1"}, ("score", "span")) == {"restart"}
+    assert begun("join=1", of=small_checkpoint(tmp_path / "short", heads=())) == {"restart"}
+    distances = small_checkpoint(tmp_path / "d", "modernbert", heads=(), max_position_embeddings=256)
+    assert begun("join=1", of=distances) == {"restart"}
+    for said, expected in (("restart", "restart"), ("continue", APART)):  # the pair model's are no split model's
+        old = Plait.from_pretrained(folder, plan=f"join=0,positions={said}", new_heads=("score",))
+        old.save_pretrained(tmp_path / said)
+        assert begun("join=2", of=tmp_path / said) == {expected}
 
 
 def test_positions_that_cannot_be(tmp_path: Path) -> None:
