@@ -70,13 +70,17 @@ def test_a_killed_training_resumes_and_ends_equal(tmp_path: Path, questions: Pat
     cut = config(tmp_path / "cut", checkpoint_path, questions, teacher=str(checkpoint_path))
     process = start("train", cut)
     first = tmp_path / "cut" / "out" / "checkpoint-4" / "trainer_state.json"
-    while not first.exists() and process.poll() is None:
+    while not (first.exists() and first.read_text().endswith("}\n")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert first.exists() and not (tmp_path / "cut" / "out" / "final").exists()
     assert "--resume" in refused("train", cut)
-    (tmp_path / "cut" / "out" / "checkpoint-9999").mkdir()  # what a kill in the midst of saving leaves
+    for number, state in ((9998, ""), (9999, None)):  # what a kill in the midst of saving leaves
+        cut_short = tmp_path / "cut" / "out" / f"checkpoint-{number}"
+        cut_short.mkdir()
+        if state is not None:
+            (cut_short / "trainer_state.json").write_text(state)
     done("train", cut, "--resume")
     resumed = weights(tmp_path / "cut" / "out" / "final")
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
