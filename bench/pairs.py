@@ -79,7 +79,8 @@ def main() -> None:
     if TASKS[a.set] == "class" and (not a.runs or COMMONER in a.runs.split(",")):
         _commoner(a.set, a.folder)
     for name in [name for name in runs if not a.runs or name in a.runs.split(",")]:
-        run = replace(runs[name], plan=f"{runs[name].plan},positions={a.positions}")
+        plan = runs[name].plan  # vectors are compared of texts that begin alike
+        run = replace(runs[name], plan=plan if "compare" in plan else f"{plan},positions={a.positions}")
         _one(a.set, a.folder, name, run, a.seed, work)
 
 

@@ -20,14 +20,14 @@ LEAST_ROOM = 8
 
 
 APART = 64
-"""Where the texts behind the first begin to count positions in a new training, if nobody says otherwise."""
+"""Where the texts behind the first begin to count positions in a new full pair model, if nobody says otherwise."""
 
 
 def apart(base: Any) -> int:
     """`APART` for an encoder with a table of learned positions that leaves most of it to them, else 0.
 
-    A pair model was pretrained on two texts one behind the other. If both begin at 0, its heads that look for
-    neighbours find those of the other text too, and must unlearn it: docs/positions.md has what that costs.
+    An encoder was pretrained on two texts one behind the other. If both begin at 0, its heads that look for neighbours
+    find those of the other text too, and must unlearn it: docs/positions.md has what that costs.
     """
     family = adapter(base)
     return APART if family.position_table() is not None and family.shape.positions >= 4 * APART else 0

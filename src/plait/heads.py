@@ -208,8 +208,8 @@ def head_plans(
     """The plan of every head: the given one, else the saved one, else the full pair model.
 
     One plan given for all heads is read from the passage by the span head, whatever its reader says. Plans in text form
-    need not say where positions begin: where the saved ones do, for the model was trained so, else at `begin`, if texts
-    meet.
+    need not say where positions begin: where the saved ones do, for the model was trained so, else at `begin`, if all
+    texts meet at once.
     """
     given: dict[str, str | Plan] = {}
     if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
@@ -226,7 +226,7 @@ def head_plans(
     trained = [one.offset for one in saved.values() if one.positions != "continue"]
     if trained:
         begin = trained[0]
-    elif len(silent) < len(given) or any(one.compare != "none" or len(one.roles) < 2 for one in parsed.values()):
+    elif len(silent) < len(given) or any(one.join or len(one.roles) < 2 for one in parsed.values()):
         begin = 0
     if begin:
         parsed |= {head: replace(parsed[head], positions=begin) for head in silent}

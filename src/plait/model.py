@@ -86,8 +86,8 @@ class Plait(nn.Module):
             model_name_or_path: a local folder or a hub id; of an adapter of `peft` (LoRA) too, which is merged.
             plan: one plan for all heads, or one for each head by name (`score`, `span`), as values or in text form
                 (`"score: join=4,mode=oneway; span: join=3"`). Default: the plans the checkpoint was saved with, else
-                the full pair model. Where a text does not say, positions begin as in the saved plans, else anew, and
-                in training apart, see `plait.fitting.apart`.
+                the full pair model. Where a text does not say, positions begin as in the saved plans, else anew; a new
+                full pair model's apart, see `plait.fitting.apart`.
             dtype: of weights and states; scores are float32 always.
             device: where to run.
             new_heads: heads to start at random where the checkpoint lacks them, for training.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,8 +25,8 @@ from plait.writer import laid
 
 
 class Teacher:
-    """A pair model under its full plan, over the student's texts; with positions as its checkpoint says, those of the
-    ordinary pair model unless it was saved with others.
+    """A pair model under its full plan, over the student's texts; it counts positions as its own checkpoint says, as
+    ordinary pair models do unless it was saved otherwise.
 
     Args:
         model: it is put into evaluation mode.
@@ -39,6 +40,18 @@ class Teacher:
         self.plans = {head: full(plan, model.plan(head).positions) for head, plan in plans.items()}
         parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), fingerprint(model)]
         self._name = json.dumps(parts)
+
+    def require_room(self, lessons: Sequence[Lesson]) -> None:
+        """PlaitError if it cannot place some text of these."""
+        offset = next(iter(self.plans.values())).offset
+        others = (of for lesson in lessons for of in list(lesson.segments.values())[1:])
+        most = max((len(segment.ids) for of in others for segment in of), default=0)
+        if offset and most + offset > self.model.text.positions:
+            raise PlaitError(
+                f"a teacher must be able to read what the model reads, but it counts from {offset} to "
+                f"{self.model.text.positions} and a text has {most} tokens; lower longest by "
+                f"{most + offset - self.model.text.positions}, or give the model's plans positions={offset}"
+            )
 
     @torch.no_grad()
     def outputs(self, lesson: Lesson, targets: Sequence[Target], *, upper: bool = False) -> list[Output]:
@@ -55,10 +68,19 @@ class Teacher:
         if any(self.plans[target.head].positions == "continue" for target in targets):
             states, examples = continued(self.model, lesson, targets)
         else:
-            states = own(self.model, lesson, [self.plans[target.head] for target in targets])
+            states = own(self.model, self._placed(lesson), [self.plans[target.head] for target in targets])
             examples = [target.examples for target in targets]
         asked = [Asked(t.head, rows, t.written) for t, rows in zip(targets, examples, strict=True)]
         return outputs(self.model, self.plans, states, asked, upper=upper)
+
+    def _placed(self, lesson: Lesson) -> Lesson:
+        """The lesson's texts where the teacher counts their positions from; the student may count from elsewhere."""
+        plan = next(iter(self.plans.values()))
+        segments = {
+            role: [replace(segment, first=0 if role == plan.roles[0] else plan.offset) for segment in of]
+            for role, of in lesson.segments.items()
+        }
+        return replace(lesson, segments=segments)
 
     def _file(self, folder: Path, lesson: Lesson, targets: Sequence[Target]) -> Path:
         digest = hashlib.sha256(self._name.encode())

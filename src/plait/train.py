@@ -70,6 +70,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.task != "qa" and dev:
         require_fit(config.task, cast(list[Example], dev), model)
     items = _lessons(config, model, data)
+    if teacher is not None:
+        teacher.require_room(items)
     if earlier is None:
         _begin_bottlenecks(model, items)
     trainer = Trainer(Course(model, teacher, config), config, items)
@@ -169,13 +171,6 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
             f"{config.model}; start from a model with the teacher's tokenizer"
         )
     for head in model.plans:
-        counts = teacher.plan(head).positions
-        if counts not in ("continue", model.plans[head].positions):
-            raise PlaitError(
-                f"a teacher must count positions as the model does, or as ordinary pair models (continue), but its "
-                f"{head} head has positions={counts} and the model's {model.plans[head].positions}; give the model's "
-                f"plans positions={counts}"
-            )
         if teacher.plan(head).compare != "none":
             raise PlaitError(
                 f"a teacher must read both texts together, but {config.teacher} is a dual encoder (compare="

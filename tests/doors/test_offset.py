@@ -9,12 +9,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from plait.data import Document
+from plait.data import Document, Example
 from plait.errors import PlaitError, TruncationWarning
 from plait.fitting import APART
 from plait.index import Index
+from plait.lessons import example_lessons
 from plait.model import Plait
 from plait.plan import Plan
+from plait.teacher import Teacher
 from tests.command import done, refused
 from tests.small import small_checkpoint
 
@@ -71,33 +73,47 @@ def test_it_trains_and_joins_elsewhere(tmp_path: Path) -> None:
     model = Plait.from_pretrained(tmp_path / "out" / "final")
     assert model.plan("score").positions == 9 and model.plan("score").at(2, "joint").positions == 9
     assert "positions: 9" in (tmp_path / "out" / "final" / "README.md").read_text()
-    taught = config.with_name("taught.toml")
+    taught = config.with_name("taught.toml")  # whose teacher counts otherwise
     taught.write_text(
-        text.replace("/out", "/again") + f'teacher = "{tmp_path}/out/final"\nscore = "join=1,mode=oneway"\n'
+        text.replace("/out", "/again").replace("elastic", "# elastic")
+        + f'teacher = "{tmp_path}/out/final"\nscore = "join=1,mode=oneway"\n'
     )
-    assert "has positions=9 and the model's restart" in refused("train", taught)
+    done("train", taught)
+    assert Plait.from_pretrained(tmp_path / "again" / "final").plan("score").positions == "restart"
+    data.write_text(f"query,passage,label\nriver,{'stone ' * 59},1\n")
+    taught.write_text(taught.read_text().replace("/again", "/long"))
+    assert "it counts from 9 to 66 and a text has 60 tokens; lower longest by 3" in refused("train", taught)
 
 
-def test_a_new_training_keeps_texts_apart(tmp_path: Path) -> None:
-    """Where a table of learned positions has room, and nobody says otherwise."""
+def test_a_teacher_counts_as_it_learned_to(tmp_path: Path) -> None:
+    """Whatever its student does: it gives what it gives by itself."""
+    teacher = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan="join=0,positions=20")
+    student = Plait.from_pretrained(tmp_path / "m", plan="join=1,mode=oneway")
+    [lesson] = example_lessons("value", [Example("1", PAIR, 1.0), Example("2", PAIR[::-1], 0.0)], student.text)
+    [output] = Teacher(teacher, student.plans).outputs(lesson, lesson.targets)
+    expected = teacher.predict([PAIR, PAIR[::-1]], activation_fn=lambda x: x)
+    np.testing.assert_allclose(np.sort(output.logits.flatten()), np.sort(expected), atol=1e-5)
+
+
+def test_a_new_pair_model_keeps_texts_apart(tmp_path: Path) -> None:
+    """Where a table of learned positions has room, and nobody says otherwise; and what is made of it goes on so."""
     folder = small_checkpoint(tmp_path / "m", heads=(), max_position_embeddings=256)
 
     def begun(plan: str | dict[str, str], heads: tuple[str, ...] = ("score",), of: Path = folder) -> set[object]:
         return {p.positions for p in Plait.from_pretrained(of, plan=plan, new_heads=heads).plans.values()}
 
-    assert begun("join=1,mode=oneway") == begun('{"join": 0}') == {APART}
-    assert begun({"score": "join=1,mode=oneway", "span": "join=2"}, ("score", "span")) == {APART}
+    assert begun("join=0") == begun('{"join": 0}') == begun("join=0", ("score", "span")) == {APART}
     assert begun("join=1,positions=9") == {9}
-    for alone in ("join=0,roles=text", "join=3,compare=mlp", "join=1,positions=restart"):
-        assert begun(alone) == {"restart"}
-    assert begun({"score": "join=3,compare=cosine", "span": "join=1"}, ("score", "span")) == {"restart"}
-    assert begun("join=1", of=small_checkpoint(tmp_path / "short", heads=())) == {"restart"}
+    for other in ("join=0,roles=text", "join=3,compare=mlp", "join=1,mode=oneway", "join=0,positions=restart"):
+        assert begun(other) == {"restart"}
+    assert begun({"score": "join=0", "span": "join=1"}, ("score", "span")) == {"restart"}
+    assert begun("join=0", of=small_checkpoint(tmp_path / "short", heads=())) == {"restart"}
     distances = small_checkpoint(tmp_path / "d", "modernbert", heads=(), max_position_embeddings=256)
-    assert begun("join=1", of=distances) == {"restart"}
-    for said, expected in (("restart", "restart"), ("continue", APART)):  # the pair model's are no split model's
+    assert begun("join=0", of=distances) == {"restart"}
+    for said, full, split in (("restart", "restart", "restart"), ("continue", APART, "restart"), ("7", 7, 7)):
         old = Plait.from_pretrained(folder, plan=f"join=0,positions={said}", new_heads=("score",))
         old.save_pretrained(tmp_path / said)
-        assert begun("join=2", of=tmp_path / said) == {expected}
+        assert begun("join=0", of=tmp_path / said) == {full} and begun("join=2", of=tmp_path / said) == {split}
 
 
 def test_positions_that_cannot_be(tmp_path: Path) -> None:
