@@ -93,8 +93,8 @@ def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path
     texts = [column for column in run.texts.split("+") if column]
     dev, test = (read_examples(folder / f"{part}.jsonl", texts=texts) for part in ("dev", "test"))
     config = TrainConfig(
-        model=run.start or START, data=str(folder / "train.jsonl"), output=str(_folder(work, run_name)), task=task, score=run.plan,
-        texts=run.texts, elastic=run.elastic, epochs=EPOCHS[name], seed=seed, learning_rate=1e-4, batch=32,
+        model=run.start or START, data=str(folder / "train.jsonl"), output=str(_folder(work, run_name)), task=task,
+        score=run.plan, texts=run.texts, elastic=run.elastic, epochs=EPOCHS[name], seed=seed, learning_rate=1e-4, batch=32,
         dropout=0.1, freeze_embeddings=False, save_steps=10_000,
     )  # fmt: skip
     if run.teacher:
