@@ -51,8 +51,8 @@ PAIRS = {
     "distilled": Run("join=3", teacher="full"),
     "elastic": Run("join=3", elastic="joint"),
     "dual": Run("join=6,compare=mlp,pool=mean", teacher="full", start=START),
-    "full, from the reader": Run("join=0", start=READER),
-    "split, from the reader": Run("join=3", start=READER),
+    "full from the reader": Run("join=0", start=READER),
+    "split from the reader": Run("join=3", start=READER),
 }
 _CHUNKS = "+".join(f"chunk{i}" for i in range(1, CHUNKS + 1))
 _SIX = f"roles=query+{_CHUNKS},known={_CHUNKS}"
@@ -61,8 +61,8 @@ RUNS = {
     "chunks": {
         "full": Run("join=0", texts="query+passage"),
         "distilled": Run("join=4", teacher="full", texts="query+passage"),
-        "full, 6 segments": Run(f"join=0,{_SIX}", texts="query+chunks"),
-        "distilled, 6 segments": Run(f"join=4,{_SIX}", teacher="full, 6 segments", texts="query+chunks"),
+        "full with 6 segments": Run(f"join=0,{_SIX}", texts="query+chunks"),
+        "distilled with 6 segments": Run(f"join=4,{_SIX}", teacher="full with 6 segments", texts="query+chunks"),
     },
 }
 
@@ -94,8 +94,8 @@ def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path
     dev, test = (read_examples(folder / f"{part}.jsonl", texts=texts) for part in ("dev", "test"))
     config = TrainConfig(
         model=run.start or START, data=str(folder / "train.jsonl"), output=str(_folder(work, run_name)), task=task,
-        score=run.plan, texts=run.texts, elastic=run.elastic, epochs=EPOCHS[name], seed=seed, learning_rate=1e-4, batch=32,
-        dropout=0.1, freeze_embeddings=False, save_steps=10_000,
+        score=run.plan, texts=run.texts, elastic=run.elastic, epochs=EPOCHS[name], seed=seed, learning_rate=1e-4,
+        batch=32, dropout=0.1, freeze_embeddings=False, save_steps=10_000,
     )  # fmt: skip
     if run.teacher:
         teacher = str(_folder(work, run.teacher) / "final")
@@ -132,7 +132,7 @@ def _commoner(name: str, folder: Path) -> None:
 
 
 def _folder(work: Path, run: str) -> Path:
-    return work / run.replace(", ", "-").replace(" ", "-")
+    return work / run.replace(" ", "-")
 
 
 if __name__ == "__main__":
