@@ -135,7 +135,7 @@ def test_a_lora_is_merged_into_its_base(tmp_path: Path, model_type: str, labels:
     split = Plait.from_pretrained(tmp_path / "lora", plan="join=2,mode=oneway")
     split.save_pretrained(tmp_path / "merged")
     again = Plait.from_pretrained(tmp_path / "merged")
-    np.testing.assert_array_equal(again.predict(PAIRS), split.predict(PAIRS))
+    np.testing.assert_allclose(again.predict(PAIRS), split.predict(PAIRS), atol=1e-6)
 
 
 def test_a_lora_that_is_left_live_is_not_read_past(tmp_path: Path) -> None:
@@ -199,7 +199,9 @@ def test_pickled_weights_are_read_only_when_they_may_be(tmp_path: Path) -> None:
     model = Plait.from_pretrained(tmp_path / "old", plan=FULL, use_safetensors=False)
     np.testing.assert_allclose(model.predict(PAIRS, activation_fn=raw)[:, None], scores(scorer), atol=1e-5)
     model.save_pretrained(tmp_path / "new")
-    np.testing.assert_array_equal(Plait.from_pretrained(tmp_path / "new").predict(PAIRS), model.predict(PAIRS))
+    again = Plait.from_pretrained(tmp_path / "new")
+    assert again.fingerprint == model.fingerprint
+    np.testing.assert_allclose(again.predict(PAIRS), model.predict(PAIRS), atol=1e-6)
 
 
 def test_sharded_and_half_precision_weights(tmp_path: Path) -> None:
