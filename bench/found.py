@@ -28,21 +28,21 @@ def _number(value: float) -> str:
 
 
 def pairs() -> str:
-    """Test metrics of every set and run, means over seeds."""
-    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    """Test metrics of every set and run, means over seeds; of a seed the latest row."""
+    found: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
     kinds: dict[str, Row] = {}
     for row in _rows("pairs"):
         name, plan = row["run"], row.get("plan", "")
         positions = plan.partition("positions=")[2].partition(",")[0] or ("restart" if plan else "")
         if name == "elastic":
             if row["chosen"]:
-                found[row["set"], positions, "elastic, LAIT's rule"].append(row["test"][METRICS[row["task"]]])
+                found[row["set"], positions, "elastic, LAIT's rule"][row["seed"]] = row["test"][METRICS[row["task"]]]
             name = f"elastic, {plan.partition(',')[0]}"
         kinds[row["set"]] = row
-        found[row["set"], positions, name].append(row["test"][METRICS[row["task"]]])
+        found[row["set"], positions, name][row.get("seed", 0)] = row["test"][METRICS[row["task"]]]
     lines = []
-    for (name, positions, run), values in sorted(found.items(), key=lambda item: list(kinds).index(item[0][0])):
-        row = kinds[name]
+    for (name, positions, run), by_seed in sorted(found.items(), key=lambda item: list(kinds).index(item[0][0])):
+        row, values = kinds[name], list(by_seed.values())
         spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
         cells = [name, positions, run, METRICS[row["task"]], _number(statistics.mean(values)) + spread]
         lines.append([*cells, str(len(values)), f"{row['train_examples']:,}"])

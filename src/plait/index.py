@@ -22,6 +22,7 @@ from plait.data import Document
 from plait.errors import PlaitError
 from plait.first_stage import CANDIDATES, FirstStage, candidates_of, require_weight
 from plait.model import Plait
+from plait.plan import Plan
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import (
     Query,
@@ -101,7 +102,8 @@ class Index:
         settings = read_settings(path)
         store = Store.open(path)
         if model is None:
-            model = Plait.from_pretrained(settings.model, plan=settings.plans, dtype=settings.dtype)
+            plans = {head: Plan.parse(text) for head, text in settings.plans.items()}  # not the checkpoint's
+            model = Plait.from_pretrained(settings.model, plan=plans, dtype=settings.dtype)
         check(fingerprint(model, store.fingerprint.codec), store.fingerprint)
         return cls(store, model, settings)
 

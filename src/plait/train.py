@@ -221,26 +221,32 @@ def _begin_bottlenecks(model: Plait, items: list[Lesson]) -> None:
     """Those that are new begin as the principal components of what the first batches put into them."""
     for plan in model.plans.values():
         narrow = plan.known if plan.compare == "none" else plan.roles
-        for layer, width in plan.bottlenecks(model.layers):
-            bottleneck = cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
-            if not bottleneck.begun:
-                bottleneck.begin(_first_states(model, items, plan, narrow, layer))
+        there = {
+            layer: cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
+            for layer, width in plan.bottlenecks(model.layers)
+        }
+        new = {layer: bottleneck for layer, bottleneck in there.items() if not bottleneck.begun}
+        for layer, states in _first_states(model, items, plan, narrow, list(new)).items():
+            new[layer].begin(states)
 
 
-def _first_states(model: Plait, items: list[Lesson], plan: Plan, roles: Sequence[str], layer: int) -> torch.Tensor:
-    """What a plan stores of a layer's input states, of the first batches' texts of these roles, [T, H]."""
-    found: list[torch.Tensor] = []
+def _first_states(
+    model: Plait, items: list[Lesson], plan: Plan, roles: Sequence[str], layers: Sequence[int]
+) -> dict[int, torch.Tensor]:
+    """What a plan stores of the input states of layers, of the first batches' texts of these roles: [T, H] each."""
+    found: dict[int, list[torch.Tensor]] = {layer: [] for layer in layers}
     tokens = 0
-    for item in items:
+    for item in items if layers else ():
         for role in (role for role in roles if item.segments[role]):
-            recipe = plan.recipe(role, layer)
-            name = named(f"states.{layer}", recipe)
-            states = model.own(item.segments[role], [name])
-            found.append(states.tensors[name][: states.rows(recipe).used])
+            recipes = {layer: plan.recipe(role, layer) for layer in layers}
+            names = {layer: named(f"states.{layer}", recipe) for layer, recipe in recipes.items()}
+            states = model.own(item.segments[role], list(names.values()))
+            for layer, name in names.items():
+                found[layer].append(states.tensors[name][: states.rows(recipes[layer]).used])
             tokens += states.layout.used
-        if sum(map(len, found)) >= BEGIN or tokens >= MOST:
+        if tokens >= MOST or min(sum(map(len, some)) for some in found.values()) >= BEGIN:
             break
-    return torch.cat(found)
+    return {layer: torch.cat(some) for layer, some in found.items()}
 
 
 def _dtype(config: TrainConfig) -> str:

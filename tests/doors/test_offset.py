@@ -57,6 +57,9 @@ def test_what_is_stored_is_what_is_live(tmp_path: Path) -> None:
         assert {p.positions for p in Plait.from_pretrained(tmp_path / "saved", plan=same).plans.values()} == {20}
     for other in ("join=1,positions=restart", Plan(join=1)):
         assert Plait.from_pretrained(tmp_path / "saved", plan=other).plan("score").positions == "restart"
+    begun_anew = Plait.from_pretrained(tmp_path / "saved", plan="join=1,positions=restart")
+    Index.create(tmp_path / "anew.plait", begun_anew, name=str(tmp_path / "saved"), codec="float32")
+    assert Index.open(tmp_path / "anew.plait").model.plan("score").positions == "restart"  # not what is saved
     assert model.text.room("query") - model.text.room("passage") == 20 - 1  # a query has [CLS] too
     with pytest.warns(TruncationWarning, match="than the 43 tokens"):
         model.predict((PAIR[0], "stone " * 60))
