@@ -48,7 +48,7 @@ def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:
         )
     if plan.bottleneck > family.shape.hidden:
         raise PlaitError(
-            f"a bottleneck must be narrower than the states of {family.shape.hidden} numbers that it stores, but is "
+            f"a bottleneck must be no wider than the states of {family.shape.hidden} numbers that it stores, but is "
             f"{plan.bottleneck}; give a smaller number"
         )
     if head == "score" and family.shape.last and plan.compare == "none":

@@ -158,7 +158,7 @@ def test_a_bottleneck_is_trained_stored_and_bound(tmp_path: Path) -> None:
         Index.open(tmp_path / "s.plait", models[1])
     refusals = {
         "bottleneck=-1": "1 or more stored", "bottleneck=8,mode=oneway,states=kv": "needs states",
-        "bottleneck=64": "narrower than the states of 32 numbers",
+        "bottleneck=64": "no wider than the states of 32 numbers",
     }  # fmt: skip
     for wrong, why in refusals.items():
         with pytest.raises(PlaitError, match=why):
