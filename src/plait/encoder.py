@@ -98,6 +98,8 @@ class Encoder:
         for layer in range(deepest + 1):
             alive = [(name, what) for name, what in wanted.items() if what.source >= layer]
             before = tracks
+            if layer == self.layers:  # what is thinned or pooled there has gone through the norm behind the last layer
+                before = {recipe: replace(track, x=self.family.finish(track.x)) for recipe, track in before.items()}
             tracks = {}
             for recipe in dict.fromkeys(until(what.recipe, layer) for _, what in alive):
                 track = before.get(recipe) or self._thinned(before[recipe[:-1]], recipe, layout)
@@ -119,7 +121,7 @@ class Encoder:
             elif what.kind in EXACT:
                 tensors[name] = track.numbers(what.kind)
             else:
-                tensors[name] = self._narrow(what, self.family.finish(track.x) if layer == self.layers else track.x)
+                tensors[name] = self._narrow(what, track.x)
         if not deeper:
             return track
         return replace(track, x=self._layer(layer, track, readable[layer]), before=track.x)

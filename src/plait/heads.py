@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from plait.errors import PlaitError
 from plait.families import classifier, pooler, span_outputs
 from plait.layout import Layout
-from plait.plan import FULL, Plan
+from plait.plan import FULL, VECTORS, Plan
 
 HEADS = ("score", "span", "text")
 """`score`: sequence classification, read from the reader's first token (or the mean of all). `span`: question
@@ -203,13 +203,17 @@ def class_names(config: Any) -> tuple[str, ...]:
 
 
 def head_plans(
-    heads: Sequence[str], plan: str | Plan | Mapping[str, str | Plan] | None, saved: Mapping[str, Plan], begin: int = 0
+    heads: Sequence[str],
+    plan: str | Plan | Mapping[str, str | Plan] | None,
+    saved: Mapping[str, Plan],
+    begin: int = 0,
+    pool: str = "",
 ) -> dict[str, Plan]:
     """The plan of every head: the given one, else the saved one, else the full pair model.
 
     One plan given for all heads is read from the passage by the span head, whatever its reader says. Plans in text form
     need not say where positions begin: where the saved ones do, for the model was trained so, else at `begin`, if all
-    texts meet at once.
+    texts meet at once. Nor need they say by which `pool` a text becomes the one vector that they compare.
     """
     given: dict[str, str | Plan] = {}
     if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
@@ -230,6 +234,10 @@ def head_plans(
         begin = 0
     if begin:
         parsed |= {head: replace(parsed[head], positions=begin) for head in silent}
+    pool = next((one.pool for one in saved.values() if one.compare in VECTORS), pool)
+    silent = [head for head, one in given.items() if isinstance(one, str) and "pool" not in one]
+    if pool:
+        parsed |= {h: replace(parsed[h], pool=pool) for h in silent if parsed[h].compare in VECTORS}
     found = {head: _for_head(head, one) for head, one in parsed.items()}
     return {head: found.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
 

@@ -29,6 +29,7 @@ from plait.layout import Layout
 from plait.machine import keep_memory, to_dtype
 from plait.parts import Encoded, Part, as_rows, score_rows, states_of, tokenized, warn_cut
 from plait.plan import Plan
+from plait.pooling import pooling
 from plait.saving import save
 from plait.scoring import require_meeting, require_one_label, require_separator, require_top_k
 from plait.states import States
@@ -55,13 +56,10 @@ class Plait(nn.Module):
         self.config = parts.config
         self.bottlenecks = parts.bottlenecks
         self.encoder = Encoder(adapter(parts.base), cast("Mapping[str, Bottleneck]", self.bottlenecks))
-        shape = self.encoder.family.shape
         for head, plan in self.plans.items():
             self.require_plan(head, plan)
         roles, offset = in_common(self.plans)
-        self.text = Text(
-            parts.tokenizer, roles, positions=shape.positions, types=shape.types, last=shape.last, offset=offset
-        )
+        self.text = self.texts(roles, offset, single=all(plan.compare != "none" for plan in self.plans.values()))
         self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
 
     @classmethod
@@ -87,7 +85,8 @@ class Plait(nn.Module):
             plan: one plan for all heads, or one for each head by name (`score`, `span`), as values or in text form
                 (`"score: join=4,mode=oneway; span: join=3"`). Default: the plans the checkpoint was saved with, else
                 the full pair model. Where a text does not say, positions begin as in the saved plans, else anew; a new
-                full pair model's apart, see `plait.fitting.apart`.
+                full pair model's apart, see `plait.fitting.apart`. Nor need it say how a dual encoder pools: as the
+                checkpoint does, one of sentence-transformers too.
             dtype: of weights and states; scores are float32 always.
             device: where to run.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
@@ -106,7 +105,9 @@ class Plait(nn.Module):
         )  # fmt: skip
         scores = "score" in parts.heads or ("score" in heads and compares(plan))
         there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
-        parts.plans = head_plans(there, plan, parts.plans, apart(parts.base) if new_heads else 0)
+        where = {"revision": revision, "local_files_only": local_files_only, "token": token}
+        pool = pooling(checkpoint.locate(os.fspath(model_name_or_path)), where) if compares(plan) else ""
+        parts.plans = head_plans(there, plan, parts.plans, apart(parts.base) if new_heads else 0, pool)
         fit_score(parts, new="score" in new_heads)
         fit_bottlenecks(parts, new=bool(new_heads))
         model = cls(parts)
@@ -184,6 +185,14 @@ class Plait(nn.Module):
         return tuple(sorted({name for plan in plans for name in plan.needs(role, self.layers)}))
 
     # What training, indexing and serving share
+
+    def texts(self, roles: Sequence[str], offset: int, *, single: bool = False) -> Text:
+        """How this model reads texts of these roles; see plait.text."""
+        shape = self.encoder.family.shape
+        return Text(
+            self.tokenizer, roles, positions=shape.positions, types=shape.types, last=shape.last, offset=offset,
+            single=single,
+        )  # fmt: skip
 
     def tokens(self, segments: Sequence[Segment], *, multiple: int = 1) -> Tokens:
         """Pack segments of one role."""

@@ -21,6 +21,8 @@ Positions = Literal["restart", "continue"] | int
 StatesKind = Literal["hidden", "kv"]
 Compare = Literal["none", "mlp", "cosine", "maxsim"]
 Pool = Literal["first", "mean"]
+VECTORS = ("mlp", "cosine")
+"""Ways to compare that read one vector of a text, made by its `pool`."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Plan:
         for role in dict.fromkeys(budget.role for budget in self.keep):
             _one_of("the role of a budget", role, self.roles)
             steps = self.recipe(role)
-            if self.compare in ("mlp", "cosine") and steps[-2].layer >= self.join:
+            if self.compare in VECTORS and steps[-2].layer >= self.join:
                 raise PlaitError(
                     f"compare={self.compare} keeps one vector of a segment, so that a budget must begin below the "
                     f"join, {self.join}, but that of {role} begins at {steps[-2].layer}; write a lower layer, or "
@@ -159,7 +161,7 @@ class Plan:
             for k in self.keep
             if k.role == role
         ]
-        if self.compare in ("mlp", "cosine"):
+        if self.compare in VECTORS:
             steps.append(Step(self.join, 1, self.pool))
         return tuple(step for step in steps if layer is None or step.layer <= layer)
 

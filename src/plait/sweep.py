@@ -16,7 +16,7 @@ from plait.data import Example, Question
 from plait.errors import PlaitError
 from plait.evaluate import quality, require_fit
 from plait.heads import head_plans
-from plait.keep import parse
+from plait.keep import Keep, Selector, parse
 from plait.measured import memory, milliseconds
 from plait.model import Plait
 from plait.outputs import full
@@ -77,8 +77,10 @@ def sweep(
         model: an elastic one, or any; split plans that it was not trained for are measured as they are.
         task: `qa` with questions (the span head, `joint` only); `class`, `value`, `rank` or `choice` with examples;
             `text` with examples (`joint` only, up to join = layers: the decoder reads texts that never met).
-        modes: which modes, beside the full plan.
-        keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens.
+        modes: which modes, beside the full plan, which counts positions as the model's own does (spans: from 0, for a
+            text is read before its questions).
+        keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens; of single
+            texts, which have no join, schedules too (`0.7^4`, `64@2`).
         selectors: which of them choose the tokens that are kept.
         codecs: what known texts are stored as; a split plan's quality is that of states that went through one.
         known: known texts that are read with one live text, for operations, milliseconds and memory.
@@ -97,15 +99,17 @@ def sweep(
     try:
         for codec in codecs:
             Codec(codec, [("states", 1)])  # refuses what there is not
-        plans = [full(own)]
-        mine = "+".join(str(budget) for budget in own.keep if budget.role in own.known)
-        tried = [f"{keep} {selector}" for keep in keeps for selector in selectors]
-        reductions = list(dict.fromkeys(["", *([f"{mine} {own.selector}"] if mine else []), *tried]))
-        kept, joins = [""], range(1, model.layers + (head == "text"))
+        plans, kept = [full(own, "restart" if head == "span" and own.positions == "continue" else own.positions)], [""]
+        budgets = _budgets(own, keeps, selectors)
+        joins = range(1, model.layers + (head == "text")) if len(own.roles) > 1 else ()
         for mode in modes if head == "score" else ("joint",):
-            for reduction in reductions:
-                plans += [_reduced(own.at(join, mode), reduction) for join in joins]  # type: ignore[arg-type]
+            for reduction, (keep, selector) in budgets.items():
+                bare = replace(own, keep=keep, selector=selector)
+                plans += [bare.at(join, mode) for join in joins]  # type: ignore[arg-type]
                 kept += [reduction] * len(joins)
+        if not joins:
+            plans += [replace(plans[0], keep=keep, selector=selector) for keep, selector in budgets.values() if keep]
+            kept += [reduction for reduction, (keep, _) in budgets.items() if keep]
         for plan in plans:
             model.require_plan(head, plan)
         lengths, segments = _typical(model, data, known)
@@ -136,12 +140,25 @@ def sweep(
     return points
 
 
-def _reduced(plan: Plan, reduction: str) -> Plan:
-    """A plan whose known roles keep as many tokens as `reduction` says, all if it is empty."""
-    keep, _, selector = reduction.partition(" ")
-    live = tuple(budget for budget in plan.keep if budget.role not in plan.known)
-    budgets = tuple(budget for role in plan.known for budget in parse(role, keep)) if keep else ()
-    return replace(plan, keep=live + budgets, selector=selector or plan.selector)  # type: ignore[arg-type]
+def _budgets(
+    own: Plan, keeps: Sequence[str], selectors: Sequence[str]
+) -> dict[str, tuple[tuple[Keep, ...], Selector]]:
+    """What is tried, by what a row calls it: all tokens, the plan's own budgets, and each of `keeps` by each selector.
+    Roles that are not known keep their budgets.
+    """
+    thinned = own.known or own.roles
+    live = tuple(budget for budget in own.keep if budget.role not in thinned)
+    mine = {role: "+".join(str(k) for k in own.keep if k.role == role) for role in thinned}
+    found: dict[str, tuple[tuple[Keep, ...], Selector]] = {"": (live, own.selector)}
+    if any(mine.values()):
+        alike = len(set(mine.values())) == 1
+        said = mine[thinned[0]] if alike else " ".join(f"{role}={keep}" for role, keep in mine.items() if keep)
+        found[f"{said} {own.selector}"] = (own.keep, own.selector)
+    for keep in keeps:
+        for selector in selectors:
+            budgets = tuple(budget for role in thinned for budget in parse(role, keep))
+            found.setdefault(f"{keep} {selector}", (live + budgets, selector))  # type: ignore[arg-type]
+    return found
 
 
 def choose(
@@ -151,12 +168,13 @@ def choose(
     max_ms: float | None = None,
     max_bytes: int | None = None,
 ) -> Point:
-    """The cheapest plan online (in one mode: the deepest) whose quality is `min_quality` of the full plan's or more.
+    """The cheapest plan online (in one mode: the deepest) whose quality is `min_quality` of the full plan's, the first
+    of `points`, or more.
 
     Raises:
         PlaitError: no plan is within the limits.
     """
-    [whole] = [point for point in points if point.join == 0]
+    whole = points[0]
     least = whole.quality - (1 - min_quality) * abs(whole.quality)
     allowed = [
         point
@@ -186,10 +204,9 @@ def rows(points: Sequence[Point], **facts: object) -> Iterator[dict[str, object]
 
 def markdown(points: Sequence[Point], chosen: Point) -> str:
     """A table; the chosen plan's row is bold."""
-    [whole] = [point for point in points if point.join == 0]
-    first = points[0]
+    whole = points[0]
     lines = [
-        f"| plan | codec | {first.metric} | of full | online GFLOPs | times fewer | ms | MiB | bytes a known example |",
+        f"| plan | codec | {whole.metric} | of full | online GFLOPs | times fewer | ms | MiB | bytes a known example |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for point in points:

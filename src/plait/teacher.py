@@ -21,23 +21,26 @@ from plait.model import Plait
 from plait.outputs import Asked, Output, continued, full, outputs, own
 from plait.plan import Plan
 from plait.tasks import Target
+from plait.text import Text
 from plait.writer import laid
 
 
 class Teacher:
-    """A pair model under its full plan, over the student's texts; it counts positions as its own checkpoint says, as
-    ordinary pair models do unless it was saved otherwise.
+    """A pair model under its full plan, over the student's texts, which it frames as parts of a pair; it counts their
+    positions as its own checkpoint says, as ordinary pair models do unless it was saved otherwise.
 
     Args:
         model: it is put into evaluation mode.
         plans: the student's, whose heads and roles the teacher takes.
+        text: how the student reads.
         kept: folder of outputs that were computed before; each is written there once.
     """
 
-    def __init__(self, model: Plait, plans: Mapping[str, Plan], kept: Path | None = None) -> None:
+    def __init__(self, model: Plait, plans: Mapping[str, Plan], text: Text, kept: Path | None = None) -> None:
         self.model = model.eval()
         self.kept = kept
         self.plans = {head: full(plan, model.plan(head).positions) for head, plan in plans.items()}
+        self._read = text, model.texts(text.roles, next(iter(self.plans.values())).offset)
         parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), fingerprint(model)]
         self._name = json.dumps(parts)
 
@@ -65,21 +68,19 @@ class Teacher:
         return found
 
     def _compute(self, lesson: Lesson, targets: Sequence[Target], upper: bool) -> list[Output]:
+        lesson = self._framed(lesson)
         if any(self.plans[target.head].positions == "continue" for target in targets):
             states, examples = continued(self.model, lesson, targets)
         else:
-            states = own(self.model, self._placed(lesson), [self.plans[target.head] for target in targets])
+            states = own(self.model, lesson, [self.plans[target.head] for target in targets])
             examples = [target.examples for target in targets]
         asked = [Asked(t.head, rows, t.written) for t, rows in zip(targets, examples, strict=True)]
         return outputs(self.model, self.plans, states, asked, upper=upper)
 
-    def _placed(self, lesson: Lesson) -> Lesson:
-        """The lesson's texts where the teacher counts their positions from; the student may count from elsewhere."""
-        plan = next(iter(self.plans.values()))
-        segments = {
-            role: [replace(segment, first=0 if role == plan.roles[0] else plan.offset) for segment in of]
-            for role, of in lesson.segments.items()
-        }
+    def _framed(self, lesson: Lesson) -> Lesson:
+        """The lesson's texts as the teacher reads them."""
+        ours, theirs = self._read
+        segments = {role: [theirs.reframed(role, one, ours) for one in of] for role, of in lesson.segments.items()}
         return replace(lesson, segments=segments)
 
     def _file(self, folder: Path, lesson: Lesson, targets: Sequence[Target]) -> Path:

@@ -78,11 +78,13 @@ class Text:
     The first role is framed as the tokenizer frames a single text (`[CLS] a [SEP]`); every other role gets what the
     pair encoding adds after that (`b [SEP]`, or `</s> b </s>`), so that the segments of a pair, one after the other,
     are exactly the tokenizer's own pair. What it puts behind all texts alone (XLNet's `<cls>`) ends the last role.
+    Texts that never meet are each framed as a single text.
 
     Args:
         positions: the most tokens that the model can place; types: its number of token types.
         last: whether the model's classification token stands last.
         offset: where all roles but the first begin to count positions.
+        single: whether no text ever meets another, as in a dual encoder.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Text:
         types: int,
         last: bool = False,
         offset: int = 0,
+        single: bool = False,
     ) -> None:
         if not tokenizer.is_fast:
             raise PlaitError(
@@ -103,9 +106,9 @@ class Text:
         self.tokenizer: Any = tokenizer
         self.roles = tuple(roles)
         self.positions, self._offset = positions, offset
-        single, pair = self.tokenizer("a"), self.tokenizer("a", "b")
-        ids, both = single["input_ids"], pair["input_ids"]
-        lead, trail = _frame(single.sequence_ids(), 0)
+        alone, pair = self.tokenizer("a"), self.tokenizer("a", "b")
+        ids, both = alone["input_ids"], pair["input_ids"]
+        lead, trail = _frame(alone.sequence_ids(), 0)
         _, after = _frame(pair.sequence_ids(), 1)
         begin = pair.sequence_ids().index(1)
         end = len(ids) - trail
@@ -117,12 +120,14 @@ class Text:
                 f"a model of this family reads its answer from the {'last' if last else 'first'} token of an example, "
                 f"but its tokenizer puts {len(closing)} tokens behind all texts; take one with the family's template"
             )
-        self._closed = last
-        middle = (both[end:begin], both[len(both) - after : len(both) - len(closing)])
-        self._frames = [(ids[:lead], ids[len(ids) - trail : end]), *[middle] * (len(self.roles) - 1)]
-        self._frames[-1] = (self._frames[-1][0], [*self._frames[-1][1], *closing])
         type_ids = pair.get("token_type_ids") or [0] * len(both)
-        self._types = [type_ids[0]] + [min(type_ids[begin], types - 1)] * (len(self.roles) - 1)
+        first = ids[:lead], ids[len(ids) - trail : end]
+        middle = both[end:begin], both[len(both) - after : len(both) - len(closing)]
+        others = len(self.roles) - 1
+        self._frames = [first, *[first if single else middle] * others]
+        self._types = [type_ids[0], *[type_ids[0] if single else min(type_ids[begin], types - 1)] * others]
+        self._closed = {role for role in self.roles if last and (single or role == self.roles[-1])}
+        self._closing = closing
 
     def begins(self, role: str) -> int:
         """The position of a segment's first token."""
@@ -130,8 +135,13 @@ class Text:
 
     def room(self, role: str) -> int:
         """Tokens of a text of `role` that the model can place, its special tokens excluded."""
-        before, after = self._frames[self.roles.index(role)]
+        before, after = self._frame_of(role)
         return self.positions - self.begins(role) - len(before) - len(after)
+
+    def _frame_of(self, role: str) -> tuple[list[int], list[int]]:
+        """Special tokens before and behind a text of `role`."""
+        before, after = self._frames[self.roles.index(role)]
+        return before, [*after, *(self._closing if role in self._closed else ())]
 
     def segments(self, role: str, texts: Sequence[str], room: int | None = None) -> list[Segment]:
         """Tokenize texts of one role; a text longer than `room` tokens (default: all the model reads) is cut at its
@@ -139,25 +149,33 @@ class Text:
         """
         if not texts:
             return []
-        index = self.roles.index(role)
-        before, after = self._frames[index]
         room = self.room(role) if room is None else room
         encoded = self.tokenizer(
             list(texts), add_special_tokens=False, return_offsets_mapping=True, return_token_type_ids=False,
             return_attention_mask=False, verbose=False,
         )  # fmt: skip
-        nothing = [(0, 0)]
         return [
-            Segment(
-                ids=[*before, *ids[:room], *after],
-                offsets=[*nothing * len(before), *offsets[:room], *nothing * len(after)],
-                type=self._types[index],
-                cut=max(0, len(ids) - room),
-                closed=self._closed and index == len(self.roles) - 1,
-                first=self.begins(role),
-            )
+            self._framed(role, ids[:room], offsets[:room], max(0, len(ids) - room))
             for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         ]
+
+    def reframed(self, role: str, segment: Segment, before: Text) -> Segment:
+        """A segment that `before`, with the same roles and tokenizer, framed, as this frames it."""
+        lead, trail = before._frame_of(role)
+        inside = slice(len(lead), len(segment.ids) - len(trail))
+        return self._framed(role, segment.ids[inside], segment.offsets[inside], segment.cut)
+
+    def _framed(self, role: str, ids: list[int], offsets: list[tuple[int, int]], cut: int) -> Segment:
+        before, after = self._frame_of(role)
+        nothing = [(0, 0)]
+        return Segment(
+            ids=[*before, *ids, *after],
+            offsets=[*nothing * len(before), *offsets, *nothing * len(after)],
+            type=self._types[self.roles.index(role)],
+            cut=cut,
+            closed=role in self._closed,
+            first=self.begins(role),
+        )
 
 
 def batches(segments: Sequence[Segment], tokens: int) -> Iterator[list[int]]:

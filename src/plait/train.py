@@ -194,7 +194,8 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
             f"representation needs a teacher of the model's size, but {config.teacher} has {sizes[0][0]} layers of "
             f"{sizes[0][1]} and the model {sizes[1][0]} of {sizes[1][1]}; set it to 0"
         )
-    return Teacher(teacher, model.plans, Path(config.teacher_outputs) if config.teacher_outputs else None)
+    kept = Path(config.teacher_outputs) if config.teacher_outputs else None
+    return Teacher(teacher, model.plans, model.text, kept)
 
 
 def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:

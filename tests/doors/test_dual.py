@@ -13,12 +13,14 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from plait.data import Document, Example, read_examples
-from plait.errors import PlaitError
+from plait.errors import FallbackWarning, PlaitError
 from plait.evaluate import example_quality
 from plait.index import Index
+from plait.lessons import example_lessons
 from plait.model import Plait
 from plait.plan import Plan
 from plait.sweep import sweep
+from plait.teacher import Teacher
 from tests.command import config, done, refused, run
 from tests.small import small_checkpoint
 
@@ -121,6 +123,55 @@ def test_cosine_and_maxsim_are_the_formula(tmp_path: Path) -> None:
             else:
                 expected = torch.stack([max(torch.cosine_similarity(x, y, dim=0) for y in v) for x in u]).mean()
             assert score == pytest.approx(20 * expected.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "xlnet", "modernbert"])
+@pytest.mark.parametrize("mode", ["cls", "mean"])
+def test_vectors_are_those_of_sentence_transformers(tmp_path: Path, kind: str, mode: str) -> None:
+    """Each text framed as the tokenizer frames it alone, pooled as the folder says, in its old or its new words."""
+    folder = small_checkpoint(tmp_path / "m", kind, heads=())
+    (folder / "1_Pooling").mkdir()
+    names = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+    old = {name: key == mode for key, name in names.items()}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(old if mode == "cls" else {"pooling_mode": mode}))
+    kinds = {"": "models.Transformer", "1_Pooling": "models.Pooling", "2_Normalize": "models.Normalize"}
+    modules = [{"path": path, "type": f"sentence_transformers.{kind}"} for path, kind in kinds.items()]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    model = Plait.from_pretrained(folder, plan="join=3,compare=cosine")
+    oracle, tokenizer = AutoModel.from_pretrained(folder), model.tokenizer
+    vectors = []
+    pair = ("river stone", "the engine of the garden")
+    for text in pair:
+        with torch.no_grad():
+            last = oracle(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        vectors.append(last[0] if mode == "cls" else last.mean(0))
+    expected = 20 * torch.cosine_similarity(*vectors, dim=0).item()
+    assert model.predict(pair) == pytest.approx(expected, abs=1e-3)
+    assert Plait.from_pretrained(folder, plan="join=3,compare=cosine,pool=first").plan("score").pool == "first"
+    modules.append({"path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.warns(FallbackWarning, match="are made with Dense, which is left out here"):
+        Plait.from_pretrained(folder, plan="join=3,compare=cosine")
+
+
+def test_a_trained_dual_encoder_pools_as_it_was_trained(tmp_path: Path) -> None:
+    """A plan in text form need not repeat it."""
+    folder, plan = small_checkpoint(tmp_path / "m", heads=()), "join=3,compare=cosine,pool=first"
+    Plait.from_pretrained(folder, plan=plan).save_pretrained(tmp_path / "d")
+    assert Plait.from_pretrained(tmp_path / "d", plan="join=3,compare=cosine").plan("score").pool == "first"
+
+
+def test_a_full_model_teaches_what_reads_texts_alone(tmp_path: Path) -> None:
+    """The teacher reads the dual encoder's texts as the pair that it was trained on."""
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    dual = Plait.from_pretrained(folder, plan="join=3,compare=mlp", new_heads=["score"])
+    teacher = Plait.from_pretrained(folder)
+    example = Example("1", ("river stone", "the garden"), 1.0)
+    [lesson] = example_lessons("value", [example], dual.text, classes=("0",), batch=1, candidates=2, longest=64,
+                               longest_written=8, seed=0)  # fmt: skip
+    [output] = Teacher(teacher, dual.plans, dual.text).outputs(lesson, lesson.targets)
+    expected = teacher.predict(example.texts, activation_fn=lambda x: x)
+    assert output.logits.item() == pytest.approx(float(expected), abs=1e-4)
 
 
 def test_a_vector_index_ranks_as_the_dual_encoder_does(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_teacher_counts_as_it_learned_to(tmp_path: Path) -> None:
     teacher = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan="join=0,positions=20")
     student = Plait.from_pretrained(tmp_path / "m", plan="join=1,mode=oneway")
     [lesson] = example_lessons("value", [Example("1", PAIR, 1.0), Example("2", PAIR[::-1], 0.0)], student.text)
-    [output] = Teacher(teacher, student.plans).outputs(lesson, lesson.targets)
+    [output] = Teacher(teacher, student.plans, student.text).outputs(lesson, lesson.targets)
     expected = teacher.predict([PAIR, PAIR[::-1]], activation_fn=lambda x: x)
     np.testing.assert_allclose(np.sort(output.logits.flatten()), np.sort(expected), atol=1e-5)
 

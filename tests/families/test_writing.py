@@ -115,7 +115,7 @@ def test_a_course_under_itself_and_under_others(t5: Path, tmp_path: Path) -> Non
     other = small_writer("t5", tmp_path / "other", d_ff=40)
     for name, plan, differs in ((t5, "join=0", False), (t5, "join=2", True), (other, "join=0", True)):
         model = Plait.from_pretrained(t5, plan=plan)
-        course = Course(model, Teacher(Plait.from_pretrained(name), model.plans), settings(labels=0.0))
+        course = Course(model, Teacher(Plait.from_pretrained(name), model.plans, model.text), settings(labels=0.0))
         loss = course(lesson_of(model))["loss"]
         largest = max(float(g.abs().max()) for g in gradients(model, loss).values())
         assert (loss.item() > 1e-3 and largest > 1e-3) if differs else (abs(loss.item()) < 1e-6 and largest < 1e-5)
@@ -124,7 +124,7 @@ def test_a_course_under_itself_and_under_others(t5: Path, tmp_path: Path) -> Non
 def test_kept_outputs_are_of_what_is_written(t5: Path, tmp_path: Path) -> None:
     """The same texts with other labels are asked again; what was kept is what was computed, with its layout."""
     model = Plait.from_pretrained(t5, plan="join=1")
-    teacher = Teacher(Plait.from_pretrained(t5), model.plans, tmp_path)
+    teacher = Teacher(Plait.from_pretrained(t5), model.plans, model.text, tmp_path)
     others = [Example(e.id, e.texts, f"{e.label} river") for e in EXAMPLES]
     for number, examples in enumerate((EXAMPLES, others), 1):
         lesson = lesson_of(model, examples)

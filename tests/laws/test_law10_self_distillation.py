@@ -106,7 +106,9 @@ def test_a_course_under_itself_alone(tmp_path: Path, lesson: Lesson, task: str) 
     )  # fmt: skip
     for seed in (0, 1):
         model = Plait.from_pretrained(of_task(tmp_path, task))
-        course = Course(model, Teacher(Plait.from_pretrained(of_task(tmp_path, task, seed)), model.plans), config)
+        course = Course(
+            model, Teacher(Plait.from_pretrained(of_task(tmp_path, task, seed)), model.plans, model.text), config
+        )
         loss = course(lesson_of(task, model, lesson))["loss"]
         loss.backward()
         largest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
@@ -125,7 +127,7 @@ def test_representations_of_itself_whatever_the_other_head_does(tmp_path: Path, 
     )  # fmt: skip
     folder = of_task(tmp_path, "qa")
     model = Plait.from_pretrained(folder, plan={"score": score, "span": "join=0"})
-    course = Course(model, Teacher(Plait.from_pretrained(folder), model.plans), config)
+    course = Course(model, Teacher(Plait.from_pretrained(folder), model.plans, model.text), config)
     assert abs(course(lesson)["loss"].item()) < 1e-6  # no list is asked of the teacher: only spans are compared
 
 
@@ -138,7 +140,7 @@ def test_representations_are_compared_token_by_token(tmp_path: Path, mode: str) 
         model="", data="", output="", bfloat16=False, labels=0.0, teacher="one", distillation=0.0, representation=1.0
     )
     [lesson] = example_lessons("value", EXAMPLES, model.text, batch=9)
-    found = Course(model, Teacher(teacher, model.plans), config)(lesson)["loss"].item()
+    found = Course(model, Teacher(teacher, model.plans, model.text), config)(lesson)["loss"].item()
     ours: list[list[Tensor]] = [[], []]
     theirs: list[list[Tensor]] = [[], []]
     pooled: list[list[Tensor]] = [[], []]
@@ -202,7 +204,9 @@ def test_a_course_under_itself(tmp_path: Path, lesson: Lesson, score: str) -> No
     found = []
     for taught in (None, teacher):
         model = Plait.from_pretrained(folder)
-        loss = Course(model, None if taught is None else Teacher(taught, model.plans), config)(lesson)["loss"]
+        loss = Course(model, None if taught is None else Teacher(taught, model.plans, model.text), config)(lesson)[
+            "loss"
+        ]
         loss.backward()
         found.append((loss.item(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
     (alone, without), (beside, with_teacher) = found
