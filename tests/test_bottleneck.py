@@ -12,7 +12,7 @@ import torch
 from plait.bottleneck import Bottleneck
 from plait.config import TrainConfig
 from plait.model import Plait
-from plait.train import train
+from plait.training import train
 from tests.small import small_checkpoint
 
 

@@ -12,10 +12,12 @@ from plait.errors import DataWarning, FallbackWarning, PlaitError, TruncationWar
 from plait.plan import Plan
 
 if TYPE_CHECKING:
+    from plait.config import TrainConfig
     from plait.data import Document, read_documents
     from plait.index import Index
     from plait.known import Known
     from plait.model import Plait
+    from plait.training import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,8 +29,10 @@ __all__ = [
     "Plait",
     "PlaitError",
     "Plan",
+    "TrainConfig",
     "TruncationWarning",
     "read_documents",
+    "train",
 ]
 
 _HOMES = {
@@ -36,7 +40,9 @@ _HOMES = {
     "Index": "plait.index",
     "Known": "plait.known",
     "Plait": "plait.model",
+    "TrainConfig": "plait.config",
     "read_documents": "plait.data",
+    "train": "plait.training",
 }
 
 

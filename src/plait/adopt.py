@@ -28,8 +28,8 @@ from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from plait.outputs import full
 from plait.scoring import require_one_label
-from plait.train import train
 from plait.trainer import checkpoints
+from plait.training import train
 
 CODEC = "int8"
 """What the report takes states to be stored with."""
@@ -124,7 +124,7 @@ def adopt(
         progress: told what comes next.
 
     Raises:
-        PlaitError: the teacher does not rank, the corpus or the queries are empty, or too few.
+        PlaitError: the teacher does not rank, the plan's roles are others than a query and a known text, the corpus or the queries are empty, or too few.
     """
     output = Path(output)
     for name, value, least in (("pseudo", pseudo, 0), ("held_out", held_out, 1), ("candidates", candidates, 2),
@@ -139,6 +139,13 @@ def adopt(
     require_one_label(model)
     if whole.plans["score"].join > 0:
         whole = Plait.from_pretrained(teacher, plan="join=0", heads=("score",), dtype=dtype)
+    split = model.plans["score"]
+    if len(split.roles) != 2 or split.known != split.roles[1:]:
+        raise PlaitError(
+            "adopting needs a plan of two roles, the live one first and the other known, as its teacher reads them, "
+            f"but plan has the roles {', '.join(split.roles)} of which {', '.join(split.known) or 'none'} is known; "
+            "leave roles, known and reader out"
+        )
     room = min(longest, model.text.room(model.text.roles[-1]))
     progress("cutting passages, making queries")
     texts = cut(documents, model.tokenizer, room, min(64, room // 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from plait.model import Plait
 LENGTHS = (16, 154)
 """Tokens of the live and of the known texts that the card counts operations and bytes for."""
 KNOWN = 100
-
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 KIND = {"qa": "question-answering", "rank": "text-ranking", "text": "text-generation"}
 """What the hub calls a task; others classify texts."""
@@ -22,8 +23,7 @@ KIND = {"qa": "question-answering", "rank": "text-ranking", "text": "text-genera
 TEMPLATE = """---
 library_name: plait
 pipeline_tag: {kind}
-base_model: {base}
-tags: [plait]
+{hub}tags: [plait]
 ---
 
 # {name}
@@ -74,6 +74,7 @@ def card(
     """
     return TEMPLATE.format(
         kind=KIND.get(config.task, "text-classification"),
+        hub=f"base_model: {config.model}\n" if _on_hub(config.model) else "",
         base=_public(config.model), name=Path(config.output).name,
         path=_public(str(Path(config.output) / "final")), layers=model.layers, family=model.config.model_type,
         task=config.task, plans="\n".join(_plans(model)), long=LENGTHS[1], short=LENGTHS[0], known=KNOWN,
@@ -104,6 +105,9 @@ def _figures(config: TrainConfig, metrics: Mapping[str, float], teacher_metrics:
     for who, found in (("this model", metrics), ("its teacher", teacher_metrics)):
         if found:
             yield f"| {who} | " + " | ".join(f"{found[key]:.4g}" for key in metrics) + " |"
+    if config.teacher and not teacher_metrics:
+        yield ""
+        yield "Its teacher cannot read a passage before its question (`positions=continue`): not measured."
 
 
 def _keys(config: TrainConfig) -> Iterator[str]:
@@ -112,6 +116,11 @@ def _keys(config: TrainConfig) -> Iterator[str]:
         value = getattr(config, field.name)
         if value != field.default:
             yield f"{field.name} = {json.dumps(_public(value) if isinstance(value, str) else value)}"
+
+
+def _on_hub(name: str) -> bool:
+    """Whether a checkpoint's name is one that the hub knows models by, which alone its metadata may name."""
+    return HUB_ID.fullmatch(name) is not None and not Path(name).exists()
 
 
 def _public(name: str) -> str:

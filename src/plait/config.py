@@ -41,7 +41,8 @@ class TrainConfig:
             `text`: examples whose label is what the decoder of a T5 is to write.
         texts, label: columns of the examples' texts, joined by +, and of their label; empty for the usual names.
         dev: held-out data, measured at the end for the model card; never trained on.
-        score, span, text: plans of the heads; a task has those that it trains.
+        score, span, text: plans of the heads; a task has those that it trains. With an empty score `qa` trains the span
+            head alone, as a teacher without a score head can.
         elastic: modes joined by +: at every step the full plan, the deepest split and one by chance are trained, the
             full one teaching, so that any join can be chosen later (span and text heads stay joint). Empty for the
             plans alone.
@@ -122,6 +123,8 @@ class TrainConfig:
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}")
+        if not (self.score or self.task == "qa") or not self.span or not self.text:
+            raise PlaitError("a head that is trained must have a plan, but one is empty; e.g. join=4, or leave it out")
         for mode in filter(None, self.elastic.split("+")):
             if mode not in get_args(Mode):
                 raise PlaitError(

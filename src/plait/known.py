@@ -81,9 +81,10 @@ class Known:
                 bonus = logits.tolist()
             texts = [(self.passages[i].text, self._encoded[i].offsets) for i in chosen]
             found = spans(self.model, query, texts, lambda b, names: self._fetch([chosen[i] for i in b], names), timing)
-        best = max(range(len(found)), key=lambda i: found[i].score + bonus[chosen[i]])
-        if self.model.no_answer and found[best].score <= 0:
-            return KnownAnswer("", 0, 0, "", 0, found[best].score, timing)
+        answers = [i for i, span in enumerate(found) if span.score > 0 or not self.model.no_answer]
+        if not answers:
+            return KnownAnswer("", 0, 0, "", 0, max(span.score for span in found), timing)
+        best = max(answers, key=lambda i: found[i].score + bonus[chosen[i]])
         return self._answer(found[best], self.passages[chosen[best]].start, bonus[chosen[best]], timing)
 
     def _fetch(self, batch: Sequence[int], names: Sequence[str]) -> Mapping[str, Tensor]:

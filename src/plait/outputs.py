@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plait.encoder import with_nothing
-from plait.errors import PlaitError, TruncationWarning
+from plait.errors import TruncationWarning
 from plait.heads import restored
 from plait.layout import Layout
 from plait.lessons import Lesson
@@ -82,7 +82,8 @@ def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States
 
 
 def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[dict[str, States], list[Tensor]]:
-    """The same for a model whose positions run on through an example: segments belong to one example each.
+    """The same for a model whose positions run on through an example: segments belong to one example each, and those of
+    one that it cannot read whole are cut, with a warning.
 
     Returns:
         States of every role, and for each target its examples among them.
@@ -95,11 +96,6 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
     ]
     longest = max(sum(len(segment.ids) for segment in row) for row in zip(*columns, strict=True))
     if longest > model.text.positions:
-        if any(target.head == "span" for target in targets):
-            raise PlaitError(
-                f"a teacher must read whole examples to teach spans, but one has {longest} tokens and it reads "
-                f"{model.text.positions}; set longest lower"
-            )
         warnings.warn(
             f"examples of more than {model.text.positions} tokens are cut for the teacher, which reads no more",
             TruncationWarning,

@@ -140,9 +140,7 @@ def sweep(
     return points
 
 
-def _budgets(
-    own: Plan, keeps: Sequence[str], selectors: Sequence[str]
-) -> dict[str, tuple[tuple[Keep, ...], Selector]]:
+def _budgets(own: Plan, keeps: Sequence[str], selectors: Sequence[str]) -> dict[str, tuple[tuple[Keep, ...], Selector]]:
     """What is tried, by what a row calls it: all tokens, the plan's own budgets, and each of `keeps` by each selector.
     Roles that are not known keep their budgets.
     """

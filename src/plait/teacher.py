@@ -44,8 +44,19 @@ class Teacher:
         parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), fingerprint(model)]
         self._name = json.dumps(parts)
 
-    def require_room(self, lessons: Sequence[Lesson]) -> None:
-        """PlaitError if it cannot place some text of these."""
+    def require_room(self, lessons: Sequence[Lesson], *, states: bool = False) -> None:
+        """PlaitError if it cannot place some text of these, or some whole example whose spans or, if asked, `states` it
+        is to teach.
+        """
+        if any(plan.positions == "continue" for plan in self.plans.values()):
+            room = self.model.text.positions
+            most = max((_longest(self._framed(x), t) for x in lessons for t in x.targets if states or t.head == "span"),
+                       default=0)  # fmt: skip
+            if most > room:
+                raise PlaitError(
+                    f"a teacher must read whole examples to teach spans or states, but one has {most} tokens and it "
+                    f"reads {room}; set longest lower"
+                )
         offset = next(iter(self.plans.values())).offset
         others = (of for lesson in lessons for of in list(lesson.segments.values())[1:])
         most = max((len(segment.ids) for of in others for segment in of), default=0)
@@ -113,3 +124,13 @@ class Teacher:
                 layout = laid(target.written.to(self.model.device))
             found.append(Output(tensors[str(number)].to(self.model.device), layout))
         return found
+
+
+def _longest(lesson: Lesson, target: Target) -> int:
+    """Tokens of the longest example of a target."""
+    columns = list(lesson.segments.values())
+    lengths = (
+        sum(len(columns[column][row].ids) for column, row in enumerate(example) if row >= 0)
+        for example in target.examples.tolist()
+    )
+    return max(lengths, default=0)

@@ -103,6 +103,15 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path / 'no.json'} must be a file that exists, but does not; check the path"
 
 
+def test_a_file_without_questions(tmp_path: Path) -> None:
+    content = copy.deepcopy(SMALL)
+    for paragraph in (p for article in content["data"] for p in article["paragraphs"]):
+        paragraph["qas"] = []
+    for empty in (content, {"data": []}):
+        with pytest.raises(PlaitError, match="must hold at least one question, but holds none"):
+            read_squad(written(tmp_path, empty))
+
+
 def test_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match="must be a file, but is a directory"):
         read_squad(tmp_path)

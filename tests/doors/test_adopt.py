@@ -92,6 +92,10 @@ def test_refusals(tmp_path: Path, corpus: Path, teacher: Path) -> None:
         ("nowhere.jsonl", ("--corpus", tmp_path / "nowhere.jsonl")),
     ):
         assert words in refused("adopt", teacher, *arguments, "--out", out, "--plan", "join=1")
+    reversed_roles = "join=1,roles=passage+query,known=passage,reader=query"
+    assert "the live one first and the other known" in refused(
+        "adopt", teacher, "--corpus", corpus, "--out", out, "--plan", reversed_roles
+    )
     assert "one label" in refused("adopt", several, "--corpus", corpus, "--out", out, "--plan", "join=1")
 
 

@@ -167,6 +167,26 @@ def test_ask_without_a_score_head(spans_only: Plait) -> None:
     assert text[answer.start : answer.end] == answer.answer != ""
 
 
+def test_a_passage_without_an_answer_hides_no_other(spans_only: Plait, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of passages that are ranked too, the best is chosen among those that have an answer, as an index does."""
+    import plait.known
+    from plait.heads import SpanFound
+
+    text = "The river. " * 20 + "The stone. " * 20
+    known = spans_only.read(text, passage_tokens=24, overlap=0)
+    spans_only.no_answer = True
+    scores = [-1.0, *[5.0] * (len(known.passages) - 1)]
+    monkeypatch.setattr(plait.known, "spans", lambda *_: [SpanFound("The", 0, 3, score) for score in scores])
+    monkeypatch.setitem(spans_only.plans, "score", spans_only.plans["span"])
+    monkeypatch.setattr(spans_only.config, "num_labels", 1)
+    ranks = np.array([[100.0], *[[0.0]] * (len(scores) - 1)], np.float32)
+    monkeypatch.setattr(plait.known, "score", lambda *_: ranks)
+    assert known.ask(QUESTION, read=100).score == 5.0
+    scores = [-1.0] * len(scores)
+    assert known.ask(QUESTION, read=100).answer == ""
+    spans_only.no_answer = False
+
+
 def test_an_index_from_start_to_end(model: Plait, tmp_path: Path) -> None:
     index = Index.create(tmp_path / "s.plait", model, name="", codec="float32", passage_tokens=40, overlap=8)
     assert index.rank(QUESTION).hits == [] and index.ask(QUESTION).answers == []
@@ -276,8 +296,8 @@ def test_a_text_gives_one_answer_however_many_passages_are_read(model: Plait) ->
     known = model.read(" ".join(PASSAGES * 3), passage_tokens=24, overlap=4)
     assert len(known.passages) > 3
     every = len(known.passages)
-    best = known.ask(QUESTION, read=every)
-    assert best.score == known.ask(QUESTION, read=every + 7).score >= known.ask(QUESTION, read=every - 1).score
+    best, more, fewer = (known.ask(QUESTION, read=read).score for read in (every, every + 7, every - 1))
+    assert more == pytest.approx(best, abs=1e-5) and fewer <= best + 1e-5
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,11 @@ def test_claims_with_few_evidence_sentences_are_learned_and_swept(tmp_path: Path
     final = tmp_path / "out" / "final"
     found = json.loads(done("sweep", final, held_out, "--task", "class", "--known", 4, "--min-quality", 0.1, "--json"))
     assert all(point["quality"] > 70 for point in found["points"])
+    for n, line in enumerate(done("predict", final, held_out).splitlines()):  # as it was trained, some texts absent
+        assert json.loads(line)["texts"] == [rows[80 + n]["claim"], *rows[80 + n]["evidence"]]
+    renamed = tmp_path / "renamed.jsonl"
+    renamed.write_text("".join(json.dumps({"said": r["claim"], "seen": r["evidence"]}) + "\n" for r in rows[80:]))
+    assert done("predict", final, renamed, "--texts", "said+seen") == done("predict", final, held_out)
     fewer = config.read_text().replace("e1+e2+e3", "e1+e2").replace(str(tmp_path / "out"), str(tmp_path / "other"))
     config.write_text(fewer)
     assert "at most 3 texts" in refused("train", config)

@@ -24,7 +24,7 @@ from plait.evaluate import example_metrics, example_quality, raw_scores
 from plait.lessons import example_lessons
 from plait.model import Plait
 from plait.tasks import Lists
-from plait.train import train
+from plait.training import train
 from tests.command import config, done, refused, run
 from tests.small import small_checkpoint
 

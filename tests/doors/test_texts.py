@@ -15,7 +15,7 @@ from plait.data import read_examples
 from plait.errors import PlaitError
 from plait.evaluate import quality
 from plait.model import Plait
-from plait.train import train
+from plait.training import train
 from tests.command import done, refused, run, toml
 from tests.small import LAYERS, small_checkpoint, small_writer
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForQuestionAnswering
 
+import plait
 from plait.config import TrainConfig
 from plait.index import Index
 from plait.model import Plait
@@ -151,6 +153,52 @@ def test_questions_without_an_answer(tmp_path: Path, questions: Path) -> None:
     found = Index.open(tmp_path / "store")
     assert found.answer_in("why why", "article 0/1").answer == ""
     assert found.answer_in("who built it", "article 0/1").answer
+
+
+def test_a_question_answering_checkpoint_teaches_spans_alone(tmp_path: Path, questions: Path) -> None:
+    """DeFormer's own experiment: a `...ForQuestionAnswering` teacher, which has no score head, and nor has the student;
+    it reads question and passage behind one another, so that the card says that it was not measured.
+    """
+    teacher = small_checkpoint(tmp_path / "reader", heads=("span",))
+    settings = config(tmp_path, teacher, questions, teacher=str(teacher), score="", span="join=1", full=0.0, epochs=1,
+                      dev="bundled:squad-dev")  # fmt: skip
+    dev = tmp_path / "dev.json"
+    dev.write_text(questions.read_text())
+    settings.write_text(settings.read_text().replace("bundled:squad-dev", str(dev)))
+    done("train", settings)
+    final = tmp_path / "out" / "final"
+    model = Plait.from_pretrained(final)
+    assert list(model.plans) == ["span"] and model.plan("span").join == 1
+    assert type(AutoModelForQuestionAnswering.from_pretrained(final)).__name__ == "BertForQuestionAnswering"
+    card = (final / "README.md").read_text()
+    assert "Its teacher cannot read a passage before its question" in card and "| its teacher |" not in card
+    assert "base_model" not in card  # a folder is no model of the hub
+    own = config(tmp_path / "own", final, questions, teacher=str(final), score="", span="join=2", full=0.0, epochs=1,
+                 dev=str(dev))  # fmt: skip
+    done("train", own)
+    card = (tmp_path / "own" / "out" / "final" / "README.md").read_text()
+    assert card.count("| its teacher |") == 1
+
+
+def test_a_teacher_that_cannot_read_whole_examples(tmp_path: Path, questions: Path) -> None:
+    """Spans and states are aligned token by token: refused at once, not at the first batch with a long example."""
+    small = small_checkpoint(tmp_path / "reader", heads=("score", "span"), max_position_embeddings=24)
+    wanted = "a teacher must read whole examples to teach spans or states, but one has"
+    settings = config(tmp_path, small, questions, teacher=str(small))
+    assert wanted in refused("train", settings)
+    pairs = tmp_path / "pairs.jsonl"
+    lines = [{"query": "river " * (3 + 15 * n), "passage": "stone " * 12, "label": float(n % 2)} for n in range(2)]
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for weight, says in ((1.0, wanted), (0.0, "saved to")):
+        fields = {"task": "value", "data": str(pairs), "score": "join=1", "representation": weight, "longest": 24}
+        settings = config(tmp_path / str(weight), small, questions, teacher=str(small), **fields)
+        assert says in (refused("train", settings) if weight else done("train", settings))
+
+
+def test_the_library_trains_as_the_command_does(tmp_path: Path, questions: Path, checkpoint_path: Path) -> None:
+    settings = config(tmp_path, checkpoint_path, questions, epochs=1)
+    final = plait.train(plait.TrainConfig.read(settings))
+    assert final == tmp_path / "out" / "final" and Plait.from_pretrained(final).plan("score").join == 2
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)

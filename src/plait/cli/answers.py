@@ -18,6 +18,7 @@ from plait.cli.app import (
     Model,
     PlanOption,
     StorePath,
+    Texts,
     Weight,
     about,
     app,
@@ -115,14 +116,15 @@ def predict(
     pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs; of `text` for a plan of one role.")],
     plan: PlanOption = None,
     dtype: Dtype = "auto",
+    texts: Texts = "",
     batch_size: Annotated[int, typer.Option(help="Pairs joined at once.")] = 32,
 ) -> None:
     """Score text pairs: one JSON line a pair, in the order of the file."""
     loaded = load(model, plan, dtype)
-    rows = _rows(loaded, pairs)
+    rows = _rows(loaded, pairs, texts)
     labels = dict(loaded.config.id2label)
     for row, score in zip(rows, loaded.predict(rows, batch_size), strict=True):
-        result: dict[str, Any] = {"texts": list(row)}
+        result: dict[str, Any] = {"texts": [text for text in row if text is not None]}
         if score.ndim == 0:
             result["score"] = float(score)
         else:
@@ -139,16 +141,17 @@ def generate(
     pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs; of `text` for a plan of one role.")],
     plan: PlanOption = None,
     dtype: Dtype = "auto",
+    texts: Texts = "",
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens written.")] = 32,
     num_beams: Annotated[int, typer.Option(help="Beams; 1 writes greedily.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Pairs read at once.")] = 32,
 ) -> None:
     """Write an answer to each text pair: one JSON line a pair, in the order of the file."""
     loaded = load(model, plan, dtype)
-    rows = _rows(loaded, pairs)
+    rows = _rows(loaded, pairs, texts)
     written = loaded.generate(rows, max_new_tokens=max_new_tokens, num_beams=num_beams, batch_size=batch_size)
     for row, text in zip(rows, written, strict=True):
-        show.json_line({"texts": list(row), "text": text})
+        show.json_line({"texts": [part for part in row if part is not None], "text": text})
 
 
 @app.command()
@@ -163,13 +166,15 @@ def demo(
     run(passages, store, name=model or BUNDLED)
 
 
-def _rows(model: Plait, path: Path) -> list[tuple[str, ...]]:
-    """The examples of a file, one text a role."""
+def _rows(model: Plait, path: Path, columns: str) -> list[tuple[str | None, ...]]:
+    """The examples of a file, one text a role; the last roles of an example with fewer texts have none."""
     from plait.data import read_examples, read_pairs
 
-    if len(model.text.roles) == 1:
-        return [tuple(example.texts) for example in read_examples(path, texts=["text"])]
-    return list(read_pairs(path))
+    roles = len(model.text.roles)
+    names = [name for name in columns.split("+") if name]
+    if roles == 1:
+        return [tuple(example.texts) for example in read_examples(path, texts=names or ["text"])]
+    return [(*row, *(None,) * (roles - len(row))) for row in read_pairs(path, texts=names)]
 
 
 def _ask_text(path: Path, question: str | None, model: Plait, read: int, json_: bool) -> None:

@@ -29,6 +29,7 @@ PlanOption = Annotated[
     typer.Option("--plan", help="join=4,mode=oneway; or for each head: 'score: join=4,mode=oneway; span: join=3'."),
 ]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where the processor computes it fast.")]
+Texts = Annotated[str, typer.Option(help="Columns of the texts, joined by +; empty for the usual names.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Candidates = Annotated[
     int | None, typer.Option(help="Passages that the first stage hands to the model; default 100, or --top-k if more.")

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from plait import files, show
-from plait.cli.app import Dtype, Json, PlanOption, app, err, load, out
+from plait.cli.app import Dtype, Json, PlanOption, Texts, app, err, load, out
 from plait.errors import PlaitError
 from plait.extras import library
 
@@ -27,7 +27,7 @@ def train(
     import dataclasses
 
     from plait.config import TrainConfig
-    from plait.train import train as run
+    from plait.training import train as run
 
     settings = TrainConfig.read(config)
     given = {name: str(path) for name, path in (("data", data), ("output", output)) if path is not None}
@@ -52,7 +52,7 @@ def sweep(
     max_bytes: Annotated[int | None, typer.Option(help="Most stored bytes for a known text.")] = None,
     known: Annotated[int, typer.Option(help="Known texts that one query is read with.")] = 100,
     limit: Annotated[int, typer.Option(help="Use only the first so many questions or examples; 0 for all.")] = 0,
-    texts: Annotated[str, typer.Option(help="Columns of the texts, joined by +.")] = "",
+    texts: Texts = "",
     label: Annotated[str, typer.Option(help="Column of the label.")] = "",
     plan: PlanOption = None,
     dtype: Dtype = "auto",

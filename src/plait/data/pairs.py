@@ -21,22 +21,22 @@ FIELDS = (
 )
 
 
-def read_pairs(path: str | Path) -> Iterator[tuple[str, ...]]:
+def read_pairs(path: str | Path, *, texts: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
     """The texts of each row, in the order in which a model reads them.
 
     .jsonl (also .gz, .xz): objects with two names of FIELDS (query and passage, text1 and text2, premise and
     hypothesis, …), where a list of strings is several texts; or lists of two or more strings. .csv, .tsv, .parquet:
-    two of these columns; others are ignored. Raises PlaitError that names the line for anything else, and for an
+    two of these columns; others are ignored. `texts` names other columns. Raises PlaitError that names the line for anything else, and for an
     empty text.
     """
     path = Path(path)
-    return _pairs(rows(path, "pairs"), path)
+    return _pairs(rows(path, "pairs"), path, texts)
 
 
-def _pairs(rows: Iterator[Row], path: Path) -> Iterator[tuple[str, ...]]:
+def _pairs(rows: Iterator[Row], path: Path, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     found = False
     for place, _, row in rows:
-        yield texts(row, place)
+        yield texts(row, place, names)
         found = True
     if not found:
         raise PlaitError(f"{path} must hold at least one pair, but holds none; fill it or name another file")

@@ -57,6 +57,8 @@ def read_squad(path: str | Path) -> list[Question]:
                     f"'{questions[question.id].document}'; rename one"
                 )
             questions[question.id] = question
+    if not questions:
+        raise PlaitError(f"{path} must hold at least one question, but holds none; fill it or name another path")
     return list(questions.values())
 
 

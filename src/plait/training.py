@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,7 +36,7 @@ from plait.teacher import Teacher
 from plait.trainer import Trainer, checkpoints
 
 TRAINED = {"qa": ("score", "span"), "text": ("text",)}
-"""The heads that a task trains; of others it is the score head."""
+"""The heads that a task trains, if they have plans; of others it is the score head."""
 BEGIN, MOST = 20_000, 100_000
 """How many states say how a new bottleneck begins, and of how many tokens they may be made: budgets leave few."""
 BESIDE = "plait-train.json"
@@ -71,7 +72,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         require_fit(config.task, cast(list[Example], dev), model)
     items = _lessons(config, model, data)
     if teacher is not None:
-        teacher.require_room(items)
+        teacher.require_room(items, states=config.representation > 0)
     if earlier is None:
         _begin_bottlenecks(model, items)
     trainer = Trainer(Course(model, teacher, config), config, items)
@@ -106,7 +107,7 @@ def _data(config: TrainConfig, path: str, count: int = 0) -> Data:
 
 
 def _model(config: TrainConfig, data: Data) -> Plait:
-    heads = TRAINED.get(config.task, ("score",))
+    heads = [head for head in TRAINED.get(config.task, ("score",)) if getattr(config, head)]
     plans = {head: getattr(config, head) for head in heads}
     classes = _classes(config, data) if config.task == "class" else ()
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=heads, labels=classes, heads=heads)
@@ -204,6 +205,7 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
             cast(list[Question], data), model.text, passages=config.passages, candidates=config.candidates,
             longest=config.longest, hard=config.hard, seed=config.seed,
         )  # fmt: skip
+        items = [replace(item, targets=[t for t in item.targets if t.head in model.plans]) for item in items]
         needed = "question with an answer"
     else:
         items = example_lessons(

@@ -1,0 +1,99 @@
+"""What a sweep tries, compares with and picks."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from plait.data import Example
+from plait.errors import PlaitError
+from plait.evaluate import example_quality
+from plait.model import Plait
+from plait.sweep import Point, choose, markdown, sweep
+from tests.command import done
+from tests.small import small_checkpoint
+
+WORDS = ["river", "stone", "lantern", "winter", "garden", "music", "engine", "harbour"]
+
+
+def examples(texts: int, count: int = 12) -> list[Example]:
+    rng = random.Random(1)
+    rows = (tuple(" ".join(rng.sample(WORDS, 5)) for _ in range(texts)) for _ in range(count))
+    return [Example(str(n), row, float(n)) for n, row in enumerate(rows)]
+
+
+def test_the_full_model_counts_positions_as_its_own(tmp_path: Path) -> None:
+    """What shares are of is the ordinary model as it is, whose texts stand behind one another."""
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)))
+    data = examples(2)
+    points = sweep(model, "value", data, modes=("joint",), known=3)
+    assert [(point.join, "positions" in point.plan) for point in points] == [(0, True), (1, False), (2, False)]
+    assert points[0].metrics == pytest.approx(example_quality(model, "value", data))
+    restarted = Plait.from_pretrained(tmp_path / "m", plan="join=0,positions=restart")
+    assert points[0].quality != pytest.approx(example_quality(restarted, "value", data)["spearman"])
+
+
+def test_single_texts_are_swept_over_schedules(tmp_path: Path) -> None:
+    """They have no join; a row that names a budget was measured with it."""
+    plan = "join=0,roles=text,keep.text=0.9^2"
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=plan)
+    data = examples(1)
+    points = sweep(model, "value", data, keeps=["0.5^2", "3@1"], selectors=["first", "norm"], known=3)
+    named = ["", "0.9@1+0.81@2 coreset", "0.5^2 first", "0.5^2 norm", "3@1 first", "3@1 norm"]
+    assert [point.keep for point in points] == named
+    assert (
+        len({point.plan for point in points}) == 6
+        and points[0].plan == "join=0,mode=joint,roles=text,known=,reader=text"
+    )
+    for point in points:
+        again = Plait.from_pretrained(tmp_path / "m", plan=point.plan)
+        assert point.quality == pytest.approx(example_quality(again, "value", data)["spearman"])
+    assert points[2].flops < points[1].flops < points[0].flops
+    rows = tmp_path / "data.jsonl"
+    rows.write_text("".join(json.dumps({"text": e.texts[0], "label": e.label}) + "\n" for e in data))
+    said = done("sweep", tmp_path / "m", rows, "--task", "value", "--plan", "join=0,roles=text", "--texts", "text",
+                "--keep", "0.5^2", "--min-quality", 0, "--known", 3)  # fmt: skip
+    assert "keep.text=0.5@1+0.25@2" in said
+
+
+def test_every_role_keeps_its_own_budget(tmp_path: Path) -> None:
+    plan = "join=1,roles=claim+e1+e2,keep.e1=3,keep.e2=2,keep.claim=4"
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=plan)
+    points = sweep(model, "value", examples(3), modes=("oneway",), keeps=["1"], known=3)
+    assert [point.keep for point in points] == ["", "", "", *["e1=3 e2=2 coreset"] * 2, *["1 coreset"] * 2]
+    assert "keep.e1=3,keep.e2=2" in points[3].plan and "keep.claim=4,keep.e1=1,keep.e2=1" in points[5].plan
+
+
+def point(join: int, quality: float, **values: float) -> Point:
+    fields: Mapping[str, float] = {"flops": 100 - 10 * join, "ms": 10 - join, "bytes": 1000 - 100 * join} | values
+    flops, ms, size = fields["flops"], fields["ms"], fields["bytes"]
+    return Point(
+        f"join={join}", join, "joint", "f1", quality, {"f1": quality}, int(flops), ms, 0, int(size), 1, "int8", {}
+    )
+
+
+def test_laits_rule_and_limits() -> None:
+    """The deepest with 99% of the full model's metric; of those within limits the cheapest."""
+    points = [point(0, 80.0), point(1, 82.0), point(2, 79.3), point(3, 79.1), point(4, 60.0)]
+    assert choose(points).join == 2  # 79.2 is 99% of 80
+    assert choose(points, min_quality=0.98).join == 3
+    assert choose(points, min_quality=1.0).join == 1
+    assert choose(points, min_quality=0.5).join == 4
+    assert choose([*points[:4], replace(points[4], quality=79.3, bytes=5000)], max_bytes=900).join == 2
+    assert choose([*points[:4], replace(points[4], quality=79.3, ms=50)], max_ms=9).join == 2
+    with pytest.raises(PlaitError, match=r"79\.2 or more, at most 100 bytes, but none has"):
+        choose(points, max_bytes=100)
+    with pytest.raises(PlaitError, match=r"at most 1 ms, but none has; .* the quickest takes 6 ms"):
+        choose(points, max_ms=1)
+    negative = [
+        replace(points[0], quality=-10.0),
+        replace(points[1], quality=-10.05),
+        replace(points[2], quality=-10.2),
+    ]
+    assert choose(negative).join == 1  # 99% of a correlation below 0 is not above it
+    assert "**98.9%**" in markdown(points, points[3])
