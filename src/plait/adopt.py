@@ -124,7 +124,8 @@ def adopt(
         progress: told what comes next.
 
     Raises:
-        PlaitError: the teacher does not rank, the plan's roles are others than a query and a known text, the corpus or the queries are empty, or too few.
+        PlaitError: the teacher does not rank, the plan's roles are others than a query and a known text, the corpus
+            or the queries are empty, or too few.
     """
     output = Path(output)
     for name, value, least in (("pseudo", pseudo, 0), ("held_out", held_out, 1), ("candidates", candidates, 2),

@@ -21,13 +21,16 @@ def explain(model: str, plan: str, lengths: str, passages: int, codec: str) -> d
     """
     from plait.checkpoint import load_config
     from plait.families import shape
+    from plait.fitting import fit_shape
     from plait.heads import head_plans
+    from plait.scoring import require_meeting
 
     config = load_config(model)
     parsed, sizes = Plan.parse(plan), shape(config)
     if config.is_encoder_decoder:
         parsed = head_plans(["text"], parsed, {})["text"]  # refuses what a decoder cannot read
-    parsed.check(sizes.layers)
+    fit_shape(parsed, sizes)
+    require_meeting("score" if not config.is_encoder_decoder else "text", parsed, sizes.layers)
     tokens = _lengths(lengths, parsed, sizes)
     if codec not in BYTES:
         raise PlaitError(f"codec must be one of {', '.join(BYTES)}, but is {codec!r}")

@@ -8,6 +8,7 @@ from typing import Any
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.checkpoint import Checkpoint
 from plait.compare import Compare
+from plait.cost import Shape
 from plait.errors import PlaitError
 from plait.families import adapter, shape
 from plait.families.family import Family
@@ -33,23 +34,28 @@ def apart(base: Any) -> int:
     return APART if family.position_table() is not None and family.shape.positions >= 4 * APART else 0
 
 
+def fit_shape(plan: Plan, shape: Shape) -> None:
+    """Refuse a plan that does not fit an encoder of this shape."""
+    plan.check(shape.layers)
+    if plan.offset > shape.positions - LEAST_ROOM:
+        raise PlaitError(
+            f"positions must leave {LEAST_ROOM} of the {shape.positions} that this model has to the texts that begin "
+            f"there, but is {plan.offset}; give a smaller number"
+        )
+    if plan.bottleneck > shape.hidden:
+        raise PlaitError(
+            f"a bottleneck must be no wider than the states of {shape.hidden} numbers that it stores, but is "
+            f"{plan.bottleneck}; give a smaller number"
+        )
+
+
 def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:
     """Refuse a plan that does not fit an encoder or that a head of it cannot have."""
-    plan.check(family.shape.layers)
+    fit_shape(plan, family.shape)
     if plan.offset and family.position_table() is None:
         raise PlaitError(
             f"positions={plan.offset} needs a table of learned positions, but {model_type} knows only how far apart "
             "tokens are; use positions=restart"
-        )
-    if plan.offset > family.shape.positions - LEAST_ROOM:
-        raise PlaitError(
-            f"positions must leave {LEAST_ROOM} of the {family.shape.positions} that this model has to the texts that "
-            f"begin there, but is {plan.offset}; give a smaller number"
-        )
-    if plan.bottleneck > family.shape.hidden:
-        raise PlaitError(
-            f"a bottleneck must be no wider than the states of {family.shape.hidden} numbers that it stores, but is "
-            f"{plan.bottleneck}; give a smaller number"
         )
     if head == "score" and family.shape.last and plan.compare == "none":
         require_last(plan)

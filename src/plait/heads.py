@@ -211,35 +211,50 @@ def head_plans(
 ) -> dict[str, Plan]:
     """The plan of every head: the given one, else the saved one, else the full pair model.
 
-    One plan given for all heads is read from the passage by the span head, whatever its reader says. Plans in text form
-    need not say where positions begin: where the saved ones do, for the model was trained so, else at `begin`, if all
-    texts meet at once. Nor need they say by which `pool` a text becomes the one vector that they compare.
+    Plans in text form need not say where positions begin: where the saved ones do, for the model was trained so, else
+    at `begin`, if all texts meet at once. Nor need they say by which `pool` a text becomes the one vector that they
+    compare.
+
+    One plan given for all heads is the span head's as far as that can have it: it reads the passage's tokens, all of
+    them whatever the budget, and `joint`; what is `oneway`, `frozen` or compared leaves it the saved plan, if there is
+    one.
     """
-    given: dict[str, str | Plan] = {}
-    if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{"):
-        plan = _each(plan)
-    if isinstance(plan, (str, Plan)):
-        given = dict.fromkeys(heads, plan)
-    elif plan is not None:
-        for head in plan:
-            if head not in HEADS:
-                raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {head!r}")
-        given = dict(plan)
-    parsed = {head: Plan.parse(one) if isinstance(one, str) else one for head, one in given.items()}
-    silent = [head for head, one in given.items() if isinstance(one, str) and "positions" not in one]
+    given = _each(plan) if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{") else plan
+    shared = isinstance(given, str | Plan)
+    by_head: Mapping[str, str | Plan] = dict.fromkeys(heads, given) if isinstance(given, str | Plan) else given or {}
+    said: dict[str, Mapping[str, object]] = {}
+    found: dict[str, Plan] = {}
+    for head, one in by_head.items():
+        if head not in HEADS:
+            raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {head!r}")
+        said[head] = Plan.fields(one) if isinstance(one, str) else one.to_dict()
+        found[head] = Plan.from_dict(said[head])
     trained = [one.offset for one in saved.values() if one.positions != "continue"]
     if trained:
         begin = trained[0]
-    elif len(silent) < len(given) or any(one.join or len(one.roles) < 2 for one in parsed.values()):
+    elif any("positions" in fields for fields in said.values()) or any(
+        p.join or not p.others() for p in found.values()
+    ):
         begin = 0
-    if begin:
-        parsed |= {head: replace(parsed[head], positions=begin) for head in silent}
     pool = next((one.pool for one in saved.values() if one.compare in VECTORS), pool)
-    silent = [head for head, one in given.items() if isinstance(one, str) and "pool" not in one]
-    if pool:
-        parsed |= {h: replace(parsed[h], pool=pool) for h in silent if parsed[h].compare in VECTORS}
-    found = {head: _for_head(head, one) for head, one in parsed.items()}
+    for head, one in found.items():
+        positions = begin if begin and "positions" not in said[head] else one.positions
+        pooled = pool if pool and one.compare in VECTORS and "pool" not in said[head] else one.pool
+        found[head] = replace(one, positions=positions, pool=pooled)  # type: ignore[arg-type]
+    if shared and "span" in found:
+        found["span"] = _shared(found["span"], saved.get("span"))
+    found = {head: _for_head(head, one) for head, one in found.items()}
     return {head: found.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
+
+
+def _shared(plan: Plan, saved: Plan | None) -> Plan:
+    """What the span head has of a plan that is given for all heads."""
+    if plan.mode != "joint" or plan.compare != "none":
+        if saved is not None or plan.compare != "none":
+            return saved or plan
+        plan = replace(plan, mode="joint", states="hidden")
+    reads = _for_head("span", plan).reader
+    return replace(plan, keep=tuple(budget for budget in plan.keep if budget.role != reads))
 
 
 def compares(plan: str | Plan | Mapping[str, str | Plan] | None) -> bool:

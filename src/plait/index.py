@@ -131,7 +131,7 @@ class Index:
                 f"vectors must be passed if the index was made with vectors=given and only then, but it has "
                 f"vectors={self.settings.vectors}"
             )
-        written = unchanged = rows_written = tokens = 0
+        written = replaced = unchanged = rows_written = tokens = 0
         with self.store.writing():
             there = self.store.contents()
             try:
@@ -141,6 +141,7 @@ class Index:
                     if rows:
                         self.store.replace(rows)
                     written += len(batch.documents)
+                    replaced += sum(one.document.id in there for one in batch.documents)
                     rows_written += len(rows)
                     tokens += sum(row.n_tokens for row in rows)
                     if progress:
@@ -150,7 +151,7 @@ class Index:
                     self.store.optimize()
                 raise
             self.store.optimize()
-        return Added(written, unchanged, rows_written, tokens)
+        return Added(written, replaced, unchanged, rows_written, tokens)
 
     def delete(self, documents: Sequence[str]) -> int:
         """Remove documents by id; returns how many passages went. Ids that are not there are an error."""
@@ -276,6 +277,8 @@ class Index:
         timing: Timing,
     ) -> Ranking:
         require_weight(weight, first_stage)
+        if candidates is not None and (not isinstance(candidates, int) or candidates < 1):
+            raise PlaitError(f"candidates must be 1 or more passages, but is {candidates!r}; leave it out for 100")
         ranks = "score" in self.model.plans
         if ranks:
             require_one_label(self.model)
@@ -293,7 +296,7 @@ class Index:
             if not np.isfinite(logits).all():
                 raise PlaitError(
                     f"scores must be finite numbers, but {int((~np.isfinite(logits)).sum())} of {len(ids)} are not; "
-                    "load the model in float32, or check its weights"
+                    "run plait verify for damage of the store, or check the model's weights"
                 )
         with timing.stage("read"):
             scores = logits + weight * np.array([one.score for one in handed], np.float32)

@@ -32,8 +32,8 @@ from plait.plan import Plan
 from plait.pooling import pooling
 from plait.saving import save
 from plait.scoring import require_meeting, require_one_label, require_separator, require_top_k
-from plait.states import States
-from plait.text import Segment, Text, Tokens, batches
+from plait.states import States, require_name
+from plait.text import Segment, Text, Tokens, batches, require_list
 from plait.writer import Writer
 
 
@@ -83,7 +83,8 @@ class Plait(nn.Module):
         Args:
             model_name_or_path: a local folder or a hub id; of an adapter of `peft` (LoRA) too, which is merged.
             plan: one plan for all heads, or one for each head by name (`score`, `span`), as values or in text form
-                (`"score: join=4,mode=oneway; span: join=3"`). Default: the plans the checkpoint was saved with, else
+                (`"score: join=4,mode=oneway; span: join=3"`); the span head has of one for all what it can, see
+                `plait.heads.head_plans`. Default: the plans the checkpoint was saved with, else
                 the full pair model. Where a text does not say, positions begin as in the saved plans, else anew; a new
                 full pair model's apart, see `plait.fitting.apart`. Nor need it say how a dual encoder pools: as the
                 checkpoint does, one of sentence-transformers too.
@@ -98,6 +99,9 @@ class Plait(nn.Module):
         Raises:
             PlaitError: the checkpoint cannot be read, its family is unknown, or the plan does not fit it.
         """
+        for head in (*heads, *new_heads):
+            if head not in HEADS:
+                raise PlaitError(f"heads and new_heads must be among {', '.join(HEADS)}, but one is {head!r}")
         parts = checkpoint.load(
             model_name_or_path, new_heads=new_heads, labels=labels, heads=heads,
             compare=None if plan is None or "score" not in new_heads else compares(plan), revision=revision,
@@ -171,6 +175,8 @@ class Plait(nn.Module):
     def plan(self, head: str) -> Plan:
         """The plan of a head; PlaitError if the checkpoint has no such head."""
         if head not in self.plans:
+            if head not in HEADS:
+                raise PlaitError(f"a head must be one of {', '.join(HEADS)}, but is {head!r}")
             kinds = {"score": "sequence-classification", "span": "question-answering", "text": "text-to-text"}
             raise PlaitError(
                 f"this needs a checkpoint with a {kinds[head]} head, but its heads are: "
@@ -314,6 +320,7 @@ class Plait(nn.Module):
         """Order documents by their score for one query: dicts of `corpus_id`, `score` and, if asked, `text`."""
         require_top_k(top_k)
         require_one_label(self)
+        require_list("documents", documents)
         logits = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, nn.Identity())
         order = np.argsort(-logits, kind="stable")[:top_k]  # a sigmoid ties the best ones
         scores = (activation_fn or self._activation())(torch.from_numpy(logits))
@@ -340,18 +347,11 @@ class Plait(nn.Module):
         """
         if self.training:
             self.eval()
+        require_list("texts", texts)
         segments = self.segments(role, texts)
         names = self.needs(role) if names is None else names
-        possible = {f"states.{layer}" for layer in range(self.layers + 1)}
-        possible |= {f"{k}.{r}@{s}" for k in ("key", "value") for r in range(self.layers) for s in range(r + 1)}
         for name in names:
-            if name.partition("~")[0].partition("/")[0] not in (
-                possible if "~" not in name else possible | {"sizes", "places"}
-            ):
-                raise PlaitError(
-                    f"states have names like states.{self.layers} or key.{self.layers - 1}@0 (this model has "
-                    f"{self.layers} layers), but one is {name!r}; see Plan.needs"
-                )
+            require_name(name, self.layers)
         results: list[Encoded | None] = [None] * len(segments)
         multiple = 64 if len(segments) > 8 else 1
         with torch.inference_mode():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from plait.layout import Layout
 from plait.plan import Plan
 from plait.states import States, as_read
 from plait.store import Codec
-from plait.text import Segment, Tokens, fit, require_texts
+from plait.text import Segment, Tokens, fit, require_list, require_texts
 
 if TYPE_CHECKING:
     from plait.model import Plait
@@ -46,18 +46,42 @@ Part = str | Encoded | None
 def as_rows(
     plan: Plan, inputs: Sequence[Sequence[Part]] | tuple[Part, ...] | str
 ) -> tuple[list[tuple[Part, ...]], bool]:
-    """Examples, one part a role each, and whether a single one was given."""
+    """Examples, one part a role each, and whether a single one was given; PlaitError for what is none."""
     alone = len(plan.roles) == 1
-    single = isinstance(inputs, str) or (not alone and bool(inputs) and isinstance(inputs[0], str | Encoded))
-    some = cast("Sequence[Part | Sequence[Part]]", [inputs] if single else inputs)
-    rows = [(row,) if alone and isinstance(row, str | Encoded) else tuple(cast("Sequence[Part]", row)) for row in some]
-    for number, row in enumerate(rows):
-        if len(row) != len(plan.roles):
+    some: list[object] = [inputs]
+    single = isinstance(inputs, str)
+    if not single:
+        require_list("examples", inputs)
+        some = list(inputs)
+        if not alone and some and isinstance(some[0], str | Encoded):
+            some, single = [some], True
+    rows = [_row(plan, number, row) for number, row in enumerate(some)]
+    for role, column in zip(plan.roles, zip(*rows, strict=True), strict=False):
+        there = [number for number, part in enumerate(column) if part is not None and not isinstance(part, Encoded)]
+        require_texts(role, [column[number] for number in there], there)
+        if len(plan.roles) < 3 and None in column:
             raise PlaitError(
-                f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but example "
-                f"{number} has {len(row)}"
+                f"an example of {' and '.join(plan.roles)} must have all of them, but number {column.index(None)} has "
+                f"no {role}; leave it out"
             )
     return rows, single
+
+
+def _row(plan: Plan, number: int, row: object) -> tuple[Part, ...]:
+    if len(plan.roles) == 1 and isinstance(row, str | Encoded):
+        return (row,)
+    if isinstance(row, str | Mapping) or not isinstance(row, Iterable):
+        raise PlaitError(
+            f"an example must be a list of {len(plan.roles)} texts ({', '.join(plan.roles)}), but number {number} is "
+            f"{row!r:.40}; pass ({', '.join(plan.roles)})"
+        )
+    parts = tuple(row)
+    if len(parts) != len(plan.roles):
+        raise PlaitError(
+            f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but number {number} has "
+            f"{len(parts)}"
+        )
+    return parts
 
 
 def as_stored(one: Encoded, codec: str) -> Encoded:
@@ -103,10 +127,6 @@ def _characters(part: Part) -> int:
 
 def states_of(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tuple[dict[str, States], Tensor]:
     """What a plan reads of rows: states of every role, and int64 [B, roles], which of them each row is made of."""
-    for row in rows:
-        for role, part in zip(plan.roles, row, strict=True):
-            if not isinstance(part, str | Encoded | None):
-                require_texts(role, [part])
     return (_continued if plan.positions == "continue" else _own)(model, plan, rows)
 
 

@@ -311,14 +311,22 @@ class Plan:
         Raises:
             PlaitError: an unknown key, a repeated key, or a value that the field cannot have.
         """
+        return cls.from_dict(cls.fields(text))
+
+    @staticmethod
+    def fields(text: str) -> Mapping[str, object]:
+        """What a text form says, for `from_dict`: the fields that it names and no others."""
+        if not isinstance(text, str):
+            raise PlaitError(f"a plan must be a text, but is {text!r:.40}; e.g. join=4,mode=oneway")
         text = text.strip()
         if text.startswith("{"):
             try:
-                return cls.from_dict(json.loads(text))
+                found: Mapping[str, object] = json.loads(text)
             except json.JSONDecodeError as error:
                 raise PlaitError(
                     f"a plan must be valid JSON or key=value pairs, but {text!r} is not ({error})"
                 ) from None
+            return found
         fields: dict[str, object] = {}
         budgets: dict[str, tuple[Keep, ...]] = {}
         for part in filter(None, (p.strip() for p in text.split(","))):
@@ -336,7 +344,7 @@ class Plan:
                 fields[key] = _value(key, value)
         if budgets:
             fields["keep"] = tuple(budget for some in budgets.values() for budget in some)
-        return cls.from_dict(fields)
+        return fields
 
 
 def _budgets(values: object) -> object:

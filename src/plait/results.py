@@ -53,11 +53,12 @@ class Answers:
 
 @dataclass(frozen=True)
 class Added:
-    """What an `add` did: documents written and left alone because they were there already, and passages and tokens
-    written.
+    """What an `add` did: documents written, of these replaced because their content was another, and left alone because
+    they were there already; passages and tokens written.
     """
 
     documents: int
+    replaced: int
     unchanged: int
     passages: int
     tokens: int

@@ -177,7 +177,7 @@ def require_read(read: int) -> None:
 def require_top_k(top_k: int | None) -> None:
     """Refuse a top_k below 1."""
     if top_k is not None and top_k < 1:
-        raise PlaitError(f"top_k must be 1 or more, but is {top_k}; leave it out to get all")
+        raise PlaitError(f"top_k must be 1 or more, but is {top_k}")
 
 
 def require_one_label(model: Plait) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from plait.errors import PlaitError
 from plait.keep import EXACT, Recipe, counts, named, recipe_of
 from plait.layout import Layout
 
@@ -80,3 +81,21 @@ class Name:
 def as_read(name: str, x: Tensor, like: Tensor) -> Tensor:
     """A tensor that was kept, on the device and in the dtype of the model's own; `sizes` and `places` in theirs."""
     return x.to(like.device, x.dtype if name.startswith(EXACT) else like.dtype)
+
+
+def require_name(name: str, layers: int) -> None:
+    """PlaitError unless a model of `layers` layers makes a tensor of this name."""
+    recipe_of(name)  # refuses one that is not written so
+    try:
+        what = Name.parse(name)
+    except (ValueError, IndexError):
+        there = False
+    else:
+        keys = what.kind in ("key", "value")
+        there = (keys or what.kind in ("states", *EXACT)) and 0 <= what.source <= what.reading <= layers - keys
+        there = there and (keys or what.source == what.reading)
+    if not there:
+        raise PlaitError(
+            f"states have names like states.{layers} or key.{layers - 1}@0 (this model has {layers} layers), but one "
+            f"is {name!r}; see Plan.needs"
+        )

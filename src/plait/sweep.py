@@ -9,7 +9,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import cast, get_args
 
 from plait.cost import cost
 from plait.data import Example, Question
@@ -20,7 +20,7 @@ from plait.keep import Keep, Selector, parse
 from plait.measured import memory, milliseconds
 from plait.model import Plait
 from plait.outputs import full
-from plait.plan import Plan
+from plait.plan import Mode, Plan
 from plait.store import Codec
 from plait.tasks import KINDS
 from plait.text import Segment
@@ -87,6 +87,9 @@ def sweep(
         progress: told what comes next.
     """
     head = {"qa": "span", "text": "text"}.get(task, "score")
+    for mode in modes:
+        if mode not in get_args(Mode):
+            raise PlaitError(f"modes must be among {', '.join(get_args(Mode))}, but one is {mode!r}")
     if known < 1:
         raise PlaitError(f"known must be 1 or more texts, but is {known}; 100 is the default")
     if not data:
@@ -103,13 +106,13 @@ def sweep(
         budgets = _budgets(own, keeps, selectors)
         joins = range(1, model.layers + (head == "text")) if len(own.roles) > 1 else ()
         for mode in modes if head == "score" else ("joint",):
-            for reduction, (keep, selector) in budgets.items():
-                bare = replace(own, keep=keep, selector=selector)
+            for reduction, (fewer, selector) in budgets.items():
+                bare = replace(own, keep=fewer, selector=selector)
                 plans += [bare.at(join, mode) for join in joins]  # type: ignore[arg-type]
                 kept += [reduction] * len(joins)
         if not joins:
-            plans += [replace(plans[0], keep=keep, selector=selector) for keep, selector in budgets.values() if keep]
-            kept += [reduction for reduction, (keep, _) in budgets.items() if keep]
+            plans += [replace(plans[0], keep=some, selector=selector) for some, selector in budgets.values() if some]
+            kept += [reduction for reduction, (some, _) in budgets.items() if some]
         for plan in plans:
             model.require_plan(head, plan)
         lengths, segments = _typical(model, data, known)

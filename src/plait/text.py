@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -222,9 +222,17 @@ def _frame(sequence_ids: list[int | None], sequence: int) -> tuple[int, int]:
     return inside[0], len(sequence_ids) - 1 - inside[-1]
 
 
-def require_texts(role: str, texts: Sequence[str]) -> None:
-    """Refuse what no tokenizer can read: no text, a blank one, half of a surrogate pair."""
-    for number, text in enumerate(texts):
+def require_list(what: str, values: object) -> None:
+    """Refuse one text where several are meant: its letters would be taken for them."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise PlaitError(f"{what} must be a list of texts, but are {values!r:.40}; pass [...]")
+
+
+def require_texts(role: str, texts: Iterable[object], numbers: Iterable[int] | None = None) -> None:
+    """Refuse what no tokenizer can read: no text, a blank one, half of a surrogate pair. `numbers`: what they are
+    called, if not by their places.
+    """
+    for number, text in enumerate(texts) if numbers is None else zip(numbers, texts, strict=True):
         if not isinstance(text, str) or not text.strip():
             raise PlaitError(
                 f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.data import Collection, Document, read_collection, read_corpus
+from plait.data import Collection, Document, read_collection, read_corpus, read_documents
 from tests.data.test_bad_input import refused
 
 CORPUS = (
@@ -44,7 +44,8 @@ def test_beir_folder(tmp_path: Path) -> None:
         documents, {"q1": "salt?", "q3": "dry?"}, {"q1": {"d1": 2, "d2": 0}, "q3": {"d3": -1}}
     )
     assert read_collection(str(folder), "dev") == Collection(documents, {"q2": "wet?"}, {"q2": {"d2": 1}})
-    assert list(read_corpus(folder)) == list(documents.values())
+    (folder / "README.md").write_text("what a folder of texts would have for a document")
+    assert list(read_corpus(folder)) == list(read_documents(folder)) == list(documents.values())
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress)])

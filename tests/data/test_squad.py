@@ -107,7 +107,8 @@ def test_a_file_without_questions(tmp_path: Path) -> None:
     content = copy.deepcopy(SMALL)
     for paragraph in (p for article in content["data"] for p in article["paragraphs"]):
         paragraph["qas"] = []
-    for empty in (content, {"data": []}):
+    nothing: dict[str, Any] = {"data": []}
+    for empty in (content, nothing):
         with pytest.raises(PlaitError, match="must hold at least one question, but holds none"):
             read_squad(written(tmp_path, empty))
 

@@ -133,7 +133,10 @@ def test_add_upsert_delete_compact(store: Path, tmp_path: Path) -> None:
     rows[1]["text"] = "The castle is new."
     rows.append({"id": "extra", "text": "A lantern of copper."})
     said = done("add", store, write(tmp_path / "more.jsonl", rows))
-    assert said.startswith("2 documents stored as 2 passages") and "3 were there already" in said
+    assert (
+        said.startswith("2 documents stored as 2 passages")
+        and "1 in place of others with their ids, 3 were there already" in said
+    )
     opened = Store.open(store)
     assert set(opened.contents()) == {*before, "extra"} and opened.contents()["castle"] != before["castle"]
     assert [p.text for p in opened.passages(opened.passage_ids("castle"))] == ["The castle is new."]

@@ -87,7 +87,7 @@ def test_predict_for_three_roles(checkpoint_path: Path) -> None:
     swapped = model.predict([(claim, second, first) for claim, first, second in rows], activation_fn=raw)
     np.testing.assert_allclose(swapped, model.predict(rows, activation_fn=raw), atol=1e-5)  # evidence has no order
     assert abs(model.predict((rows[0][0], PASSAGES[0], PASSAGES[3])) - scores[0]) > 1e-4
-    with pytest.raises(PlaitError, match=r"3 texts \(claim, first, second\), but example 1 has 2"):
+    with pytest.raises(PlaitError, match=r"3 texts \(claim, first, second\), but number 1 has 2"):
         model.predict([rows[0], rows[0][:2]])
     with pytest.raises(PlaitError, match="two roles"):
         model.read("some text")
@@ -185,6 +185,23 @@ def test_a_passage_without_an_answer_hides_no_other(spans_only: Plait, monkeypat
     scores = [-1.0] * len(scores)
     assert known.ask(QUESTION, read=100).answer == ""
     spans_only.no_answer = False
+
+
+def test_one_plan_for_all_heads_is_the_span_heads_as_far_as_it_can_have_it(
+    checkpoint_path: Path, tmp_path: Path
+) -> None:
+    """It reads the passage, all of its tokens, and together with the question; a plan that it was saved with stays."""
+
+    def span(plan: str, folder: Path = checkpoint_path) -> str:
+        return str(Plait.from_pretrained(folder, plan=plan).plan("span"))
+
+    assert span("join=1,mode=oneway") == span("join=1,mode=frozen,states=kv") == "join=1,mode=joint,reader=passage"
+    kept = "join=2,mode=joint,reader=passage,keep.query=3"
+    assert span("join=2,keep.passage=4,keep.query=3") == kept
+    assert "keep.passage=4" in span("score: join=2,keep.passage=4; span: join=2,keep.passage=4")
+    Plait.from_pretrained(checkpoint_path, plan=kept).save_pretrained(tmp_path / "saved")
+    assert span("join=1,mode=oneway", tmp_path / "saved") == span("join=3,compare=cosine", tmp_path / "saved") == kept
+    assert span("join=1", tmp_path / "saved") == "join=1,mode=joint,reader=passage"
 
 
 def test_an_index_from_start_to_end(model: Plait, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plait import Document, Index, Plait, PlaitError, TruncationWarning
+from plait import Document, Index, Plait, PlaitError, Plan, TruncationWarning
 from plait.parts import states_of
 from tests.corpus import PASSAGES, QUESTION, raw
 from tests.small import LAYERS
@@ -57,8 +57,22 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
     index_of_three.add([Document("a", "the river")])
     index_of_both = Index.create(tmp_path / "b.plait", model, name="", passage_tokens=40, overlap=8)
     cases = {
-        r"2 texts \(query, passage\), but example 0 has 3": lambda: model.predict([("a", "b", "c")]),
-        "example 1 has 1": lambda: model.predict([("a", "b"), ("c",)]),
+        r"2 texts \(query, passage\), but number 0 has 3": lambda: model.predict([("a", "b", "c")]),
+        "number 1 has 1": lambda: model.predict([("a", "b"), ("c",)]),
+        "list of 2 texts .* but number 1 is 'cd'": lambda: model.predict([("a", "b"), "cd"]),
+        "number 0 is {'query'": lambda: model.predict([{"query": "a", "passage": "b"}]),  # type: ignore[list-item]
+        "examples must be a list of texts, but are None": lambda: model.predict(None),  # type: ignore[arg-type]
+        "must have all of them, but number 1 has no passage": lambda: model.rank("a", ["b", None]),  # type: ignore[list-item]
+        "not blank, but number 57 is ''": lambda: model.rank("a", [*"b" * 57, "", "c"]),
+        "not blank, but number 57 is nan": lambda: model.rank("a", [*"b" * 57, float("nan")]),  # type: ignore[list-item]
+        "documents must be a list of texts, but are 'bcd'": lambda: model.rank("a", "bcd"),
+        "texts must be a list of texts, but are 'x'": lambda: model.encode("passage", "x"),
+        "documents must be a list of ids, but are 'ab'": lambda: index_of_both.delete("ab"),
+        "a head must be one of score, span, text, but is 'foo'": lambda: model.plan("foo"),
+        "new_heads must be among .* one is 'scor'": lambda: Plait.from_pretrained(tmp_path, heads=("scor",)),
+        "a plan must be a text, but is None": lambda: Plan.parse(None),  # type: ignore[arg-type]
+        "candidates must be 1 or more passages, but is 0": lambda: index_of_both.rank("a", candidates=0),
+        "candidates must be 1 or more passages, but is '5'": lambda: index_of_both.rank("a", candidates="5"),  # type: ignore[arg-type]
         "one label, but this one has 3": lambda: three.rank(QUESTION, PASSAGES),
         "sequence-classification head": lambda: spans_only.predict([("a", "b")]),
         "sequence-classification head, ": lambda: spans_only.rank("a", ["b"]),
@@ -75,7 +89,7 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
         "top_k must be 1 or more, but is -3": lambda: model.rank(QUESTION, PASSAGES, top_k=-3),
         "batch_size must be 1 or more, but is 0": lambda: model.predict([("a", "b")], batch_size=0),
         "role must be one of query, passage": lambda: model.encode("document", ["a"]),
-        "may lack any text but the query": lambda: model.predict([(None, "b")]),
+        "must have all of them, but number 0 has no query": lambda: model.predict([(None, "b")]),
         "number 0 is 5": lambda: model.predict([("a", 5)]),  # type: ignore[list-item]
         "overlap of at most half": lambda: model.read("the river", passage_tokens=4),
         "one is 'states.9'": lambda: model.encode("passage", ["a"], ["states.9"]),

@@ -62,9 +62,11 @@ def test_what_cannot_be_scored(tmp_path: Path) -> None:
     other = Plait.from_pretrained(folder, plan=f"join=2,{ROLES}")
     with pytest.raises(PlaitError, match=r"one lacks states\.1"):
         model.predict([("river", other.encode("first", ["stone"])[0], "stone")])
-    full = Plait.from_pretrained(folder)
+    full = Plait.from_pretrained(folder, plan=f"join=0,positions=continue,{ROLES}")
     with pytest.raises(PlaitError, match="reads whole texts only"):
-        full.predict([("river", None)])
+        full.predict([("river", "stone", None)])
+    with pytest.raises(PlaitError, match="query and passage must have all of them, but number 1 has no passage"):
+        Plait.from_pretrained(folder).predict([("river", "stone"), ("river", None)])
 
 
 def test_claims_with_few_evidence_sentences_are_learned_and_swept(tmp_path: Path) -> None:

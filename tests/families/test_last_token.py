@@ -41,7 +41,7 @@ def test_what_a_score_from_the_last_token_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match="a budget must leave it, but protect is first; add protect=ends"):
         Plait.from_pretrained(folder, plan="join=1,keep.passage=4,selector=norm")
     with pytest.raises(PlaitError, match="the passage ends with the token that a score is read from"):
-        Plait.from_pretrained(folder, plan="join=1").predict([("why", None)])
+        Plait.from_pretrained(folder, plan="join=1,roles=query+title+passage").predict([("why", "river", None)])
     with pytest.raises(PlaitError, match="attn_type='uni' and bi_data=False"):
         Plait.from_pretrained(small_checkpoint(tmp_path / "uni", "xlnet", attn_type="uni"))
     change_config(folder, summary_type="mean")

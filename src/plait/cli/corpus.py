@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @app.command()
 def index(
     documents: Annotated[
-        str, typer.Argument(help=".jsonl, .csv, .parquet, .txt, a SQuAD .json, a folder, or bundled:squad-dev.")
+        str,
+        typer.Argument(help=".jsonl, .csv, .parquet, .txt, SQuAD's .json, a folder, BEIR's too, bundled:squad-dev."),
     ],
     store: Annotated[Path, typer.Option(help="Folder to make, or to go on with.")],
     model: Model = None,
@@ -77,7 +78,7 @@ def delete(store: StorePath, ids: Annotated[list[str], typer.Argument(help="Docu
     """Remove documents by id."""
     from plait.store import Store
 
-    out.print(f"{Store.open(store).delete(ids)} passages of {len(ids)} documents deleted")
+    out.print(f"{Store.open(store).delete(ids)} passages of {len(set(ids))} documents deleted")
 
 
 @app.command()
@@ -167,5 +168,6 @@ def _add(index: Index, documents: Sequence[Document]) -> None:
         done = index.add(documents, progress=lambda n, rows: progress.update(task, completed=n, rows=rows))
     out.print(
         f"{done.documents} documents stored as {done.passages} passages of {done.tokens} tokens"
+        + (f", {done.replaced} in place of others with their ids" if done.replaced else "")
         + (f", {done.unchanged} were there already" if done.unchanged else "")
     )

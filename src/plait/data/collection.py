@@ -54,6 +54,11 @@ def read_collection(folder: str | Path, split: str = "test") -> Collection:
     return Collection(found, {query: text for query, text in texts.items() if query in qrels}, qrels)
 
 
+def is_beir(folder: Path) -> bool:
+    """Whether a path is a folder with a corpus as BEIR has it."""
+    return any((folder / f"corpus.jsonl{suffix}").is_file() for suffix in ("", *OPENERS))
+
+
 def read_corpus(folder: str | Path) -> Iterator[Document]:
     """The documents of a BEIR folder, one by one and in order.
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plait.data import plain, squad
+from plait.data.collection import is_beir, read_corpus
 from plait.data.document import Document, documents
 from plait.data.source import check_exists, kind
 from plait.data.table import TABLES, Reader
@@ -22,15 +23,17 @@ def read_documents(
 ) -> Iterator[Document]:
     """The documents of a file or directory, one by one and in order; .gz and .xz files are read as what they hold.
 
-    .jsonl: objects with `text` and, if they like, `id` or `_id`; the rest becomes metadata (as BEIR's corpus.jsonl).
-    .csv, .tsv, .parquet: the same by columns. .txt, .md: one document a file. A directory: all its .txt and .md files,
-    also in folders, by their relative paths. .json: SQuAD, a document a paragraph. Where ids are missing, documents are
-    numbered from 1 (in .jsonl by lines). `bundled:squad-dev` is the corpus that comes with Plait. `text_column`,
-    `id_column`: other names for those of tables.
+    .jsonl: objects with `text` and, if they like, `id` or `_id`; the rest becomes metadata. .csv, .tsv, .parquet: the
+    same by columns. .txt, .md: one document a file. A directory: as `read_corpus` reads BEIR's, if it holds a
+    corpus.jsonl, else all its .txt and .md files, also in folders, by their relative paths. .json: SQuAD, a document a
+    paragraph. Where ids are missing, documents are numbered from 1 (in .jsonl by lines). `bundled:squad-dev` is the
+    corpus that comes with Plait. `text_column`, `id_column`: other names for those of tables.
 
     Raises PlaitError at once for a path that cannot be read, and while reading for the first bad record, by place.
     """
     path = located(path)
+    if is_beir(path) and text_column is None and id_column is None:
+        return read_corpus(path)
     reader, unit = _reader(path)
     for option, value in (("text_column", text_column), ("id_column", id_column)):
         if value is not None and kind(path) not in TABLES:

@@ -26,8 +26,8 @@ def read_pairs(path: str | Path, *, texts: Sequence[str] = ()) -> Iterator[tuple
 
     .jsonl (also .gz, .xz): objects with two names of FIELDS (query and passage, text1 and text2, premise and
     hypothesis, …), where a list of strings is several texts; or lists of two or more strings. .csv, .tsv, .parquet:
-    two of these columns; others are ignored. `texts` names other columns. Raises PlaitError that names the line for anything else, and for an
-    empty text.
+    two of these columns; others are ignored. `texts` names other columns. Raises PlaitError that names the line for
+    anything else, and for an empty text.
     """
     path = Path(path)
     return _pairs(rows(path, "pairs"), path, texts)

@@ -304,6 +304,8 @@ class Store:
 
     def delete(self, documents: Sequence[str]) -> int:
         """Remove documents; returns how many passages went. PlaitError naming those that are not there."""
+        if isinstance(documents, str):
+            raise PlaitError(f"documents must be a list of ids, but are {documents!r}; pass [{documents!r}]")
         with self.writing():
             before = len(self)
             missing = [document for document in documents if document not in self._now.catalog.contents]
