@@ -40,7 +40,9 @@ class TrainConfig:
         task: `qa`: a SQuAD file, span and score head together. `class`, `value`, `rank`, `choice`: labelled examples.
             `text`: examples whose label is what the decoder of a T5 is to write.
         texts, label: columns of the examples' texts, joined by +, and of their label; empty for the usual names.
-        dev: held-out data, measured at the end for the model card; never trained on.
+        split, run: of `rank`, where data is a BEIR folder: the judgements, qrels/SPLIT.tsv, and a TREC run whose
+            unjudged documents are the wrong candidates; empty for those that BM25 finds.
+        dev: held-out data, measured at the end for the model card; never trained on. Of a BEIR folder its split `dev`.
         score, span, text: plans of the heads; a task has those that it trains. With an empty score `qa` trains the span
             head alone, as a teacher without a score head can.
         elastic: modes joined by +: at every step the full plan, the deepest split and one by chance are trained, the
@@ -82,6 +84,8 @@ class TrainConfig:
     task: str = "qa"
     texts: str = ""
     label: str = ""
+    split: str = "train"
+    run: str = ""
     dev: str = ""
     score: str = "join=0"
     span: str = "join=0"
@@ -146,7 +150,8 @@ class TrainConfig:
                 f"a teacher must have a say, but of {' and '.join(weights)} none has a weight; give one a weight, or "
                 f"leave {'teacher' if self.teacher else 'elastic'} out"
             )
-        if self.dev and Path(self.dev).absolute() == Path(self.data).absolute():
+        same = bool(self.dev) and Path(self.dev).absolute() == Path(self.data).absolute()
+        if same and (self.split == "dev" or not Path(self.dev).is_dir()):
             raise PlaitError(f"dev must be held out from training, but is data itself, {self.data}; name another file")
 
     def weights(self) -> Weights:

@@ -1,15 +1,16 @@
-"""Queries and candidates from a user's own documents, where nobody labelled any."""
+"""Candidates to learn from and to be measured on: of judged queries, and of a user's own documents without labels."""
 
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plait import passages
-from plait.data import Document, Example
+from plait.data import Document, Example, read_collection, read_run
 from plait.errors import PlaitError
 from plait.store import Words
 
@@ -89,6 +90,40 @@ def mined(queries: Sequence[Wanted], texts: Mapping[str, str], folder: Path, dep
     """For each query the ids of its `depth` best passages by BM25, from a table made in `folder`."""
     words = Words(folder, texts)
     return {query.id: [hit.id for hit in words.search(query.text, depth)] for query in queries}
+
+
+def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> list[Example]:
+    """What a split of a BEIR folder judges, a group a query, and as irrelevant the `depth` best documents that it does
+    not judge: of a TREC run, or without one by BM25.
+
+    Raises:
+        PlaitError: the folder or the run cannot be read, or the run names a document that is not in the corpus.
+    """
+    collection = read_collection(folder, split)
+    if run:
+        scores = read_run(run)
+        found = {query: sorted(some, key=some.__getitem__, reverse=True) for query, some in scores.items()}
+        for query, ids in found.items():
+            for id in ids:
+                if query in collection.queries and id not in collection.documents:
+                    raise PlaitError(
+                        f"a run must name documents of the corpus, but {run} has {id!r}, which {folder} has not; make "
+                        "it from the same corpus"
+                    )
+    else:
+        texts = {id: document.text for id, document in collection.documents.items()}
+        with tempfile.TemporaryDirectory() as words:
+            asked = [Wanted(id, text) for id, text in collection.queries.items()]
+            found = mined(asked, texts, Path(words) / "words", depth)
+    listed = []
+    for query, text in collection.queries.items():
+        labels: dict[str, float] = {id: float(relevance) for id, relevance in collection.qrels[query].items()}
+        labels |= {id: 0.0 for id in found.get(query, [])[:depth] if id not in labels}
+        listed += [
+            Example(f"{query} {id}", (text, collection.documents[id].text), label, query)
+            for id, label in labels.items()
+        ]
+    return listed
 
 
 def examples(

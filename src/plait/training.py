@@ -20,7 +20,7 @@ from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
-from plait.data import Example, Question, located, read_examples, read_squad
+from plait.data import Example, Question, is_beir, located, read_examples, read_squad
 from plait.errors import PlaitError
 from plait.evaluate import quality, require_fit
 from plait.extras import library
@@ -28,6 +28,7 @@ from plait.heads import class_names
 from plait.keep import named
 from plait.lessons import Lesson, example_lessons, first_of, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
+from plait.mining import judged_lists
 from plait.model import Plait
 from plait.plan import Plan
 from plait.scoring import require_meeting, require_separator
@@ -60,8 +61,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     keep_all_memory()
     to_dtype(config.save_dtype)
-    data = _data(config, config.data, config.questions)
-    dev = _data(config, config.dev) if config.dev else []
+    data = _data(config, config.data, config.split, config.questions)
+    dev = _data(config, config.dev, "dev") if config.dev else []
     for module in KINDS[config.task].libraries if dev else ():
         library(module, "train")  # not after hours of training
     earlier = _begin(config, resume)
@@ -97,10 +98,12 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     return final
 
 
-def _data(config: TrainConfig, path: str, count: int = 0) -> Data:
-    """The first `count` questions, examples or groups of them in a file; all for 0."""
+def _data(config: TrainConfig, path: str, split: str, count: int = 0) -> Data:
+    """The first `count` questions, examples or groups of them in a file or a split; all for 0."""
     if config.task == "qa":
         return read_squad(located(path))[: count or None]
+    if config.task == "rank" and is_beir(Path(path)):
+        return first_of("rank", judged_lists(Path(path), split, config.run if split == config.split else ""), count)
     texts = [name for name in config.texts.split("+") if name]
     found = read_examples(path, texts=texts, label=config.label, numbers=config.task != "text")
     return first_of(config.task, found, count)

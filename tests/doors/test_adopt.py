@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
+from plait.adopt import Report
 from plait.agreement import agreement
 from plait.data import Document
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
@@ -138,3 +139,18 @@ def test_agreement_by_its_definition(scores: list[int]) -> None:
     ten = min(10, len(scores) // 2)
     best, found = (set(sorted(range(len(x)), key=lambda i: -x[i])[:ten]) for x in (theirs, ours))
     assert other["top10"] == pytest.approx(len(best & found) / ten)
+
+
+@pytest.mark.parametrize(
+    ("top10", "ms", "worth", "says"),
+    [
+        (0.95, 10.0, True, "worth it: 5.0 times faster, 95% of the teacher's ten best kept"),
+        (0.8, 10.0, False, "not yet worth it: 5.0 times faster, 80% of the teacher's ten best kept, less than 90%"),
+        (0.95, 40.0, False, "not worth it: 1.2 times faster, 95% of the teacher's ten best kept, which saves little"),
+    ],
+)
+def test_the_verdict(top10: float, ms: float, worth: bool, says: str) -> None:
+    agreed = {"top10": top10}
+    report = Report("t", "join=1", 0, "out", 9, 9, 9, 9, agreed, agreed, 50.0, ms, 100, 1000, 100)
+    assert report.worth is worth and report.verdict().startswith(says)
+    assert json.loads(report.to_json())["worth"] is worth

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -14,6 +14,9 @@ from plait import files, show
 from plait.cli.app import Dtype, Json, PlanOption, Texts, app, err, load, out
 from plait.errors import PlaitError
 from plait.extras import library
+
+if TYPE_CHECKING:
+    from plait.data import Example, Question
 
 
 @app.command()
@@ -38,7 +41,12 @@ def train(
 @app.command()
 def sweep(
     model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id; an elastic one holds at every join.")],
-    data: Annotated[str, typer.Argument(help="For qa a SQuAD file or bundled:squad-dev, else labelled examples.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="For qa a SQuAD file or bundled:squad-dev, else labelled examples; for rank a BEIR folder too."
+        ),
+    ],
     task: Annotated[str, typer.Option(help="qa, class, value, rank, choice or text.")] = "qa",
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Write rows.jsonl, table.md and chart.png there.")
@@ -53,6 +61,10 @@ def sweep(
     known: Annotated[int, typer.Option(help="Known texts that one query is read with.")] = 100,
     limit: Annotated[int, typer.Option(help="Use only the first so many questions or examples; 0 for all.")] = 0,
     texts: Texts = "",
+    split: Annotated[str, typer.Option(help="Of a BEIR folder: the judgements, qrels/SPLIT.tsv.")] = "test",
+    candidates: Annotated[
+        str, typer.Option("--run", help="Of a BEIR folder: a TREC run; default: BM25's 100 best.")
+    ] = "",
     label: Annotated[str, typer.Option(help="Column of the label.")] = "",
     plan: PlanOption = None,
     dtype: Dtype = "auto",
@@ -61,8 +73,9 @@ def sweep(
     """Evaluate every join, mode and budget, and pick the cheapest plan that keeps the quality."""
     import dataclasses
 
-    from plait.data import located, read_examples, read_squad
+    from plait.data import is_beir, located, read_examples, read_squad
     from plait.lessons import first_of
+    from plait.mining import judged_lists
     from plait.plots import tradeoff
     from plait.sweep import choose, markdown, rows
     from plait.sweep import sweep as run
@@ -74,11 +87,13 @@ def sweep(
     source = located(data)
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
-    items = (
-        read_squad(source)[: limit or None]
-        if task == "qa"
-        else first_of(task, read_examples(source, texts=columns, label=label, numbers=task != "text"), limit)
-    )
+    items: list[Question] | list[Example]
+    if task == "qa":
+        items = read_squad(source)[: limit or None]
+    elif task == "rank" and is_beir(source):
+        items = first_of(task, judged_lists(source, split, candidates), limit)
+    else:
+        items = first_of(task, read_examples(source, texts=columns, label=label, numbers=task != "text"), limit)
     for module in (*KINDS[task].libraries, *(("matplotlib.figure",) if out_folder is not None else ())):
         library(module, "plots" if "plot" in module else "train")
     if out_folder is not None:

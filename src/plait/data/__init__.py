@@ -3,7 +3,7 @@
 Knows no model.
 """
 
-from plait.data.collection import Collection, read_collection, read_corpus
+from plait.data.collection import Collection, is_beir, read_collection, read_corpus
 from plait.data.corpus import bundled, located, read_documents
 from plait.data.document import Document
 from plait.data.example import Example, read_examples
@@ -17,6 +17,7 @@ __all__ = [
     "Example",
     "Question",
     "bundled",
+    "is_beir",
     "located",
     "read_collection",
     "read_corpus",
