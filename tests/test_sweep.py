@@ -57,8 +57,8 @@ def test_single_texts_are_swept_over_schedules(tmp_path: Path) -> None:
     rows = tmp_path / "data.jsonl"
     rows.write_text("".join(json.dumps({"text": e.texts[0], "label": e.label}) + "\n" for e in data))
     said = done("sweep", tmp_path / "m", rows, "--task", "value", "--plan", "join=0,roles=text", "--texts", "text",
-                "--keep", "0.5^2", "--min-quality", 0, "--known", 3)  # fmt: skip
-    assert "keep.text=0.5@1+0.25@2" in said
+                "--keep", "0.5^2", "--min-quality", 0, "--known", 3, "--out", tmp_path / "out")  # fmt: skip
+    assert "keep.text=0.5@1+0.25@2" in said and (tmp_path / "out" / "chart.png").stat().st_size > 1000
 
 
 def test_every_role_keeps_its_own_budget(tmp_path: Path) -> None:

@@ -65,25 +65,25 @@ def positions(found: PositionTable, path: str | Path, title: str = "") -> None:
 
 
 def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: str = "") -> None:
-    """Write the chart of a sweep; the ending of `path` says its format (.png, .svg, .pdf).
+    """Write the chart of a sweep, whose first point is the full plan, in the format that the ending of `path` names.
 
     Raises:
         PlaitError: matplotlib is not installed.
     """
     figures, ticker = library("matplotlib.figure", "plots"), library("matplotlib.ticker", "plots")
-    figure = figures.Figure(figsize=(15, 4), layout="constrained")
-    [whole] = [point for point in points if point.join == 0]
-    known = points[0].known
-    axes = figure.subplots(1, 4, sharey=True)
-    panels = (
+    whole, *split = points
+    known = whole.known
+    panels = [
         ("flops", 1e9, f"online GFLOPs, {known} known texts"),
         ("ms", 1, f"milliseconds, {known} known texts"),
         ("memory", 2**20, f"MiB held, {known} known texts"),
         ("bytes", 1024, f"stored KiB a known text ({', '.join(dict.fromkeys(p.codec for p in points))})"),
-    )
+    ]
+    panels = panels if any(point.bytes for point in split) else panels[:-1]  # of single texts nothing is stored
+    figure = figures.Figure(figsize=(3.75 * len(panels), 4), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True)
     for axis, (name, unit, label) in zip(axes, panels, strict=True):
         axis.axhline(whole.quality, color="0.6", linewidth=1, linestyle="--")
-        split = [point for point in points if point.join]
         codecs = {point.codec for point in split}
         keeps = list(dict.fromkeys(_reduced(point, codecs) for point in split))
         for mode, keep in dict.fromkeys((point.mode, _reduced(point, codecs)) for point in split):

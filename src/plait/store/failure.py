@@ -34,7 +34,11 @@ def _sentence(path: Path, action: str, error: BaseException) -> str:
             "free some and run again, everything added before is kept"
         )
     cause = cause if len(cause) <= 200 else cause[:199] + "…"
-    return (
-        f"cannot {action} {path}: {cause or type(error).__name__}; if another process has just compacted it, open it "
-        "again, else run plait verify and rebuild the damaged part from the sources"
-    )
+    if not path.exists():
+        advice = "check the path, and that its folder can be written to"
+    else:
+        advice = (
+            "if another process has just compacted it, open it again, else it is damaged: delete what plait verify "
+            "names, or build it anew from the sources"
+        )
+    return f"cannot {action} {path}: {cause or type(error).__name__}; {advice}"
