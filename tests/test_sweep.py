@@ -69,6 +69,24 @@ def test_every_role_keeps_its_own_budget(tmp_path: Path) -> None:
     assert "keep.e1=3,keep.e2=2" in points[3].plan and "keep.claim=4,keep.e1=1,keep.e2=1" in points[5].plan
 
 
+def test_codecs_are_compared_by_their_drift(tmp_path: Path) -> None:
+    """How far scores are from those of states that were not stored; one codec alone is not compared with any."""
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan="join=1")
+    data = examples(2)
+    points = sweep(model, "value", data, modes=("joint",), codecs=("float32", "int8", "int4"), known=3)
+    assert points[0].drift is None and {p.codec for p in points if p.join == 1} == {"float32", "int8", "int4"}
+    exact, byte, half = (
+        next(p for p in points if p.join == 1 and p.codec == name) for name in ("float32", "int8", "int4")
+    )
+    assert exact.drift is not None and byte.drift is not None and half.drift is not None
+    assert exact.drift < 1e-5 < byte.drift < half.drift and exact.bytes > byte.bytes > half.bytes
+    raw = model.predict([e.texts for e in data], activation_fn=lambda x: x)
+    assert byte.drift * raw.std() < 1  # in standard deviations of the scores
+    assert "score drift" in markdown(points, points[1])
+    alone = sweep(model, "value", data, modes=("joint",), known=3)
+    assert all(p.drift is None for p in alone) and "score drift" not in markdown(alone, alone[0])
+
+
 def point(join: int, quality: float, **values: float) -> Point:
     fields: Mapping[str, float] = {"flops": 100 - 10 * join, "ms": 10 - join, "bytes": 1000 - 100 * join} | values
     flops, ms, size = fields["flops"], fields["ms"], fields["bytes"]

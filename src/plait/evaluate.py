@@ -77,10 +77,11 @@ def example_quality(model: Plait, task: str, examples: Sequence[Example], codec:
         PlaitError: a label that the task or the model cannot have, or scores that are not finite.
     """
     require_fit(task, examples, model)
-    return example_metrics(task, examples, scores_of(model, _rows(model, examples), codec), model)
+    return example_metrics(task, examples, scores_of(model, rows_of(model, examples), codec), model)
 
 
-def _rows(model: Plait, examples: Sequence[Example]) -> list[tuple[str | None, ...]]:
+def rows_of(model: Plait, examples: Sequence[Example]) -> list[tuple[str | None, ...]]:
+    """Their texts, one a role; None for the last roles of those with fewer."""
     roles = len(model.text.roles)
     return [(*example.texts, *(None,) * (roles - len(example.texts))) for example in examples]
 
@@ -251,7 +252,7 @@ def writing_quality(model: Plait, examples: Sequence[Example], codec: str = "") 
     golds = [text_of(example) for example in examples]
     most = max(LONGEST, *(len(ids) for ids in model.tokenizer(golds)["input_ids"]))
     written = [""] * len(examples)
-    for numbers, rows in _chunks(model, "text", _rows(model, examples), codec):
+    for numbers, rows in _chunks(model, "text", rows_of(model, examples), codec):
         for number, text in zip(numbers, model.generate(rows, max_new_tokens=most), strict=True):
             written[number] = text
     scores = [squad_scores(text, [gold]) for text, gold in zip(written, golds, strict=True)]

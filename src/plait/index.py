@@ -55,7 +55,7 @@ class Index:
         path: str | Path,
         model: Plait,
         *,
-        name: str,
+        name: str = "",
         codec: str = "int8",
         passage_tokens: int = 384,
         overlap: int = 64,
@@ -67,7 +67,7 @@ class Index:
         Args:
             path: a free path; it becomes a folder.
             model: computes the passages now and the queries later.
-            name: folder or hub id that `open` will load the model from.
+            name: folder or hub id that `open` will load the model from; default: what it was loaded from.
             codec: float32, float16, bfloat16, int8 or int4.
             passage_tokens, overlap: see Settings.
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
@@ -87,7 +87,7 @@ class Index:
             vector_width = model.encoder.family.shape.width(vector_name(model, known))
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         plans = {head: str(plan) for head, plan in model.plans.items()}
-        settings = Settings(name, plans, dtype, passage_tokens, overlap, vectors)
+        settings = Settings(name or model.name_or_path, plans, dtype, passage_tokens, overlap, vectors)
         beside = {FILE: to_json(settings)}
         store = Store.create(path, fingerprint(model, codec), vector_width=vector_width, beside=beside)
         return cls(store, model, settings)

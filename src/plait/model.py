@@ -26,7 +26,7 @@ from plait.heads import HEADS, SpanFound, compares, default_activation, head_pla
 from plait.keep import recipe_of
 from plait.known import Known
 from plait.layout import Layout
-from plait.machine import keep_memory, to_dtype
+from plait.machine import fast_dtype, keep_memory, to_dtype
 from plait.parts import Encoded, Part, as_rows, score_rows, states_of, tokenized, warn_cut
 from plait.plan import Plan
 from plait.pooling import pooling
@@ -52,6 +52,7 @@ class Plait(nn.Module):
         self.plans: dict[str, Plan] = parts.plans
         self.no_answer = parts.no_answer
         self.card = parts.card
+        self.name_or_path = ""
         self.tokenizer = parts.tokenizer
         self.config = parts.config
         self.bottlenecks = parts.bottlenecks
@@ -88,7 +89,8 @@ class Plait(nn.Module):
                 the full pair model. Where a text does not say, positions begin as in the saved plans, else anew; a new
                 full pair model's apart, see `plait.fitting.apart`. Nor need it say how a dual encoder pools: as the
                 checkpoint does, one of sentence-transformers too.
-            dtype: of weights and states; scores are float32 always.
+            dtype: of weights and states, or `auto`: bfloat16 where the processor computes it faster than float32, else
+                that; scores are float32 always.
             device: where to run.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
             labels: names of a new score head's classes; empty for one label.
@@ -115,7 +117,9 @@ class Plait(nn.Module):
         fit_score(parts, new="score" in new_heads)
         fit_bottlenecks(parts, new=bool(new_heads))
         model = cls(parts)
-        return model.to(device=device, dtype=to_dtype(dtype)).eval()
+        path = Path(model_name_or_path)
+        model.name_or_path = str(path.resolve()) if path.is_dir() else str(model_name_or_path)
+        return model.to(device=device, dtype=to_dtype(fast_dtype() if dtype == "auto" else dtype)).eval()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans; its model card too."""
@@ -180,8 +184,7 @@ class Plait(nn.Module):
             kinds = {"score": "sequence-classification", "span": "question-answering", "text": "text-to-text"}
             raise PlaitError(
                 f"this needs a checkpoint with a {kinds[head]} head, but its heads are: "
-                f"{', '.join(self.plans) or 'none'}; "
-                "load one that has it, or train one"
+                f"{', '.join(self.plans) or 'none'}; load one that has it, or train one"
             )
         return self.plans[head]
 

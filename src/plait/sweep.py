@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast, get_args
 
+import numpy as np
+
 from plait.cost import cost
 from plait.data import Example, Question
 from plait.errors import PlaitError
-from plait.evaluate import quality, require_fit
+from plait.evaluate import example_metrics, quality, require_fit, rows_of, scores_of
 from plait.heads import head_plans
 from plait.keep import Keep, Selector, parse
 from plait.measured import memory, milliseconds
@@ -41,6 +43,8 @@ class Point:
         memory: most bytes that the same holds at once beside the model, those states among them.
         bytes: stored for one known example, in `codec`; nothing for the full plan.
         lengths: tokens of each role that these four are for.
+        drift: mean absolute difference of the scores from those of states that were not stored, in standard deviations
+            of these; None unless several codecs are compared.
     """
 
     plan: str
@@ -57,6 +61,7 @@ class Point:
     codec: str
     lengths: Mapping[str, int]
     keep: str = ""
+    drift: float | None = None
 
 
 def sweep(
@@ -116,13 +121,16 @@ def sweep(
         for plan in plans:
             model.require_plan(head, plan)
         lengths, segments = _typical(model, data, known)
-        found: list[list[dict[str, float]]] = []
+        found: list[list[tuple[dict[str, float], float | None]]] = []
         for plan in plans:
             model.plans = {**restart, **head_plans([head], {head: plan}, {})}
+            if plan.join and head == "score" and len(codecs) > 1:
+                found.append(_drifting(model, task, cast("Sequence[Example]", data), codecs, progress))
+                continue
             found.append([])
-            for codec in codecs if plan.join else codecs[:1]:
+            for codec in codecs if plan.join else [""]:
                 progress(f"{plan} {codec}")
-                found[-1].append(quality(model, task, data, codec if plan.join else ""))
+                found[-1].append((quality(model, task, data, codec), None))
         progress("milliseconds and memory")
         times = milliseconds([(model, plan) for plan in plans], head, segments)
         held = [memory(model, plan, head, segments) for plan in plans]
@@ -131,13 +139,13 @@ def sweep(
     points = []
     kind = KINDS[task].metric
     for plan, measured, ms, most, keep in zip(plans, found, times, held, kept, strict=True):
-        for metrics, codec in zip(measured, codecs, strict=False):
+        for (metrics, drift), codec in zip(measured, codecs, strict=False):
             counted = cost(plan, model.encoder.family.shape, lengths, known, codec)
             stored = counted.bytes_per_example if plan.join else 0
             points.append(
                 Point(
                     str(plan), plan.join, plan.mode, kind, metrics[kind], metrics, counted.online, ms, most, stored,
-                    known, codec, lengths, keep,
+                    known, codec, lengths, keep, drift,
                 )
             )  # fmt: skip
     return points
@@ -159,6 +167,21 @@ def _budgets(own: Plan, keeps: Sequence[str], selectors: Sequence[str]) -> dict[
         for selector in selectors:
             budgets = tuple(budget for role in thinned for budget in parse(role, keep))
             found.setdefault(f"{keep} {selector}", (live + budgets, selector))  # type: ignore[arg-type]
+    return found
+
+
+def _drifting(
+    model: Plait, task: str, examples: Sequence[Example], codecs: Sequence[str], progress: Callable[[str], None]
+) -> list[tuple[dict[str, float], float | None]]:
+    """Metrics and drift by codec, under the plan that the model has."""
+    rows = rows_of(model, examples)
+    exact = scores_of(model, rows)
+    found: list[tuple[dict[str, float], float | None]] = []
+    for codec in codecs:
+        progress(f"{model.plans['score']} {codec}")
+        scores = scores_of(model, rows, codec)
+        drift = float(np.abs(scores - exact).mean() / (exact.std() or 1.0))
+        found.append((example_metrics(task, examples, scores, model), drift))
     return found
 
 
@@ -210,6 +233,9 @@ def markdown(points: Sequence[Point], chosen: Point) -> str:
         f"| plan | codec | {whole.metric} | of full | online GFLOPs | times fewer | ms | MiB | bytes a known example |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
+    drifts = any(point.drift is not None for point in points)
+    if drifts:
+        lines = [lines[0] + " score drift |", lines[1] + "---|"]
     for point in points:
         cells = [
             point.plan, point.codec if point.join else "-",
@@ -217,6 +243,8 @@ def markdown(points: Sequence[Point], chosen: Point) -> str:
             f"{point.flops / 1e9:.3g}", f"{whole.flops / max(point.flops, 1):.1f}", f"{point.ms:.3g}",
             f"{point.memory / 2**20:.3g}", f"{point.bytes:,}",
         ]  # fmt: skip
+        if drifts:
+            cells.append("-" if point.drift is None else f"{point.drift:.3f}")
         lines.append("| " + " | ".join(f"**{cell}**" if point is chosen else cell for cell in cells) + " |")
     return "\n".join(lines)
 

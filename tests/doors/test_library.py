@@ -187,6 +187,13 @@ def test_a_passage_without_an_answer_hides_no_other(spans_only: Plait, monkeypat
     spans_only.no_answer = False
 
 
+def test_an_index_remembers_where_its_model_was(checkpoint_path: Path, tmp_path: Path) -> None:
+    model = Plait.from_pretrained(checkpoint_path, plan="join=1", dtype="auto")
+    assert next(model.parameters()).dtype in (torch.float32, torch.bfloat16)
+    Index.create(tmp_path / "s.plait", model).add([Document("a", "the river")])
+    assert Index.open(tmp_path / "s.plait").rank("river").hits[0].document == "a"
+
+
 def test_one_plan_for_all_heads_is_the_span_heads_as_far_as_it_can_have_it(
     checkpoint_path: Path, tmp_path: Path
 ) -> None:

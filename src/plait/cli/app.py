@@ -43,10 +43,9 @@ StorePath = Annotated[Path, typer.Argument(help="The folder that `plait index` m
 
 def load(model: str, plan: str | None, dtype: str) -> Plait:
     """The model of a command, in the dtype that it was given."""
-    from plait.machine import fast_dtype
     from plait.model import Plait
 
-    return Plait.from_pretrained(model, plan=plan, dtype=fast_dtype() if dtype == "auto" else dtype)
+    return Plait.from_pretrained(model, plan=plan, dtype=dtype)
 
 
 def about(found: Ranking) -> dict[str, Any]:
