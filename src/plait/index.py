@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plait import passages
+from plait.binding import fingerprint
 from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
 from plait.data import Document
 from plait.errors import PlaitError
 from plait.first_stage import CANDIDATES, FirstStage, candidates_of, require_weight
+from plait.keep import rows as rows_of
 from plait.model import Plait
+from plait.parts import Encoded
 from plait.plan import Plan
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import (
@@ -33,10 +36,11 @@ from plait.scoring import (
     require_top_k,
     score,
     spans,
-    two_roles,
+    stored_role,
 )  # fmt: skip
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
-from plait.store import Damage, Fingerprint, Row, Stats, Store, check
+from plait.store import Damage, Row, Stats, Store, check
+from plait.text import require_list
 from plait.vectors import pooled, vector_name
 
 
@@ -45,7 +49,7 @@ class Index:
 
     def __init__(self, store: Store, model: Plait, settings: Settings) -> None:
         self.store, self.model, self.settings = store, model, settings
-        _, self._role = two_roles(model)
+        self._role = stored_role(model)
         self._tokens = min(settings.passage_tokens, model.text.room(self._role))
         self._overlap = min(settings.overlap, self._tokens // 2)
 
@@ -72,7 +76,7 @@ class Index:
             passage_tokens, overlap: see Settings.
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
         """
-        _, known = two_roles(model)
+        known = stored_role(model)
         if not {"score", "span"} & set(model.plans):
             model.plan("score")  # refuses: nothing could be asked of this index
         passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
@@ -170,6 +174,21 @@ class Index:
     def stats(self) -> Stats:
         """Counts and sizes of the store."""
         return self.store.stats()
+
+    def parts(self, ids: Sequence[str]) -> list[Encoded]:
+        """Stored passages as parts of examples for `Plait.predict`, whatever roles these have: LAIT's many segments.
+
+        Args:
+            ids: of passages, as hits have them: their document's, with #number if that has several.
+        """
+        require_list("ids", ids)
+        kept, lengths = self.store.passages(ids), self.store.lengths(ids)
+        read = self._fetch(list(ids), range(len(ids)), self.model.needs(self._role))
+        split = {name: x.split([rows_of(name, length) for length in lengths]) for name, x in read.items()}
+        return [
+            Encoded({name: pieces[i] for name, pieces in split.items()}, passage.offsets, 0)
+            for i, passage in enumerate(kept)
+        ]
 
     def rank(
         self,
@@ -373,19 +392,3 @@ class Index:
                 )
             )
         return rows
-
-
-def fingerprint(model: Plait, codec: str) -> Fingerprint:
-    """What a store of this model's known states is bound to."""
-    _, known = two_roles(model)
-    names = model.needs(known)
-    shape = model.encoder.family.shape
-    hashed = model.fingerprint
-    begins = model.text.begins(known)
-    return Fingerprint(
-        model=hashed["model"],
-        tokenizer=hashed["tokenizer"],
-        plan=",".join([*names, f"positions={begins}"] if begins else names),
-        codec=codec,
-        tensors=tuple((name, shape.width(name)) for name in names),
-    )

@@ -89,8 +89,7 @@ class Plait(nn.Module):
                 the full pair model. Where a text does not say, positions begin as in the saved plans, else anew; a new
                 full pair model's apart, see `plait.fitting.apart`. Nor need it say how a dual encoder pools: as the
                 checkpoint does, one of sentence-transformers too.
-            dtype: of weights and states, or `auto`: bfloat16 where the processor computes it faster than float32, else
-                that; scores are float32 always.
+            dtype: of weights and states, or `auto`: bfloat16 where that is computed faster. Scores are float32.
             device: where to run.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
             labels: names of a new score head's classes; empty for one label.

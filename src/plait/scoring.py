@@ -194,20 +194,34 @@ def two_roles(model: Plait) -> tuple[str, str]:
     """The live and the known role of a model that scores one query against known passages.
 
     Raises:
-        PlaitError: the model has no head; its plans do not have two roles, the same one of them known; or positions
-            with which no known state holds.
+        PlaitError: as `stored_role` says, or the plans do not have two roles.
     """
-    roles = model.text.roles
+    role, roles = stored_role(model), model.text.roles
+    if len(roles) != 2:
+        raise PlaitError(
+            f"a query is asked of known texts by plans of two roles, but these have {', '.join(roles)}; give predict "
+            "whole examples, for which Index.parts has the stored ones"
+        )
+    return next(r for r in roles if r != role), role
+
+
+def stored_role(model: Plait) -> str:
+    """The role that texts are computed in to be stored: the known one, or the first of several that read them alike.
+
+    Raises:
+        PlaitError: the model has no head; its plans do not know the same roles; these read texts differently; or
+            positions with which no known state holds.
+    """
     if not model.plans:
         raise PlaitError(
             "known texts need a checkpoint with a sequence-classification or a question-answering head, but this has "
             "neither; load one that has, or train one"
         )
     known = {plan.known for plan in model.plans.values()}
-    if len(roles) != 2 or len(known) != 1 or len(next(iter(known))) != 1:
+    if len(known) != 1 or not next(iter(known)):
         raise PlaitError(
-            f"known texts need plans of two roles, the same one of them known, but these have the roles "
-            f"{', '.join(roles)} and known are {' and '.join('+'.join(k) or 'none' for k in sorted(known))}"
+            f"known texts need plans with the same known roles, but those of the roles {', '.join(model.text.roles)} "
+            f"know {' and '.join('+'.join(k) or 'none' for k in sorted(known))}; give every head the same known"
         )
     for head, plan in model.plans.items():
         require_meeting(head, plan, model.layers)
@@ -216,5 +230,10 @@ def two_roles(model: Plait) -> tuple[str, str]:
                 f"what is known of a text must hold for queries of any length, but the plan of the {head} head has "
                 "positions=continue, as full pair models have; pass a plan such as join=1 or join=0"
             )
-    [[role]] = known
-    return next(r for r in roles if r != role), role
+    [roles] = known
+    if len({(model.needs(role), model.text.reading(role)) for role in roles}) > 1:
+        raise PlaitError(
+            f"one store holds texts of roles that are read and kept alike, but {', '.join(roles)} are not; give them "
+            "the same budgets, and let none be the first role"
+        )
+    return roles[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,11 @@ class Text:
         """Tokens of a text of `role` that the model can place, its special tokens excluded."""
         before, after = self._frame_of(role)
         return self.positions - self.begins(role) - len(before) - len(after)
+
+    def reading(self, role: str) -> Hashable:
+        """All that a text's tokens depend on beside itself; the same for roles that read it alike."""
+        before, after = self._frame_of(role)
+        return tuple(before), tuple(after), self._types[self.roles.index(role)], self.begins(role)
 
     def _frame_of(self, role: str) -> tuple[list[int], list[int]]:
         """Special tokens before and behind a text of `role`."""

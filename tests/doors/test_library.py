@@ -293,7 +293,7 @@ def test_the_known_role_may_come_first(checkpoint_path: Path, tmp_path: Path) ->
         assert hit.score == pytest.approx(live[int(hit.id)], abs=1e-4)
     assert index.ask(QUESTION).answers[0].answer in PASSAGES[1] + PASSAGES[0]
     for known in ("query+passage", "query"):
-        with pytest.raises(PlaitError, match="same one of them known"):
+        with pytest.raises(PlaitError, match="with the same known roles"):
             Plait.from_pretrained(
                 checkpoint_path, plan={"score": f"join=1,known={known}", "span": "join=1,reader=passage"}
             ).read("some text")

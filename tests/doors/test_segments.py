@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from plait.data import Document
 from plait.errors import PlaitError
+from plait.index import Index
 from plait.model import Plait
 from plait.parts import Part
 from tests.command import done, refused, toml
@@ -52,6 +54,28 @@ def test_an_absent_text_is_as_if_the_plan_had_no_such_role(tmp_path: Path, plan:
     lacking: list[tuple[Part, ...]] = [(*pair, None) for pair in pairs]
     assert three.predict(lacking) == pytest.approx(two.predict(pairs), abs=1e-5)
     assert three.predict([lacking[0], whole, lacking[1]])[[0, 2]] == pytest.approx(two.predict(pairs), abs=1e-5)
+
+
+@pytest.mark.parametrize("plan", ["join=1", "join=2,mode=oneway", "join=1,keep.first=4,keep.second=4,selector=nearest"])
+def test_one_store_serves_all_known_roles(tmp_path: Path, plan: str) -> None:
+    """Evidence sentences are stored once and stand wherever an example needs them."""
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=f"{plan},{ROLES}")
+    index = Index.create(tmp_path / "s.plait", model, codec="float32")
+    evidence = [*TEXTS["first"], *TEXTS["second"]]
+    index.add([Document(str(number), text) for number, text in enumerate(evidence)])
+    rows = [(TEXTS["claim"][0], evidence[2], evidence[4]), (TEXTS["claim"][1], evidence[4], evidence[0])]
+    for stored in (index, Index.open(tmp_path / "s.plait")):
+        kept = dict(zip("420", stored.parts(["4", "2", "0"]), strict=True))
+        mixed: list[tuple[Part, ...]] = [(rows[0][0], kept["2"], kept["4"]), (rows[1][0], kept["4"], rows[1][2])]
+        assert model.predict(mixed) == pytest.approx(model.predict(rows), abs=1e-5)
+    assert index.store.search_text("sailor bridge", 1)[0].id == "0"
+    with pytest.raises(PlaitError, match="plans of two roles, but these have claim, first, second; give predict"):
+        index.rank("river")
+    with pytest.raises(PlaitError, match="are not there"):
+        index.parts(["9"])
+    unlike = Plait.from_pretrained(tmp_path / "m", plan=f"join=1,{ROLES},keep.first=4")
+    with pytest.raises(PlaitError, match="read and kept alike, but first, second are not"):
+        Index.create(tmp_path / "t.plait", unlike)
 
 
 def test_what_cannot_be_scored(tmp_path: Path) -> None:

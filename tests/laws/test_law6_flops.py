@@ -47,6 +47,7 @@ PLANS += [
         "join=1,keep.passage=6@2,selector=attention",
         "join=2,keep.passage=5,selector=attention", "join=1,keep.passage=60@2,selector=attention",
         "join=2,keep.passage=60,selector=attention", "join=3,compare=mlp",
+        *(f"join=2,mode=oneway,keep.passage=5,selector={s}" for s in ("coreset-exact", "nearest", "ends")),
         "join=3,compare=maxsim", "join=3,compare=maxsim,keep.passage=4",
     )
 ]  # fmt: skip
