@@ -118,7 +118,9 @@ def schedules() -> str:
     columns = list(dict.fromkeys(row["selector"] for row in rows if row["selector"] != "none"))
     found = {(row["schedule"], row["selector"]): f"{row['held_out']['accuracy']:.1f}" for row in rows}
     names = [name for name in dict.fromkeys(row["schedule"] for row in rows) if name != "none"]
-    return _table(["tokens dropped", *columns], [[name, *(found[name, c] for c in columns)] for name in names])
+    return _table(
+        ["tokens dropped", *columns], [[name, *(found.get((name, c), "") for c in columns)] for name in names]
+    )
 
 
 def spans() -> str:

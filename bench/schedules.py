@@ -10,7 +10,7 @@ import json
 import random
 from pathlib import Path
 
-from bench.imdb import ALONE, cheaper, decaying, once
+from bench.imdb import ALONE, cheaper, decaying, fewer, once
 from bench.rows import append
 from plait.data import Example
 from plait.evaluate import quality
@@ -18,6 +18,9 @@ from plait.machine import fast_dtype
 from plait.model import Plait
 
 SELECTORS, SPEED, TEXTS = ("coreset", "nearest", "ward", "first"), 3.0, 300
+OTHERS = ("norm", "tome", "ends", "even", "random")
+"""These are tried before layer 0 only."""
+NUMBER = "all before layer 0, the same number of each text"
 SCHEDULES = {
     "all before layer 0": once,
     "all before layer 1": lambda share: f"{share:.4g}@1",
@@ -38,6 +41,8 @@ def main() -> None:
     some = random.Random(1).sample([row for row in every if row["text"] not in seen], TEXTS)
     held_out = [Example(str(i), (row["text"],), str(row["label"])) for i, row in enumerate(some)]
     plans = [("none", "none", ALONE)]
+    plans += [(s, NUMBER, fewer(s, SPEED)) for s in (*SELECTORS, *OTHERS)]
+    plans += [(s, "all before layer 0", cheaper(once, s, SPEED)) for s in OTHERS]
     plans += [(s, name, cheaper(make, s, SPEED)) for s in SELECTORS for name, make in SCHEDULES.items()]
     for selector, schedule, plan in plans:
         model = Plait.from_pretrained(a.work / "none" / "final", plan=plan, dtype=fast_dtype())
