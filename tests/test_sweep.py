@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plait.data import Example
 from plait.errors import PlaitError
-from plait.evaluate import example_quality
+from plait.evaluate import example_quality, scores_of
 from plait.model import Plait
+from plait.plan import Plan
 from plait.sweep import Point, choose, markdown, sweep
 from tests.command import done
 from tests.small import small_checkpoint
@@ -40,16 +42,14 @@ def test_the_full_model_counts_positions_as_its_own(tmp_path: Path) -> None:
 
 def test_single_texts_are_swept_over_schedules(tmp_path: Path) -> None:
     """They have no join; a row that names a budget was measured with it."""
-    plan = "join=0,roles=text,keep.text=0.9^2"
+    plan = "join=0,roles=text,keep.text=0.9^2,protect=ends"
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=plan)
     data = examples(1)
     points = sweep(model, "value", data, keeps=["0.5^2", "3@1"], selectors=["first", "norm"], known=3)
     named = ["", "0.9@1+0.81@2 coreset", "0.5^2 first", "0.5^2 norm", "3@1 first", "3@1 norm"]
     assert [point.keep for point in points] == named
-    assert (
-        len({point.plan for point in points}) == 6
-        and points[0].plan == "join=0,mode=joint,roles=text,known=,reader=text"
-    )
+    assert len({point.plan for point in points}) == 6 and all("protect=ends" in point.plan for point in points[1:])
+    assert points[0].plan == "join=0,mode=joint,roles=text,known=,reader=text"
     for point in points:
         again = Plait.from_pretrained(tmp_path / "m", plan=point.plan)
         assert point.quality == pytest.approx(example_quality(again, "value", data)["spearman"])
@@ -80,8 +80,9 @@ def test_codecs_are_compared_by_their_drift(tmp_path: Path) -> None:
     )
     assert exact.drift is not None and byte.drift is not None and half.drift is not None
     assert exact.drift < 1e-5 < byte.drift < half.drift and exact.bytes > byte.bytes > half.bytes
-    raw = model.predict([e.texts for e in data], activation_fn=lambda x: x)
-    assert byte.drift * raw.std() < 1  # in standard deviations of the scores
+    model.plans = {"score": Plan.parse(half.plan)}
+    raw, moved = (scores_of(model, [e.texts for e in data], codec) for codec in ("", "int4"))
+    assert half.drift == pytest.approx(np.abs(moved - raw).mean() / raw.std(), rel=1e-4)
     assert "score drift" in markdown(points, points[1])
     alone = sweep(model, "value", data, modes=("joint",), known=3)
     assert all(p.drift is None for p in alone) and "score drift" not in markdown(alone, alone[0])

@@ -14,10 +14,11 @@ def fingerprint(model: Plait, codec: str) -> Fingerprint:
     shape = model.encoder.family.shape
     hashed = model.fingerprint
     begins = model.text.begins(known)
+    read = [*([f"positions={begins}"] if begins else []), *(["single"] if model.text.single else [])]
     return Fingerprint(
         model=hashed["model"],
         tokenizer=hashed["tokenizer"],
-        plan=",".join([*names, f"positions={begins}"] if begins else names),
+        plan=",".join([*names, *read]),
         codec=codec,
         tensors=tuple((name, shape.width(name)) for name in names),
     )

@@ -51,7 +51,8 @@ beside a score head with the same names.
 @dataclass
 class Checkpoint:
     """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved
-    with, whether its span head can say that there is no answer, its model card, and the bottlenecks of stored states.
+    with, whether its span head can say that there is no answer, its model card, the bottlenecks of stored states, and
+    whether its dual encoder reads texts framed alone (None if nobody said).
     """
 
     base: Any
@@ -62,6 +63,7 @@ class Checkpoint:
     no_answer: bool = False
     card: str = ""
     bottlenecks: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    single: bool | None = None
 
 
 def load(
@@ -153,9 +155,9 @@ def load(
                 found["span"] = reader
     _require_tokens(name, tokenizer, config)
     plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
-    no_answer = bool(saved.get("no_answer", False))
-    narrow = _bottlenecks(scorer.config, beside)
-    return Checkpoint(base, tokenizer, scorer.config, found, plans, no_answer, _card(name), narrow)
+    no_answer, narrow = bool(saved.get("no_answer", False)), _bottlenecks(scorer.config, beside)
+    single = bool(saved.get("single")) if any(plan.compare != "none" for plan in plans.values()) else None
+    return Checkpoint(base, tokenizer, scorer.config, found, plans, no_answer, _card(name), narrow, single)
 
 
 def _span(name: str, parts: dict[str, torch.Tensor], new: bool, reading: dict[str, Any]) -> Span | None:
@@ -188,8 +190,8 @@ def _writing(
     """An encoder-decoder model, whose one head is its decoder."""
     if set(new_heads) - {"text"} or "text" not in heads:
         raise PlaitError(
-            f"a model with a decoder has a text head, but {name!r} was to have {', '.join(new_heads or heads)}; "
-            "take an encoder for that"
+            f"a model with a decoder has a text head, but {name!r} was to have {', '.join(new_heads or heads)}; take "
+            "an encoder for that"
         )
     model, info = _try(name, lambda: AutoModelForSeq2SeqLM.from_pretrained(name, **reading))
     ours = [key for key in info["unexpected_keys"] if key.startswith("bottleneck.")]
@@ -254,9 +256,7 @@ def locate(name: str) -> str:
                 raise ModuleNotFoundError
             return str(importlib.resources.files(package) / inside)
         except ModuleNotFoundError:
-            raise PlaitError(
-                f"{name} needs the package {package!r}, which is not installed; pip install {package}"
-            ) from None
+            raise PlaitError(f"{name} needs the package {package!r}; pip install {package}") from None
     if not Path(name).is_dir() and (name.startswith((os.sep, ".")) or name.count(os.sep) > 1):
         raise PlaitError(
             f"the checkpoint must be a folder or a hub id, but there is no folder {name!r}; check the path"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from plait.data import is_beir
 from plait.errors import PlaitError
 from plait.plan import Mode
 from plait.tasks import KINDS, Weights
@@ -127,8 +128,11 @@ class TrainConfig:
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}")
-        if not (self.score or self.task == "qa") or not self.span or not self.text:
-            raise PlaitError("a head that is trained must have a plan, but one is empty; e.g. join=4, or leave it out")
+        head = {"qa": "span", "text": "text"}.get(self.task, "score")
+        if not getattr(self, head):
+            raise PlaitError(
+                f"a {self.task} task trains the {head} head, but {head} is empty; give it a plan, e.g. join=4"
+            )
         for mode in filter(None, self.elastic.split("+")):
             if mode not in get_args(Mode):
                 raise PlaitError(
@@ -144,14 +148,15 @@ class TrainConfig:
                 f"representation compares what a score or a span is read from and must be 0 in a text task, but is "
                 f"{self.representation:g}; set it to 0 and give distillation a weight"
             )
-        weights = (*SAYS[self.task], *(("representation",) if self.task != "text" else ()))
+        says = SAYS[self.task] if self.score or self.task != "qa" else ("distillation",)
+        weights = (*says, *(("representation",) if self.task != "text" else ()))
         if (self.teacher or self.elastic) and not any(getattr(self, key) for key in weights):
             raise PlaitError(
                 f"a teacher must have a say, but of {' and '.join(weights)} none has a weight; give one a weight, or "
                 f"leave {'teacher' if self.teacher else 'elastic'} out"
             )
         same = bool(self.dev) and Path(self.dev).absolute() == Path(self.data).absolute()
-        if same and (self.split == "dev" or not Path(self.dev).is_dir()):
+        if same and (self.split == "dev" or self.task != "rank" or not is_beir(Path(self.data))):
             raise PlaitError(f"dev must be held out from training, but is data itself, {self.data}; name another file")
 
     def weights(self) -> Weights:

@@ -198,6 +198,12 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
     if not examples or unlabelled:
         lacking = f"{unlabelled} of {len(examples)} have no label" if examples else "there are none"
         raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
+    alone = next((e for e in examples if len(model.text.roles) == 2 and len(e.texts) < 2), None)
+    if alone is not None:
+        raise PlaitError(
+            f"an example of {' and '.join(model.text.roles)} must have both, but example {alone.id} has one text; "
+            "leave it out"
+        )
     if task == "text":
         model.plan("text")  # refuses a model without such a head
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plait.errors import PlaitError
+from plait.errors import FallbackWarning, PlaitError
 from plait.families import classifier, pooler, span_outputs
 from plait.layout import Layout
 from plait.plan import FULL, VECTORS, Plan
@@ -217,11 +218,13 @@ def head_plans(
 
     One plan given for all heads is the span head's as far as that can have it: it reads the passage's tokens, all of
     them whatever the budget, and `joint`; what is `oneway`, `frozen` or compared leaves it the saved plan, if there is
-    one.
+    one that fits. A FallbackWarning says so.
     """
     given = _each(plan) if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{") else plan
-    shared = isinstance(given, str | Plan)
+    shared = isinstance(given, str | Plan) and len(heads) > 1
     by_head: Mapping[str, str | Plan] = dict.fromkeys(heads, given) if isinstance(given, str | Plan) else given or {}
+    if not isinstance(by_head, Mapping) or not all(isinstance(one, str | Plan) for one in by_head.values()):
+        raise PlaitError(f"a plan must be a text, a Plan, or one of these for each head by name, but is {plan!r:.60}")
     said: dict[str, Mapping[str, object]] = {}
     found: dict[str, Plan] = {}
     for head, one in by_head.items():
@@ -249,21 +252,36 @@ def head_plans(
 
 def _shared(plan: Plan, saved: Plan | None) -> Plan:
     """What the span head has of a plan that is given for all heads."""
-    if plan.mode != "joint" or plan.compare != "none":
-        if saved is not None or plan.compare != "none":
-            return saved or plan
-        plan = replace(plan, mode="joint", states="hidden")
-    reads = _for_head("span", plan).reader
-    return replace(plan, keep=tuple(budget for budget in plan.keep if budget.role != reads))
+    if plan.mode == "joint" and plan.compare == "none":
+        fewer = tuple(budget for budget in plan.keep if budget.role != _for_head("span", plan).reader)
+        if fewer != plan.keep:
+            _say(f"reads all tokens, whatever the budget in {plan}")
+        return replace(plan, keep=fewer)
+    fits = saved is not None and saved.positions == plan.own_positions and saved.roles == plan.roles
+    if saved is not None and fits:
+        _say(f"keeps its plan, {saved}, for it cannot have {plan}")
+        return saved
+    if plan.compare != "none":
+        return plan  # which is refused
+    found = _shared(replace(plan, mode="joint", states="hidden"), None)
+    _say(f"has {_for_head('span', found)}, for it cannot have {plan}")
+    return found
 
 
-def compares(plan: str | Plan | Mapping[str, str | Plan] | None) -> bool:
-    """Whether a given plan makes the score head a dual encoder's, which a checkpoint without a head can have."""
+def _say(how: str) -> None:
+    warnings.warn(
+        f"the span head {how}; give each head a plan of its own, 'score: …; span: …', for another",
+        FallbackWarning,
+        stacklevel=5,
+    )
+
+
+def compared(plan: str | Plan | Mapping[str, str | Plan] | None) -> str:
+    """How a given plan makes the score head a dual encoder's, which a checkpoint without a head can have; or `none`."""
     try:
-        given = head_plans(["score"], plan, {})["score"] if plan is not None else None
+        return head_plans(["score"], plan, {})["score"].compare if plan is not None else "none"
     except PlaitError:  # said with the checkpoint's own heads
-        return False
-    return given is not None and given.compare != "none"
+        return "none"
 
 
 def _each(text: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Self, get_args
 
@@ -107,7 +108,8 @@ class Index:
         store = Store.open(path)
         if model is None:
             plans = {head: Plan.parse(text) for head, text in settings.plans.items()}  # not the checkpoint's
-            model = Plait.from_pretrained(settings.model, plan=plans, dtype=settings.dtype)
+            heads = tuple(settings.plans)  # others of the checkpoint would need what is not stored
+            model = Plait.from_pretrained(settings.model, plan=plans, dtype=settings.dtype, heads=heads)
         check(fingerprint(model, store.fingerprint.codec), store.fingerprint)
         return cls(store, model, settings)
 
@@ -181,9 +183,9 @@ class Index:
         Args:
             ids: of passages, as hits have them: their document's, with #number if that has several.
         """
-        require_list("ids", ids)
-        kept, lengths = self.store.passages(ids), self.store.lengths(ids)
-        read = self._fetch(list(ids), range(len(ids)), self.model.needs(self._role))
+        ids, still = require_list("ids", ids), self._still()
+        kept, lengths = still.store.passages(ids), still.store.lengths(ids)
+        read = still._fetch(ids, range(len(ids)), self.model.needs(self._role))
         split = {name: x.split([rows_of(name, length) for length in lengths]) for name, x in read.items()}
         return [
             Encoded({name: pieces[i] for name, pieces in split.items()}, passage.offsets, 0)
@@ -296,7 +298,7 @@ class Index:
         timing: Timing,
     ) -> Ranking:
         require_weight(weight, first_stage)
-        if candidates is not None and (not isinstance(candidates, int) or candidates < 1):
+        if candidates is not None and (not isinstance(candidates, Integral) or candidates < 1):
             raise PlaitError(f"candidates must be 1 or more passages, but is {candidates!r}; leave it out for 100")
         ranks = "score" in self.model.plans
         if ranks:

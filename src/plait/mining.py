@@ -97,12 +97,17 @@ def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> l
     not judge: of a TREC run, or without one by BM25.
 
     Raises:
-        PlaitError: the folder or the run cannot be read, or the run names a document that is not in the corpus.
+        PlaitError: the folder or the run cannot be read, or the run lacks a query or names an unknown document.
     """
     collection = read_collection(folder, split)
     if run:
         scores = read_run(run)
         found = {query: sorted(some, key=some.__getitem__, reverse=True) for query, some in scores.items()}
+        if lacking := collection.queries.keys() - found.keys():
+            raise PlaitError(
+                f"a run must have documents of every judged query, but {run} has none of {len(lacking)} of the "
+                f"{len(collection.queries)} of {folder}'s split {split}, {min(lacking)!r} first; name that split's run"
+            )
         for query, ids in found.items():
             for id in ids:
                 if query in collection.queries and id not in collection.documents:
@@ -114,11 +119,12 @@ def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> l
         texts = {id: document.text for id, document in collection.documents.items()}
         with tempfile.TemporaryDirectory() as words:
             asked = [Wanted(id, text) for id, text in collection.queries.items()]
-            found = mined(asked, texts, Path(words) / "words", depth)
+            most = max(map(len, collection.qrels.values()))
+            found = mined(asked, texts, Path(words) / "words", depth + most)
     listed = []
     for query, text in collection.queries.items():
         labels: dict[str, float] = {id: float(relevance) for id, relevance in collection.qrels[query].items()}
-        labels |= {id: 0.0 for id in found.get(query, [])[:depth] if id not in labels}
+        labels |= dict.fromkeys([id for id in found[query] if id not in labels][:depth], 0.0)
         listed += [
             Example(f"{query} {id}", (text, collection.documents[id].text), label, query)
             for id, label in labels.items()

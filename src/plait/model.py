@@ -22,14 +22,14 @@ from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError
 from plait.families import adapter
 from plait.fitting import apart, fit_bottlenecks, fit_plan, fit_score, in_common
-from plait.heads import HEADS, SpanFound, compares, default_activation, head_plans, restored, spans_found
+from plait.heads import HEADS, SpanFound, compared, default_activation, head_plans, restored, spans_found
 from plait.keep import recipe_of
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_dtype
 from plait.parts import Encoded, Part, as_rows, score_rows, states_of, tokenized, warn_cut
-from plait.plan import Plan
-from plait.pooling import pooling
+from plait.plan import VECTORS, Plan
+from plait.pooling import Where, pooling
 from plait.saving import save
 from plait.scoring import require_meeting, require_one_label, require_separator, require_top_k
 from plait.states import States, require_name
@@ -60,7 +60,8 @@ class Plait(nn.Module):
         for head, plan in self.plans.items():
             self.require_plan(head, plan)
         roles, offset = in_common(self.plans)
-        self.text = self.texts(roles, offset, single=all(plan.compare != "none" for plan in self.plans.values()))
+        single = all(plan.compare != "none" for plan in self.plans.values()) if parts.single is None else parts.single
+        self.text = self.texts(roles, offset, single=bool(self.plans) and single)
         self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
 
     @classmethod
@@ -85,10 +86,9 @@ class Plait(nn.Module):
             model_name_or_path: a local folder or a hub id; of an adapter of `peft` (LoRA) too, which is merged.
             plan: one plan for all heads, or one for each head by name (`score`, `span`), as values or in text form
                 (`"score: join=4,mode=oneway; span: join=3"`); the span head has of one for all what it can, see
-                `plait.heads.head_plans`. Default: the plans the checkpoint was saved with, else
-                the full pair model. Where a text does not say, positions begin as in the saved plans, else anew; a new
-                full pair model's apart, see `plait.fitting.apart`. Nor need it say how a dual encoder pools: as the
-                checkpoint does, one of sentence-transformers too.
+                `plait.heads.head_plans`. Default: the plans the checkpoint was saved with, else the full pair model.
+                Where a text does not say, positions begin as in the saved plans, else anew, a new full pair model's
+                apart (`plait.fitting.apart`), and a dual encoder pools as the checkpoint does (`plait.pooling`).
             dtype: of weights and states, or `auto`: bfloat16 where that is computed faster. Scores are float32.
             device: where to run.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
@@ -100,18 +100,17 @@ class Plait(nn.Module):
         Raises:
             PlaitError: the checkpoint cannot be read, its family is unknown, or the plan does not fit it.
         """
-        for head in (*heads, *new_heads):
-            if head not in HEADS:
-                raise PlaitError(f"heads and new_heads must be among {', '.join(HEADS)}, but one is {head!r}")
+        if unknown := {*heads, *new_heads} - {*HEADS}:
+            raise PlaitError(f"heads and new_heads must be among {', '.join(HEADS)}, but have {', '.join(unknown)}")
+        how = compared(plan)
+        where = Where(revision=revision, local_files_only=local_files_only, token=token)
         parts = checkpoint.load(
-            model_name_or_path, new_heads=new_heads, labels=labels, heads=heads,
-            compare=None if plan is None or "score" not in new_heads else compares(plan), revision=revision,
-            local_files_only=local_files_only, token=token, use_safetensors=use_safetensors,
+            model_name_or_path, new_heads=new_heads, labels=labels, heads=heads, use_safetensors=use_safetensors,
+            compare=None if plan is None or "score" not in new_heads else how != "none", **where,
         )  # fmt: skip
-        scores = "score" in parts.heads or ("score" in heads and compares(plan))
+        scores = "score" in parts.heads or ("score" in heads and how != "none")
         there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
-        where = {"revision": revision, "local_files_only": local_files_only, "token": token}
-        pool = pooling(checkpoint.locate(os.fspath(model_name_or_path)), where) if compares(plan) else ""
+        pool = pooling(model_name_or_path, where) if how in VECTORS else ""
         parts.plans = head_plans(there, plan, parts.plans, apart(parts.base) if new_heads else 0, pool)
         fit_score(parts, new="score" in new_heads)
         fit_bottlenecks(parts, new=bool(new_heads))
@@ -124,7 +123,8 @@ class Plait(nn.Module):
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans; its model card too."""
         heads = dict(self.heads.items())
         parts = Checkpoint(
-            self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer, self.card, self.bottlenecks
+            self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer, self.card, self.bottlenecks,
+            self.text.single,
         )  # fmt: skip
         save(parts, Path(save_directory))
 
@@ -322,7 +322,7 @@ class Plait(nn.Module):
         """Order documents by their score for one query: dicts of `corpus_id`, `score` and, if asked, `text`."""
         require_top_k(top_k)
         require_one_label(self)
-        require_list("documents", documents)
+        documents = require_list("documents", documents)
         logits = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, nn.Identity())
         order = np.argsort(-logits, kind="stable")[:top_k]  # a sigmoid ties the best ones
         scores = (activation_fn or self._activation())(torch.from_numpy(logits))
@@ -349,11 +349,11 @@ class Plait(nn.Module):
         """
         if self.training:
             self.eval()
-        require_list("texts", texts)
+        texts = require_list("texts", texts)
         segments = self.segments(role, texts)
         names = self.needs(role) if names is None else names
         for name in names:
-            require_name(name, self.layers)
+            require_name(name, self.layers, frozenset(self.bottlenecks))
         results: list[Encoded | None] = [None] * len(segments)
         multiple = 64 if len(segments) > 8 else 1
         with torch.inference_mode():

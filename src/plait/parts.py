@@ -51,8 +51,7 @@ def as_rows(
     some: list[object] = [inputs]
     single = isinstance(inputs, str)
     if not single:
-        require_list("examples", inputs)
-        some = list(inputs)
+        some = require_list("examples", inputs)
         if not alone and some and isinstance(some[0], str | Encoded):
             some, single = [some], True
     rows = [_row(plan, number, row) for number, row in enumerate(some)]

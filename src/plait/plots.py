@@ -93,7 +93,7 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
                 x, [p.quality for p in line], color=COLOURS[mode], marker=MARKERS[mode],
                 linestyle=STYLES[keeps.index(keep) % len(STYLES)], label=f"{mode}, {keep}" if keep else mode,
             )  # fmt: skip
-            for place, point in zip(x, line, strict=True):
+            for place, point in zip(x, line, strict=True) if any(p.join for p in split) else ():
                 axis.annotate(str(point.join), (place, point.quality), (4, 4), textcoords="offset points", fontsize=8)
         if len(keeps) > 1:
             best = frontier([(getattr(point, name) / unit, point.quality) for point in split])

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from plait.checkpoint import locate
 from plait.errors import FallbackWarning
+from plait.lora import base_of, is_adapter
 
-POOLS = {"cls": "first", "mean": "mean"}
-"""A plan's `pool` by the names of sentence-transformers."""
+POOLS = {"cls": "first", "mean": "mean", "mean_sqrt_len": "mean"}
+"""A plan's `pool` by the names of sentence-transformers; the square root of a length changes no cosine."""
 
 
-def pooling(name: str, where: dict[str, Any]) -> str:
+class Where(TypedDict):
+    """What `from_pretrained` of `transformers` takes to find a checkpoint on the hub."""
+
+    revision: str | None
+    local_files_only: bool
+    token: str | None
+
+
+def pooling(model_name_or_path: str | os.PathLike[str], where: Where) -> str:
     """The `pool` of a checkpoint's vectors, or nothing where its folder says none that Plait has.
 
     Vectors that go through more than pooling and a normalization, which cosines do not see, are not made: a
-    FallbackWarning says so.
+    FallbackWarning says so, and where a folder's files cannot be read.
 
-    Args:
-        name: a folder or hub id.
-        where: `revision`, `local_files_only`, `token`, as `transformers` takes them.
     """
-    modules = _json(name, "modules.json", where) or []
-    kinds = {str(module.get("type", "")).rpartition(".")[2]: module for module in modules if isinstance(module, dict)}
+    name = locate(os.fspath(model_name_or_path))
+    if is_adapter(name, dict(where)):
+        name = base_of(name, dict(where))
+    modules = _json(name, "modules.json", where)
+    kinds = {
+        str(module.get("type", "")).rpartition(".")[2]: str(module.get("path", ""))
+        for module in (modules if isinstance(modules, list) else [])
+        if isinstance(module, dict)
+    }
     if "Pooling" not in kinds:
         return ""
-    fields = _json(name, f"{kinds['Pooling'].get('path', '')}/config.json", where) or {}
+    fields = _json(name, f"{kinds['Pooling']}/config.json", where)
+    fields = fields if isinstance(fields, dict) else {}
     found = fields.get("pooling_mode") or [
         key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
         for key, value in fields.items()
@@ -38,20 +54,26 @@ def pooling(name: str, where: dict[str, Any]) -> str:
     more = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
     if more or not pool:
         what = " and ".join([*([] if pool else [f"pooling by {'+'.join(modes) or 'nothing'}"]), *more])
-        warnings.warn(
-            f"the vectors of {name} are made with {what}, which is left out here: they are not those of "
-            "sentence-transformers; train with this plan, or give its vectors by `plait vectors`",
-            FallbackWarning,
-            stacklevel=3,
-        )
+        _warn(f"are made with {what}, which is left out here", name)
     return pool
 
 
-def _json(name: str, file: str, where: dict[str, Any]) -> Any:
-    """A JSON file of a checkpoint, None if it has no such file."""
+def _json(name: str, file: str, where: Where) -> Any:
+    """A JSON file of a checkpoint, None if it has no such file; a warning if nobody can tell whether it has."""
     from transformers.utils.hub import cached_file
 
     try:
-        return json.loads(Path(str(cached_file(name, file, **where))).read_text("utf-8"))
-    except (OSError, ValueError):  # not there, or not JSON
+        found = cached_file(name, file, _raise_exceptions_for_missing_entries=False, **where)
+        return None if found is None else json.loads(Path(str(found)).read_text("utf-8"))
+    except (OSError, ValueError):
+        _warn(f"may be pooled otherwise, for its {file} cannot be read", name)
         return None
+
+
+def _warn(how: str, name: str) -> None:
+    warnings.warn(
+        f"the vectors of {name} {how}: they may not be those of sentence-transformers; say pool in the plan, train "
+        "with it, or give its vectors by `plait vectors`",
+        FallbackWarning,
+        stacklevel=5,
+    )

@@ -41,6 +41,8 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
     if checkpoint.no_answer:
         config.plait["no_answer"] = True
+    if checkpoint.single:
+        config.plait["single"] = True
     config.dtype = next(iter(state.values())).dtype
     temporary = None
     try:

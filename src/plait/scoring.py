@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,8 +177,8 @@ def require_read(read: int) -> None:
 
 def require_top_k(top_k: int | None) -> None:
     """Refuse a top_k below 1."""
-    if top_k is not None and top_k < 1:
-        raise PlaitError(f"top_k must be 1 or more, but is {top_k}")
+    if top_k is not None and (not isinstance(top_k, Integral) or top_k < 1):
+        raise PlaitError(f"top_k must be 1 or more, but is {top_k!r}")
 
 
 def require_one_label(model: Plait) -> None:
@@ -234,6 +235,6 @@ def stored_role(model: Plait) -> str:
     if len({(model.needs(role), model.text.reading(role)) for role in roles}) > 1:
         raise PlaitError(
             f"one store holds texts of roles that are read and kept alike, but {', '.join(roles)} are not; give them "
-            "the same budgets, and let none be the first role"
+            "the same budgets and let none be the first role, or, where the tokenizer ends an example, the last"
         )
     return roles[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -83,9 +83,9 @@ def as_read(name: str, x: Tensor, like: Tensor) -> Tensor:
     return x.to(like.device, x.dtype if name.startswith(EXACT) else like.dtype)
 
 
-def require_name(name: str, layers: int) -> None:
-    """PlaitError unless a model of `layers` layers makes a tensor of this name."""
-    recipe_of(name)  # refuses one that is not written so
+def require_name(name: str, layers: int, bottlenecks: Container[str] = ()) -> None:
+    """PlaitError unless a model of `layers` layers with these bottlenecks (`4/64`) makes a tensor of this name."""
+    steps = [step.layer for step in recipe_of(name)]  # refuses what is not written so
     try:
         what = Name.parse(name)
     except (ValueError, IndexError):
@@ -93,7 +93,9 @@ def require_name(name: str, layers: int) -> None:
     else:
         keys = what.kind in ("key", "value")
         there = (keys or what.kind in ("states", *EXACT)) and 0 <= what.source <= what.reading <= layers - keys
-        there = there and (keys or what.source == what.reading)
+        there = there and (keys or what.source == what.reading) and steps == sorted({*steps})
+        there = there and steps[-1:] <= [what.source] and not ("~attention" in name and steps[0] == 0)
+        there = there and (not what.width or f"{what.source}/{what.width}" in bottlenecks)
     if not there:
         raise PlaitError(
             f"states have names like states.{layers} or key.{layers - 1}@0 (this model has {layers} layers), but one "

@@ -116,7 +116,8 @@ def sweep(
                 plans += [bare.at(join, mode) for join in joins]  # type: ignore[arg-type]
                 kept += [reduction] * len(joins)
         if not joins:
-            plans += [replace(plans[0], keep=some, selector=selector) for some, selector in budgets.values() if some]
+            alone = replace(own, join=0, mode="joint", states="hidden", positions=plans[0].positions)
+            plans += [replace(alone, keep=some, selector=selector) for some, selector in budgets.values() if some]
             kept += [reduction for reduction, (some, _) in budgets.items() if some]
         for plan in plans:
             model.require_plan(head, plan)

@@ -44,27 +44,27 @@ class Teacher:
         parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), fingerprint(model)]
         self._name = json.dumps(parts)
 
-    def require_room(self, lessons: Sequence[Lesson], *, states: bool = False) -> None:
-        """PlaitError if it cannot place some text of these, or some whole example whose spans or, if asked, `states` it
-        is to teach.
+    def require_room(self, lessons: Sequence[Lesson], *, spans: bool = True, states: bool = False) -> None:
+        """PlaitError if it cannot place some text of these, or some whole example of which it is to teach `spans` or
+        `states`.
         """
-        if any(plan.positions == "continue" for plan in self.plans.values()):
-            room = self.model.text.positions
-            most = max((_longest(self._framed(x), t) for x in lessons for t in x.targets if states or t.head == "span"),
-                       default=0)  # fmt: skip
-            if most > room:
-                raise PlaitError(
-                    f"a teacher must read whole examples to teach spans or states, but one has {most} tokens and it "
-                    f"reads {room}; set longest lower"
-                )
-        offset = next(iter(self.plans.values())).offset
-        others = (of for lesson in lessons for of in list(lesson.segments.values())[1:])
-        most = max((len(segment.ids) for of in others for segment in of), default=0)
-        if offset and most + offset > self.model.text.positions:
+        plan, room = next(iter(self.plans.values())), self.model.text.positions
+        whole = part = 0
+        for lesson in map(self._framed, lessons):
+            others = (of for role, of in lesson.segments.items() if role != plan.roles[0])
+            part = max(part, *(len(segment.ids) for of in others for segment in of), 0)
+            taught = (t for t in lesson.targets if states or (spans and t.head == "span"))
+            whole = max(whole, *(_longest(lesson, target) for target in taught), 0)
+        if plan.positions == "continue" and whole > room:
             raise PlaitError(
-                f"a teacher must be able to read what the model reads, but it counts from {offset} to "
-                f"{self.model.text.positions} and a text has {most} tokens; lower longest by "
-                f"{most + offset - self.model.text.positions}, or give the model's plans positions={offset}"
+                f"a teacher must read whole examples to teach spans or states, but one has {whole} tokens and it reads "
+                f"{room}; set longest lower"
+            )
+        if plan.offset and part + plan.offset > room:
+            raise PlaitError(
+                f"a teacher must be able to read what the model reads, but it counts from {plan.offset} to {room} and "
+                f"a text has {part} tokens; lower longest by {part + plan.offset - room}, or give the model's plans "
+                f"positions={plan.offset}"
             )
 
     @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ class Text:
             )
         self.tokenizer: Any = tokenizer
         self.roles = tuple(roles)
-        self.positions, self._offset = positions, offset
+        self.positions, self._offset, self.single = positions, offset, single
         alone, pair = self.tokenizer("a"), self.tokenizer("a", "b")
         ids, both = alone["input_ids"], pair["input_ids"]
         lead, trail = _frame(alone.sequence_ids(), 0)
@@ -227,10 +227,11 @@ def _frame(sequence_ids: list[int | None], sequence: int) -> tuple[int, int]:
     return inside[0], len(sequence_ids) - 1 - inside[-1]
 
 
-def require_list(what: str, values: object) -> None:
-    """Refuse one text where several are meant: its letters would be taken for them."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+def require_list(what: str, values: Any) -> list[Any]:
+    """The list that is meant. One text is refused, whose letters would be taken for several, and a dict, whose keys."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise PlaitError(f"{what} must be a list of texts, but are {values!r:.40}; pass [...]")
+    return list(values)
 
 
 def require_texts(role: str, texts: Iterable[object], numbers: Iterable[int] | None = None) -> None:

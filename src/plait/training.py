@@ -61,7 +61,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     keep_all_memory()
     to_dtype(config.save_dtype)
-    data = _data(config, config.data, config.split, config.questions)
+    data = _data(config, config.data, config.split, config.run, config.questions)
     dev = _data(config, config.dev, "dev") if config.dev else []
     for module in KINDS[config.task].libraries if dev else ():
         library(module, "train")  # not after hours of training
@@ -73,7 +73,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         require_fit(config.task, cast(list[Example], dev), model)
     items = _lessons(config, model, data)
     if teacher is not None:
-        teacher.require_room(items, states=config.representation > 0)
+        teacher.require_room(items, spans=config.distillation > 0, states=config.representation > 0)
     if earlier is None:
         _begin_bottlenecks(model, items)
     trainer = Trainer(Course(model, teacher, config), config, items)
@@ -98,12 +98,12 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     return final
 
 
-def _data(config: TrainConfig, path: str, split: str, count: int = 0) -> Data:
+def _data(config: TrainConfig, path: str, split: str, run: str = "", count: int = 0) -> Data:
     """The first `count` questions, examples or groups of them in a file or a split; all for 0."""
     if config.task == "qa":
         return read_squad(located(path))[: count or None]
     if config.task == "rank" and is_beir(Path(path)):
-        return first_of("rank", judged_lists(Path(path), split, config.run if split == config.split else ""), count)
+        return first_of("rank", judged_lists(Path(path), split, run), count)
     texts = [name for name in config.texts.split("+") if name]
     found = read_examples(path, texts=texts, label=config.label, numbers=config.task != "text")
     return first_of(config.task, found, count)
@@ -275,6 +275,8 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
     whole = checkpoints(config.output, resume)
     beside = Path(config.output) / BESIDE
     now = dataclasses.asdict(config) | {"contents of data": contents(config.data)}
+    if config.run:
+        now["contents of run"] = contents(config.run)
     if not whole:
         if os.environ.get("RANK", "0") == "0":  # of several processes, one
             files.write(beside, json.dumps(now, indent=2))

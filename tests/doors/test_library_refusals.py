@@ -69,7 +69,7 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
         "texts must be a list of texts, but are 'x'": lambda: model.encode("passage", "x"),
         "documents must be a list of ids, but are 'ab'": lambda: index_of_both.delete("ab"),
         "a head must be one of score, span, text, but is 'foo'": lambda: model.plan("foo"),
-        "new_heads must be among .* one is 'scor'": lambda: Plait.from_pretrained(tmp_path, heads=("scor",)),
+        "new_heads must be among .* but have scor": lambda: Plait.from_pretrained(tmp_path, heads=("scor",)),
         "a plan must be a text, but is None": lambda: Plan.parse(None),  # type: ignore[arg-type]
         "candidates must be 1 or more passages, but is 0": lambda: index_of_both.rank("a", candidates=0),
         "candidates must be 1 or more passages, but is '5'": lambda: index_of_both.rank("a", candidates="5"),  # type: ignore[arg-type]

@@ -374,8 +374,13 @@ def test_a_beir_folder_is_trained_on_and_swept(tmp_path: Path) -> None:
     of_run, of_words = (json.loads(done(*swept, *more))["points"][1]["metrics"] for more in (("--run", run), ()))
     assert of_run["groups"] == of_words["groups"] == 10 and of_run["examples"] == 30 < of_words["examples"]
     assert of_run["rr10"] > 0.8  # by chance 0.6
-    assert [e.label for e in judged_lists(folder, "test", str(run), depth=2)] == [1.0, 0.0] * 10
-    run.write_text("q1 Q0 nowhere 1 2.0 bm25\n")
+    assert [e.label for e in judged_lists(folder, "test", str(run), depth=1)] == [1.0, 0.0] * 10
+    run.write_text(run.read_text() + "q1 Q0 nowhere 9 0.5 bm25\n")
     assert "a run must name documents of the corpus" in refused(*swept, "--run", run)
+    run.write_text("q0 Q0 d0-1 1 2.0 bm25\n")
+    assert "has none of 10 of the 10 of" in refused(*swept, "--run", run)
+    pairs = write(tmp_path / "train.jsonl", "class", 20, seed=1)
+    assert "dev must be held out" in refused("train", config(tmp_path, task="class", dev=str(pairs)))
+    assert "dev must be held out" in refused("train", config(tmp_path, **fields | {"task": "class"}))
     assert "dev must be held out" in refused("train", config(tmp_path, **fields, split="dev"))
     assert "split must be one of dev, test, train" in refused("train", config(tmp_path, **fields, split="all"))

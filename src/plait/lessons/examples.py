@@ -55,6 +55,11 @@ def example_lessons(
                 f"an example must have at most {len(text.roles)} texts ({', '.join(text.roles)}), but example "
                 f"{example.id} has {len(example.texts)}; give the plan as many roles"
             )
+        if len(text.roles) == 2 != len(example.texts):
+            raise PlaitError(
+                f"an example of {' and '.join(text.roles)} must have both, but example {example.id} has one text; "
+                "leave it out"
+            )
     units = list(_units(task, examples, candidates, rng))
     segments = _segments(examples, text, longest)
     make = _texts(examples, text, longest_written) if task == "text" else _target(task, classes)
