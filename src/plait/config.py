@@ -128,7 +128,7 @@ class TrainConfig:
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}")
-        head = {"qa": "span", "text": "text"}.get(self.task, "score")
+        head = KINDS[self.task].head
         if not getattr(self, head):
             raise PlaitError(
                 f"a {self.task} task trains the {head} head, but {head} is empty; give it a plan, e.g. join=4"

@@ -16,7 +16,7 @@ from plait.errors import PlaitError
 from plait.extras import library
 from plait.heads import class_names
 from plait.parts import as_stored
-from plait.tasks import class_name, group_name, number_of, text_of
+from plait.tasks import class_name, group_name, number_of, require_both, text_of
 
 if TYPE_CHECKING:
     from plait.data import Example, Question
@@ -198,12 +198,7 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
     if not examples or unlabelled:
         lacking = f"{unlabelled} of {len(examples)} have no label" if examples else "there are none"
         raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
-    alone = next((e for e in examples if len(model.text.roles) == 2 and len(e.texts) < 2), None)
-    if alone is not None:
-        raise PlaitError(
-            f"an example of {' and '.join(model.text.roles)} must have both, but example {alone.id} has one text; "
-            "leave it out"
-        )
+    require_both(model.text.roles, examples)
     if task == "text":
         model.plan("text")  # refuses a model without such a head
         return

@@ -91,7 +91,7 @@ def sweep(
         known: known texts that are read with one live text, for operations, milliseconds and memory.
         progress: told what comes next.
     """
-    head = {"qa": "span", "text": "text"}.get(task, "score")
+    head = KINDS[task].head
     for mode in modes:
         if mode not in get_args(Mode):
             raise PlaitError(f"modes must be among {', '.join(get_args(Mode))}, but one is {mode!r}")

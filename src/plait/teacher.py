@@ -89,8 +89,10 @@ class Teacher:
         return outputs(self.model, self.plans, states, asked, upper=upper)
 
     def _framed(self, lesson: Lesson) -> Lesson:
-        """The lesson's texts as the teacher reads them."""
+        """The lesson's texts as the teacher reads them; the lesson itself where both read alike."""
         ours, theirs = self._read
+        if all(ours.reading(role) == theirs.reading(role) for role in lesson.segments):
+            return lesson
         segments = {role: [theirs.reframed(role, one, ours) for one in of] for role, of in lesson.segments.items()}
         return replace(lesson, segments=segments)
 

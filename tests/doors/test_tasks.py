@@ -384,3 +384,16 @@ def test_a_beir_folder_is_trained_on_and_swept(tmp_path: Path) -> None:
     assert "dev must be held out" in refused("train", config(tmp_path, **fields | {"task": "class"}))
     assert "dev must be held out" in refused("train", config(tmp_path, **fields, split="dev"))
     assert "split must be one of dev, test, train" in refused("train", config(tmp_path, **fields, split="all"))
+
+
+def test_a_pair_that_lacks_a_text_is_refused_before_training(tmp_path: Path) -> None:
+    """Also where it is measured alone."""
+    path = tmp_path / "train.jsonl"
+    rows = [{"texts": ["river", "stone"], "label": 1.0}, {"texts": ["river"], "label": 0.0}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "must have both, but example 2 has one text" in refused(
+        "train", config(tmp_path, task="value", score="join=1", texts="texts")
+    )
+    model = small_checkpoint(tmp_path / "m", heads=("score",))
+    said = refused("sweep", model, path, "--task", "value", "--texts", "texts")
+    assert "must have both, but example 2 has one text" in said

@@ -15,7 +15,19 @@ from plait.errors import PlaitError, TruncationWarning
 from plait.lessons.cut import say_cut
 from plait.lessons.lesson import Lesson
 from plait.lessons.written import written
-from plait.tasks import KINDS, Classes, Lists, Target, Texts, Values, class_name, group_name, number_of, text_of
+from plait.tasks import (
+    KINDS,
+    Classes,
+    Lists,
+    Target,
+    Texts,
+    Values,
+    class_name,
+    group_name,
+    number_of,
+    require_both,
+    text_of,
+)
 from plait.text import Segment, Text
 from plait.writer import ENDED
 
@@ -49,16 +61,12 @@ def example_lessons(
         PlaitError: a label or a group that the task cannot have, or another number of texts than the model has roles.
     """
     rng = random.Random(seed)
+    require_both(text.roles, examples)
     for example in examples:
         if len(example.texts) > len(text.roles):
             raise PlaitError(
                 f"an example must have at most {len(text.roles)} texts ({', '.join(text.roles)}), but example "
                 f"{example.id} has {len(example.texts)}; give the plan as many roles"
-            )
-        if len(text.roles) == 2 != len(example.texts):
-            raise PlaitError(
-                f"an example of {' and '.join(text.roles)} must have both, but example {example.id} has one text; "
-                "leave it out"
             )
     units = list(_units(task, examples, candidates, rng))
     segments = _segments(examples, text, longest)

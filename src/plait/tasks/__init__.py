@@ -1,7 +1,7 @@
 """What heads are trained to give: one file a task, each with its loss against labels and against a teacher."""
 
 from plait.tasks.classes import Classes, class_name
-from plait.tasks.kinds import KINDS
+from plait.tasks.kinds import KINDS, require_both
 from plait.tasks.lists import Lists, group_name
 from plait.tasks.spans import Spans
 from plait.tasks.target import Target, Weights
@@ -20,5 +20,6 @@ __all__ = [
     "class_name",
     "group_name",
     "number_of",
+    "require_both",
     "text_of",
 ]
