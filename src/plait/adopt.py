@@ -22,7 +22,7 @@ from plait.data import Document, Example
 from plait.errors import PlaitError
 from plait.evaluate import scores_of
 from plait.extras import library
-from plait.machine import fast_dtype, to_dtype
+from plait.machine import fast_dtype, to_device, to_dtype
 from plait.measured import milliseconds
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
@@ -133,13 +133,14 @@ def adopt(
         if value < least:
             raise PlaitError(f"{name} must be {least} or more, but is {value}")
     library("scipy.stats", "train")  # for the report, and not after the training
-    dtype = fast_dtype() if bfloat16 else "float32"
-    whole = Plait.from_pretrained(teacher, heads=("score",), dtype=dtype)
+    place = to_device("auto")  # where training runs, too
+    dtype = fast_dtype(place) if bfloat16 else "float32"
+    whole = Plait.from_pretrained(teacher, heads=("score",), dtype=dtype, device=place)
     require_one_label(whole)
     model = Plait.from_pretrained(start or teacher, plan={"score": plan}, heads=("score",), new_heads=("score",))
     require_one_label(model)
     if whole.plans["score"].join > 0:
-        whole = Plait.from_pretrained(teacher, plan="join=0", heads=("score",), dtype=dtype)
+        whole = Plait.from_pretrained(teacher, plan="join=0", heads=("score",), dtype=dtype, device=place)
     split = model.plans["score"]
     if len(split.roles) != 2 or split.known != split.roles[1:]:
         raise PlaitError(
@@ -169,8 +170,9 @@ def adopt(
     progress(f"training on {len(lessons)} pairs")
     final = train(config, resume=resume)
     progress(f"comparing on {len(asked)} held-out queries")
-    adopted = Plait.from_pretrained(final, dtype=dtype)
-    models = {"teacher": (whole, ""), "split": (model.to(to_dtype(dtype)), CODEC), "adopted": (adopted, CODEC)}
+    adopted = Plait.from_pretrained(final, dtype=dtype, device=place)
+    model.to(device=place, dtype=to_dtype(dtype))
+    models = {"teacher": (whole, ""), "split": (model, CODEC), "adopted": (adopted, CODEC)}
     scores = {name: _scores(one, asked, rows, codec) for name, (one, codec) in models.items()}
     query, passage = model.text.roles
     known = min(100, len(texts))

@@ -98,8 +98,8 @@ class Index:
         return cls(store, model, settings)
 
     @classmethod
-    def open(cls, path: str | Path, model: Plait | None = None) -> Self:
-        """Open an index, with the model that made it (loaded from where it was, unless given).
+    def open(cls, path: str | Path, model: Plait | None = None, *, device: torch.device | str = "cpu") -> Self:
+        """Open an index, with the model that made it (loaded from where it was onto a device, unless given).
 
         Raises:
             PlaitError: no index is there, it is damaged, or another model, tokenizer, plan or codec made it.
@@ -109,7 +109,7 @@ class Index:
         if model is None:
             plans = {head: Plan.parse(text) for head, text in settings.plans.items()}  # not the checkpoint's
             heads = tuple(settings.plans)  # others of the checkpoint would need what is not stored
-            model = Plait.from_pretrained(settings.model, plan=plans, dtype=settings.dtype, heads=heads)
+            model = Plait.from_pretrained(settings.model, plan=plans, dtype=settings.dtype, device=device, heads=heads)
         check(fingerprint(model, store.fingerprint.codec), store.fingerprint)
         return cls(store, model, settings)
 

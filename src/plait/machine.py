@@ -9,14 +9,34 @@ import torch
 
 from plait.errors import PlaitError
 
+CPU = torch.device("cpu")
 MALLOC_KEEPS = 31 << 20
 """Bytes; glibc raises its thresholds for a freed block of up to 32 MiB."""
 
 
-def fast_dtype() -> str:
-    """`bfloat16` where this machine's processor computes it faster than float32, else `float32`."""
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+def fast_dtype(device: torch.device = CPU) -> str:
+    """`bfloat16` where this machine's processor (or a GPU) computes it faster than float32, else `float32`."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if fast else "float32"
+
+
+def to_device(device: torch.device | str) -> torch.device:
+    """A device by its name, or `auto`: the first GPU where PyTorch has CUDA, else the CPU. PlaitError for one that is
+    not here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.ones(1, device=device).tolist()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise PlaitError(
+            f"device must be one that PyTorch can use here, but is {str(device)!r} ({str(error).splitlines()[0]}); "
+            "pass auto or cpu"
+        ) from None
+    return torch.device(device)
 
 
 def to_dtype(dtype: torch.dtype | str) -> torch.dtype:

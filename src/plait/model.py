@@ -26,7 +26,7 @@ from plait.heads import HEADS, SpanFound, compared, default_activation, head_pla
 from plait.keep import recipe_of
 from plait.known import Known
 from plait.layout import Layout
-from plait.machine import fast_dtype, keep_memory, to_dtype
+from plait.machine import fast_dtype, keep_memory, to_device, to_dtype
 from plait.parts import Encoded, Part, as_rows, score_rows, states_of, tokenized, warn_cut
 from plait.plan import VECTORS, Plan
 from plait.pooling import Where, pooling
@@ -90,7 +90,7 @@ class Plait(nn.Module):
                 Where a text does not say, positions begin as in the saved plans, else anew, a new full pair model's
                 apart (`plait.fitting.apart`), and a dual encoder pools as the checkpoint does (`plait.pooling`).
             dtype: of weights and states, or `auto`: bfloat16 where that is computed faster. Scores are float32.
-            device: where to run.
+            device: where to run, such as `cuda:1`, or `auto`: the GPU where there is one.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
             labels: names of a new score head's classes; empty for one label.
             heads: which heads to load.
@@ -102,7 +102,7 @@ class Plait(nn.Module):
         """
         if unknown := {*heads, *new_heads} - {*HEADS}:
             raise PlaitError(f"heads and new_heads must be among {', '.join(HEADS)}, but have {', '.join(unknown)}")
-        how = compared(plan)
+        how, device = compared(plan), to_device(device)
         where = Where(revision=revision, local_files_only=local_files_only, token=token)
         parts = checkpoint.load(
             model_name_or_path, new_heads=new_heads, labels=labels, heads=heads, use_safetensors=use_safetensors,
@@ -117,7 +117,7 @@ class Plait(nn.Module):
         model = cls(parts)
         path = Path(model_name_or_path)
         model.name_or_path = str(path.resolve()) if path.is_dir() else str(model_name_or_path)
-        return model.to(device=device, dtype=to_dtype(fast_dtype() if dtype == "auto" else dtype)).eval()
+        return model.to(device=device, dtype=to_dtype(fast_dtype(device) if dtype == "auto" else dtype)).eval()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write an ordinary checkpoint of `transformers` whose config also holds the plans; its model card too."""

@@ -91,8 +91,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     final = Path(config.output) / "final"
     if trainer.is_world_process_zero():
         model.to(to_dtype(config.save_dtype)).save_pretrained(final)
-        ours = _measured(config, Plait.from_pretrained(final, dtype=_dtype(config)), dev)
-        theirs = _measured(config, None if teacher is None else _taught(config, teacher), dev)
+        ours = _measured(config, Plait.from_pretrained(final, **_where(config, model)), dev)
+        theirs = _measured(config, None if teacher is None else _taught(config, model, teacher), dev)
         model.card = card(config, model, ours, theirs, len(data))
         files.write(final / "README.md", model.card)
     return final
@@ -255,15 +255,17 @@ def _first_states(
     return {layer: torch.cat(some) for layer, some in found.items()}
 
 
-def _dtype(config: TrainConfig) -> str:
-    return fast_dtype() if config.bfloat16 else "float32"
+def _where(config: TrainConfig, trained: Plait) -> dict[str, Any]:
+    """How models are loaded to be measured: where this one was trained."""
+    return {"dtype": fast_dtype(trained.device) if config.bfloat16 else "float32", "device": trained.device}
 
 
-def _taught(config: TrainConfig, teacher: Teacher) -> Plait | None:
+def _taught(config: TrainConfig, trained: Plait, teacher: Teacher) -> Plait | None:
     """The teacher under the plans that it taught with; none if a text cannot be read before its question under them."""
     if config.task == "qa" and any(plan.positions == "continue" for plan in teacher.plans.values()):
         return None
-    return Plait.from_pretrained(config.teacher, plan=teacher.plans, heads=tuple(teacher.plans), dtype=_dtype(config))
+    heads = tuple(teacher.plans)
+    return Plait.from_pretrained(config.teacher, plan=teacher.plans, heads=heads, **_where(config, trained))
 
 
 def _measured(config: TrainConfig, model: Plait | None, dev: Data) -> dict[str, float]:

@@ -117,6 +117,8 @@ def test_a_long_document_becomes_many_passages(store: Path, tmp_path: Path) -> N
         (["--plan", "score: join=1; other: join=1"], "'other'"),
         (["--codec", "int2"], "codec must be one of"),
         (["--dtype", "int3"], "dtype must be one of"),
+        (["--device", "nowhere"], "device must be one that PyTorch can use here, but is 'nowhere' .*; pass auto or cpu"),
+        (["--device", "cuda:99"], "device must be one that PyTorch can use here, but is 'cuda:99'"),
         (["--overlap", "40"], "overlap of at most half"),
         (["--vectors", "some"], "vectors must be one of"),
     ],

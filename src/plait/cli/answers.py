@@ -12,6 +12,7 @@ from plait import show
 from plait.cli.app import (
     BUNDLED,
     Candidates,
+    Device,
     Dtype,
     First,
     Json,
@@ -55,12 +56,13 @@ def rank(
     candidates: Candidates = None,
     first_stage: First = "bm25",
     first_stage_weight: Weight = 0.0,
+    device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Rank stored passages for a query."""
     from plait.index import Index
 
-    found = Index.open(store).rank(
+    found = Index.open(store, device=device).rank(
         query, top_k, candidates=candidates,
         first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -82,6 +84,7 @@ def ask(
     model: Model = None,
     plan: PlanOption = None,
     dtype: Dtype = "auto",
+    device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Answer a question from a store, or many questions about one text."""
@@ -93,14 +96,14 @@ def ask(
                 "--top-k, --candidates, --first-stage and --first-stage-weight are for stores, but --text is given; "
                 "leave them out"
             )
-        return _ask_text(text, question, load(model or BUNDLED, plan, dtype), read, json_)
+        return _ask_text(text, question, load(model or BUNDLED, plan, dtype, device), read, json_)
     if store is None or question is None:
         raise PlaitError('ask needs a store and a question, or --text FILE; e.g. plait ask my.plait "who wrote it?"')
     if (model, plan, dtype) != (None, None, "auto"):
         raise PlaitError(f"--model, --plan and --dtype are for --text, but {store} has its own; leave them out")
     from plait.index import Index
 
-    found = Index.open(store).ask(
+    found = Index.open(store, device=device).ask(
         question, top_k, read=read, candidates=candidates,
         first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -116,11 +119,12 @@ def predict(
     pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs; of `text` for a plan of one role.")],
     plan: PlanOption = None,
     dtype: Dtype = "auto",
+    device: Device = "auto",
     texts: Texts = "",
     batch_size: Annotated[int, typer.Option(help="Pairs joined at once.")] = 32,
 ) -> None:
     """Score text pairs: one JSON line a pair, in the order of the file."""
-    loaded = load(model, plan, dtype)
+    loaded = load(model, plan, dtype, device)
     rows = _rows(loaded, pairs, texts)
     labels = dict(loaded.config.id2label)
     for row, score in zip(rows, loaded.predict(rows, batch_size), strict=True):
@@ -141,13 +145,14 @@ def generate(
     pairs: Annotated[Path, typer.Argument(help=".jsonl or .csv of text pairs; of `text` for a plan of one role.")],
     plan: PlanOption = None,
     dtype: Dtype = "auto",
+    device: Device = "auto",
     texts: Texts = "",
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens written.")] = 32,
     num_beams: Annotated[int, typer.Option(help="Beams; 1 writes greedily.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Pairs read at once.")] = 32,
 ) -> None:
     """Write an answer to each text pair: one JSON line a pair, in the order of the file."""
-    loaded = load(model, plan, dtype)
+    loaded = load(model, plan, dtype, device)
     rows = _rows(loaded, pairs, texts)
     written = loaded.generate(rows, max_new_tokens=max_new_tokens, num_beams=num_beams, batch_size=batch_size)
     for row, text in zip(rows, written, strict=True):

@@ -29,6 +29,7 @@ PlanOption = Annotated[
     typer.Option("--plan", help="join=4,mode=oneway; or for each head: 'score: join=4,mode=oneway; span: join=3'."),
 ]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where the processor computes it fast.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 and so on, or auto: the GPU where there is one.")]
 Texts = Annotated[str, typer.Option(help="Columns of the texts, joined by +; empty for the usual names.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Candidates = Annotated[
@@ -41,11 +42,11 @@ Weight = Annotated[
 StorePath = Annotated[Path, typer.Argument(help="The folder that `plait index` made.")]
 
 
-def load(model: str, plan: str | None, dtype: str) -> Plait:
-    """The model of a command, in the dtype that it was given."""
+def load(model: str, plan: str | None, dtype: str, device: str) -> Plait:
+    """The model of a command, in the dtype and on the device that it was given."""
     from plait.model import Plait
 
-    return Plait.from_pretrained(model, plan=plan, dtype=dtype)
+    return Plait.from_pretrained(model, plan=plan, dtype=dtype, device=device)
 
 
 def about(found: Ranking) -> dict[str, Any]:

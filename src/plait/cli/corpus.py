@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from plait import show
-from plait.cli.app import BUNDLED, Dtype, Json, Model, PlanOption, StorePath, app, err, load, out
+from plait.cli.app import BUNDLED, Device, Dtype, Json, Model, PlanOption, StorePath, app, err, load, out
 from plait.errors import PlaitError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def index(
         str | None, typer.Option(help="none (default), or pooled: keep vectors for --first-stage vector.")
     ] = None,
     dtype: Dtype = "auto",
+    device: Device = "auto",
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
 ) -> None:
@@ -50,11 +51,11 @@ def index(
     asked = {"codec": codec, "passage_tokens": passage_tokens, "overlap": overlap, "vectors": vectors}
     given = {key: value for key, value in asked.items() if value is not None}
     if (store / FILE).exists():
-        target = Index.open(store)
+        target = Index.open(store, device=device)
         _same(target, store, model, plan, given | ({} if dtype == "auto" else {"dtype": dtype}))
     else:
         model = model or BUNDLED
-        target = Index.create(store, load(model, plan, dtype), name=model, **given)  # type: ignore[arg-type]
+        target = Index.create(store, load(model, plan, dtype, device), name=model, **given)  # type: ignore[arg-type]
     _add(target, texts)
 
 
@@ -64,13 +65,14 @@ def add(
     documents: Annotated[Path, typer.Argument(help="As for index.")],
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+    device: Device = "auto",
 ) -> None:
     """Add documents; those whose content changed are replaced, unchanged ones skipped."""
     from plait.data import read_documents
     from plait.index import Index
 
     texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
-    _add(Index.open(store), texts)
+    _add(Index.open(store, device=device), texts)
 
 
 @app.command()

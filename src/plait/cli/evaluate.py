@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait import show
-from plait.cli.app import First, Json, StorePath, app, err, out
+from plait.cli.app import Device, First, Json, StorePath, app, err, out
 from plait.errors import PlaitError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def evaluate(
     candidates: Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")] = 100,
     first_stage: First = "bm25",
     limit: Annotated[int, typer.Option(help="Use only so many queries, chosen by chance (seed 0); 0 for all.")] = 0,
+    device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Rank queries whose documents are known: the first stage, the model, and both with the best weight."""
@@ -35,7 +36,7 @@ def evaluate(
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
     queries, qrels = _queries(data, split, limit)
-    index = Index.open(store)
+    index = Index.open(store, device=device)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         found = judged(
             index, queries, qrels, candidates=candidates, first_stage=first_stage,  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def positions(
         raise PlaitError(f"positions are made longer by one of {', '.join(WAYS)}, but how is {how!r}")
     if chart is not None:
         require_format(chart)
-    loaded = load(model, None, "float32")
+    loaded = load(model, None, "float32", "cpu")
     if out_folder is not None:
         kept = loaded.config.dtype or torch.float32
         extended(loaded, extend, how).to(kept).save_pretrained(out_folder)

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from plait import files, show
-from plait.cli.app import Dtype, Json, PlanOption, Texts, app, err, load, out
+from plait.cli.app import Device, Dtype, Json, PlanOption, Texts, app, err, load, out
 from plait.errors import PlaitError
 from plait.extras import library
 
@@ -68,6 +68,7 @@ def sweep(
     label: Annotated[str, typer.Option(help="Column of the label.")] = "",
     plan: PlanOption = None,
     dtype: Dtype = "auto",
+    device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Evaluate every join, mode and budget, and pick the cheapest plan that keeps the quality."""
@@ -98,7 +99,7 @@ def sweep(
         library(module, "plots" if "plot" in module else "train")
     if out_folder is not None:
         files.require_writable(out_folder)  # not when all is measured
-    loaded = load(model, plan, dtype)
+    loaded = load(model, plan, dtype, device)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         points = run(
             loaded, task, items, modes=modes.split("+"), keeps=[k.strip() for k in keep.split(",") if k.strip()],
