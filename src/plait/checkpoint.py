@@ -39,7 +39,8 @@ from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError
 from plait.families import check_model_type, classifier, register
 from plait.heads import HEADS, Score, Span, class_names, score_head, span_head
-from plait.plan import Plan
+from plait.plan import FULL, Plan
+from plait.saved import Saved
 from plait.writer import Writer, require_whole
 
 OURS = ("compare.", "bottleneck.", "qa_outputs.head.", "qa_outputs.classifier.")
@@ -106,11 +107,7 @@ def load(
     with _quiet():
         config = _config(name, where)
         tokenizer = _try(name, lambda: AutoTokenizer.from_pretrained(name, **where))
-        saved = getattr(config, "plait", None) or {}
-        if not isinstance(saved, dict) or not isinstance(saved.get("plans", {}), dict):
-            raise PlaitError(
-                f"the key plait in a config.json must hold plans by head, but in {name!r} it is {saved!r}; take it out"
-            )
+        saved = Saved.of(config, name, heads)
         if config.is_encoder_decoder:
             return _writing(name, config, tokenizer, saved, new_heads, heads, reading, where)
         if "text" in new_heads:
@@ -144,7 +141,7 @@ def load(
             _start_anew(name, config, scorer)
         found: dict[str, nn.Module] = {}
         if dual and same and compare is not False and "score" in heads:
-            found["score"] = _compare(name, config, saved, beside)
+            found["score"] = _compare(name, config, saved.plans.get("score", FULL), beside)
         elif "score" in heads and ("score" in new_heads or not info["missing_keys"]):
             found["score"] = score_head(scorer)
         if not isinstance(found.get("score"), Score) and getattr(base, "pooler", None) is not None:
@@ -154,10 +151,9 @@ def load(
             if reader := _span(name, parts, "span" in new_heads, reading):
                 found["span"] = reader
     _require_tokens(name, tokenizer, config)
-    plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
-    no_answer, narrow = bool(saved.get("no_answer", False)), _bottlenecks(scorer.config, beside)
-    single = bool(saved.get("single")) if any(plan.compare != "none" for plan in plans.values()) else None
-    return Checkpoint(base, tokenizer, scorer.config, found, plans, no_answer, _card(name), narrow, single)
+    narrow = _bottlenecks(scorer.config, beside)
+    plans = dict(saved.plans)
+    return Checkpoint(base, tokenizer, scorer.config, found, plans, saved.no_answer, _card(name), narrow, saved.single)
 
 
 def _span(name: str, parts: dict[str, torch.Tensor], new: bool, reading: dict[str, Any]) -> Span | None:
@@ -181,7 +177,7 @@ def _writing(
     name: str,
     config: Any,
     tokenizer: Any,
-    saved: Any,
+    saved: Saved,
     new_heads: Sequence[str],
     heads: Sequence[str],
     reading: dict[str, Any],
@@ -202,11 +198,10 @@ def _writing(
             "download or save it again"
         )
     _require_tokens(name, tokenizer, config)
-    plans = {head: Plan.from_dict(fields) for head, fields in saved.get("plans", {}).items() if head in heads}
     narrow = _bottlenecks(model.config, _beside(name, where) if ours else {})
     head: dict[str, nn.Module] = {"text": Writer(model)}
     return Checkpoint(
-        model.get_encoder(), tokenizer, model.config, head, plans, card=_card(name), bottlenecks=narrow
+        model.get_encoder(), tokenizer, model.config, head, dict(saved.plans), card=_card(name), bottlenecks=narrow
     )  # fmt: skip
 
 
@@ -331,9 +326,8 @@ def _beside(name: str, where: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {k: v for k, v in weights.items() if k.startswith(OURS)}
 
 
-def _compare(name: str, config: Any, saved: dict[str, Any], weights: dict[str, torch.Tensor]) -> Compare:
+def _compare(name: str, config: Any, plan: Plan, weights: dict[str, torch.Tensor]) -> Compare:
     """The head that compares, of a checkpoint that has one."""
-    plan = Plan.from_dict(saved.get("plans", {}).get("score", {}))
     head = Compare(plan.compare, plan.bottleneck or config.hidden_size, config.num_labels)
     own = {k.removeprefix("compare."): v for k, v in weights.items() if k.startswith("compare.")}
     _try(name, lambda: head.load_state_dict(own))

@@ -7,14 +7,20 @@ from typing import Any
 from plait.cost import BYTES, Shape, cost
 from plait.errors import PlaitError
 from plait.plan import Plan
+from plait.saved import Saved
+
+DEFAULT = "join=4,mode=oneway"
+"""What a model without a plan is explained under, where nothing else is asked for."""
 
 
-def explain(model: str, plan: str, lengths: str, passages: int, codec: str) -> dict[str, Any]:
+def explain(
+    model: str, plan: str | None, lengths: str, passages: int, codec: str, head: str = "score"
+) -> dict[str, Any]:
     """JSON-able facts; see `plait plan`. Reads the model's config only.
 
     Args:
         model: folder or hub id.
-        plan: text form.
+        plan: text form; None for the one that the checkpoint has for this `head`, else DEFAULT.
         lengths: `query=16,passage=154`, tokens of every role.
         passages: passages read with one query.
         codec: a name in plait.cost.BYTES.
@@ -22,15 +28,20 @@ def explain(model: str, plan: str, lengths: str, passages: int, codec: str) -> d
     from plait.checkpoint import load_config
     from plait.families import shape
     from plait.fitting import fit_shape
-    from plait.heads import head_plans
+    from plait.heads import HEADS, head_plans
     from plait.scoring import require_meeting
 
+    if head not in HEADS:
+        raise PlaitError(f"head must be one of {', '.join(HEADS)}, but is {head!r}")
     config = load_config(model)
-    parsed, sizes = Plan.parse(plan), shape(config)
+    if config.is_encoder_decoder:
+        head = "text"
+    own = Saved.of(config, model, (head,)).plans.get(head)
+    parsed, sizes = own if plan is None and own is not None else Plan.parse(plan or DEFAULT), shape(config)
     if config.is_encoder_decoder:
         parsed = head_plans(["text"], parsed, {})["text"]  # refuses what a decoder cannot read
     fit_shape(parsed, sizes)
-    require_meeting("score" if not config.is_encoder_decoder else "text", parsed, sizes.layers)
+    require_meeting("text" if config.is_encoder_decoder else "score", parsed, sizes.layers)
     tokens = _lengths(lengths, parsed, sizes)
     if codec not in BYTES:
         raise PlaitError(f"codec must be one of {', '.join(BYTES)}, but is {codec!r}")

@@ -12,6 +12,7 @@ from plait.checkpoint import Checkpoint
 from plait.compare import Compare
 from plait.errors import PlaitError
 from plait.heads import Score, Span
+from plait.saved import Saved
 from plait.writer import Writer
 
 
@@ -38,11 +39,7 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     config.architectures = [_architecture(checkpoint)]
     if "span" in checkpoint.heads and "score" not in checkpoint.heads:
         config.num_labels = 2  # start and end, as transformers counts them
-    config.plait = {"plans": {head: plan.to_dict() for head, plan in checkpoint.plans.items()}}
-    if checkpoint.no_answer:
-        config.plait["no_answer"] = True
-    if checkpoint.single:
-        config.plait["single"] = True
+    config.plait = Saved(checkpoint.plans, checkpoint.no_answer, checkpoint.single).to_dict()
     config.dtype = next(iter(state.values())).dtype
     temporary = None
     try:

@@ -168,6 +168,16 @@ def test_index_again_adds_what_is_new(store: Path, tmp_path: Path, checkpoint_pa
     assert "1 were there already" in again
 
 
+def test_the_plans_that_a_checkpoint_has(checkpoint_path: Path, tmp_path: Path) -> None:
+    lengths = ("--lengths", "query=6,passage=50", "--json")
+    assert json.loads(done("plan", checkpoint_path, *lengths))["plan"] == PLANS["score"]
+    span = json.loads(done("plan", checkpoint_path, "--head", "span", *lengths))["plan"]
+    assert Plan.parse(span) == Plan.parse(PLANS["span"])
+    assert json.loads(done("plan", checkpoint_path, "--plan", "join=1", *lengths))["plan"] == "join=1,mode=joint"
+    plain = small_checkpoint(tmp_path / "plain", num_hidden_layers=5)
+    assert json.loads(done("plan", plain, *lengths))["plan"] == "join=4,mode=oneway"
+
+
 def test_a_store_of_int4(tmp_path: Path) -> None:
     """Built, counted, ranked, verified and opened again by commands; wide enough for several scales a token."""
     model = small_checkpoint(tmp_path / "bert", plans=PLANS, seed=2, hidden_size=128, max_position_embeddings=128)

@@ -117,7 +117,7 @@ def test_a_long_document_becomes_many_passages(store: Path, tmp_path: Path) -> N
         (["--plan", "score: join=1; other: join=1"], "'other'"),
         (["--codec", "int2"], "codec must be one of"),
         (["--dtype", "int3"], "dtype must be one of"),
-        (["--device", "nowhere"], "device must be one that PyTorch can use here, but is 'nowhere' .*; pass auto or cpu"),
+        (["--device", "nowhere"], "device must be one that PyTorch can use here, but is 'nowhere' .* pass auto or cpu"),
         (["--device", "cuda:99"], "device must be one that PyTorch can use here, but is 'cuda:99'"),
         (["--overlap", "40"], "overlap of at most half"),
         (["--vectors", "some"], "vectors must be one of"),
@@ -135,6 +135,7 @@ def test_bad_options_of_a_new_store(checkpoint_path: Path, tmp_path: Path, argum
 
 def test_bad_plans_for_plan(checkpoint_path: Path, tmp_path: Path) -> None:
     assert "'jion'" in refused("plan", checkpoint_path, "--plan", "jion=1")
+    assert "head must be one of score, span, text" in refused("plan", checkpoint_path, "--head", "scores")
     plan = ["plan", checkpoint_path, "--plan", "join=1"]
     assert "lengths" in refused(*plan, "--lengths", "query=0,passage=9")
     assert "1 to 128 tokens" in refused(*plan, "--lengths", "query=6,passage=129")

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 @app.command()
 def plan(
     model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id.")] = BUNDLED,
-    plan: Annotated[str, typer.Option(help="e.g. join=4,mode=oneway")] = "join=4,mode=oneway",
+    plan: Annotated[
+        str | None, typer.Option(help="e.g. join=4,mode=oneway; default: what the checkpoint has, else that.")
+    ] = None,
+    head: Annotated[str, typer.Option(help="Of the checkpoint's own plans: score, span or text.")] = "score",
     lengths: Annotated[str, typer.Option(help="Tokens of each role.")] = "query=16,passage=154",
     passages: Annotated[int, typer.Option(help="Passages that one query is read with.")] = 100,
     codec: Annotated[str, typer.Option(help="float32, float16, bfloat16, int8 or int4.")] = "int8",
@@ -44,7 +47,7 @@ def plan(
     """Say who reads whom, what is stored, and what it costs, without loading weights."""
     from plait.explain import explain
 
-    facts = explain(model, plan, lengths, passages, codec)
+    facts = explain(model, plan, lengths, passages, codec, head)
     show.json_line(facts) if json_ else show.plan(out, facts)
 
 
