@@ -5,6 +5,7 @@ import gzip
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
@@ -111,7 +112,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert read_examples(tmp_path / "a.parquet") == [Example("0", ("A", "C"), 1.0), Example("1", ("B", "D"), 0.0)]
 
 
-ARTICLE = {
+ARTICLE: dict[str, Any] = {
     "answers": ["B", "A"],
     "options": [["salt", "deep", "cold", "far"], ["Fish.", "Ships."]],
     "questions": ["The sea is _ .", "What is in it?"],
@@ -143,6 +144,26 @@ def test_race(tmp_path: Path) -> None:
     bare = ARTICLE | {"questions": [], "options": [], "answers": [], "id": "high2.txt"}
     write(tmp_path / "race.jsonl", json.dumps(bare), json.dumps(ARTICLE))
     assert read_examples(tmp_path / "race.jsonl") == OPTIONS
+
+
+def test_race_with_a_row_a_question(tmp_path: Path) -> None:
+    """As the hub has it: an article's questions need not stand together."""
+    same = {"example_id": ARTICLE["id"], "article": ARTICLE["article"]}
+    rows = [
+        {**same, "question": ARTICLE["questions"][n], "options": ARTICLE["options"][n], "answer": ARTICLE["answers"][n]}
+        for n in range(2)
+    ]
+    other = {**rows[0], "example_id": "middle2.txt", "answer": "A"}
+    write(tmp_path / "race.jsonl", *map(json.dumps, (rows[0], other, rows[1])))
+    found = read_examples(tmp_path / "race.jsonl")
+    assert found[:4] + found[8:] == OPTIONS
+    assert [(example.group, example.label) for example in found[4:6]] == [("middle2.txt/1", 1.0), ("middle2.txt/1", 0)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "race.parquet")
+    assert read_examples(tmp_path / "race.parquet") == OPTIONS
+    saved(tmp_path / "race", pyarrow.Table.from_pylist(rows).to_pydict())
+    assert read_examples(tmp_path / "race") == OPTIONS
+    write(tmp_path / "bad.jsonl", json.dumps({**rows[0], "options": "A, B"}))
+    refused(lambda: read_examples(tmp_path / "bad.jsonl"), "question 1 must have a list of two or more options")
 
 
 BROKEN_RACE: dict[str, tuple[dict[str, object], str]] = {

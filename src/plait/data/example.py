@@ -55,8 +55,9 @@ def read_examples(
 
     .jsonl, .csv, .tsv, .parquet: text columns named as in `pairs.FIELDS` or by `texts` (a list of strings in one of
     them is several texts), a label column named as in `LABELS` or by `label`, and if there are such columns an id
-    (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in .tsv. RACE, as a folder of its files or
-    .jsonl: an example an option (see `race.options`). A folder that Hugging Face datasets wrote with `save_to_disk`.
+    (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in .tsv. A folder that Hugging Face
+    datasets wrote with `save_to_disk`. RACE, as a folder of its files, or elsewhere a row an article or, as on the hub,
+    a question: an example an option (see `race.options`).
 
     A label that is a number or true or false is a float; so is, in .csv, .tsv and .txt, a cell that is written as a
     number; any other text is a class. Null, an empty cell and an absent column are None. '-', and -1 where a dataset
@@ -111,21 +112,14 @@ def _decided(examples: list[Example], path: Path, labelled: bool) -> list[Exampl
 
 def _rows(path: Path) -> Iterator[Row]:
     if path.is_dir():
-        return table.placed(arrow.records(path), f"{path} row") if arrow.is_dataset(path) else race.rows(path)
+        if arrow.is_dataset(path):
+            return race.opened(table.placed(arrow.records(path), f"{path} row"))
+        return race.rows(path)
     if kind(path) == ".txt":
         if next(lines(path)).lstrip().startswith("{"):
             return race.rows(path)
         return table.placed(delimited.records(path), f"{path} line")
-    return _opened(table.rows(path, "examples"))
-
-
-def _opened(rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows, each article of RACE as the rows of its options."""
-    for row in rows:
-        if race.is_article(row.value):
-            yield from race.options(row.value, row.place, row.default_id)
-        else:
-            yield row
+    return race.opened(table.rows(path, "examples"))
 
 
 def _example(

@@ -1,6 +1,7 @@
-"""RACE: articles with questions, four options each and the letters of the answers."""
+"""RACE: articles with questions, four options each and the letters of the answers; on the hub, a row a question."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import ascii_uppercase
@@ -13,6 +14,8 @@ from plait.data.table import Row
 from plait.errors import PlaitError
 
 KEYS = frozenset(("article", "questions", "options"))
+OF_ONE = frozenset(("article", "question", "options"))
+"""Of a question by itself."""
 SPLITS = ("train", "dev", "test")
 BLANK = re.compile("_+")
 
@@ -20,6 +23,23 @@ BLANK = re.compile("_+")
 def is_article(value: object) -> TypeGuard[dict[str, object]]:
     """Whether a JSON value is an article of RACE."""
     return isinstance(value, dict) and value.keys() >= KEYS
+
+
+def opened(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, with the rows of its options in place of each article, and of each question by itself."""
+    before: Counter[str] = Counter()
+    for row in rows:
+        if is_article(row.value):
+            yield from options(row.value, row.place, row.default_id)
+        elif isinstance(row.value, dict) and row.value.keys() >= OF_ONE:
+            one = row.value
+            name = identified(one.get("example_id", one.get("id", row.default_id)), "the article's id", row.place)
+            several = {"questions": [one["question"]], "options": [one["options"]]}
+            several |= {"answers": [one["answer"]]} if "answer" in one else {}
+            before[name] += 1
+            yield from options({"article": one["article"], **several}, row.place, name, before[name])
+        else:
+            yield row
 
 
 def rows(path: Path) -> Iterator[Row]:
@@ -42,11 +62,11 @@ def rows(path: Path) -> Iterator[Row]:
         yield from options(article, str(file), file.name)
 
 
-def options(article: Mapping[str, object], place: str, default_id: str) -> Iterator[Row]:
+def options(article: Mapping[str, object], place: str, default_id: str, first: int = 1) -> Iterator[Row]:
     """One row an option: id "<article>/<question>/<letter>", query (question with this option), passage, label, group.
 
     The label is 1.0 for the answer and 0.0 for the others, None without `answers`; the group is "<article>/<question>".
-    An article without questions, of which RACE has some, has no rows.
+    An article without questions, of which RACE has some, has no rows. Questions count from `first`.
     """
     name = identified(article.get("id", default_id), "the article's id", place)
     passage = checked_text(article["article"], "the article", place)
@@ -57,7 +77,7 @@ def options(article: Mapping[str, object], place: str, default_id: str) -> Itera
             f"{place} must have options and an answer for each question, but has {len(questions)} questions, options "
             f"for {len(choices)} and {len(answers)} answers; mend it"
         )
-    for number, (question, choice, answer) in enumerate(zip(questions, choices, answers, strict=True), start=1):
+    for number, (question, choice, answer) in enumerate(zip(questions, choices, answers, strict=True), first):
         here, group = f"{place}, question {number}", f"{name}/{number}"
         asked = checked_text(question, "the question", here)
         if not isinstance(choice, list) or not 2 <= len(choice) <= len(ascii_uppercase):
