@@ -27,27 +27,45 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}"
 
 
+FROM = " from the reader"
+UNTRAINED = ("commoner class", "cosine untrained")
+
+
 def pairs() -> str:
-    """Test metrics of every set and run, means over seeds; of a seed the latest row."""
-    found: dict[tuple[str, str, str], dict[int, float]] = defaultdict(dict)
-    kinds: dict[str, Row] = {}
+    """Test metrics of every set, a line for all that begins alike; means over seeds, and of a seed (of a dual encoder,
+    of all) the latest row. Of an elastic model every join's, in order, LAIT's choice in bold.
+    """
+    found: dict[tuple[str, str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    alone: dict[tuple[str, bool], str] = {}
+    metrics: dict[str, str] = {}
+    chosen: set[tuple[tuple[str, str, str], str]] = set()
     for row in _rows("pairs"):
-        name, plan = row["run"], row.get("plan", "")
-        positions = plan.partition("positions=")[2].partition(",")[0] or ("restart" if plan else "")
+        name, plan, metric = row["run"], row.get("plan", ""), METRICS[row["task"]]
+        metrics[row["set"]] = metric
+        if name in UNTRAINED or name == "dual":  # which begin their own way
+            alone[row["set"], name != "dual"] = _number(row["test"][metric])
+            continue
+        positions = plan.partition("positions=")[2].partition(",")[0] or "restart"
+        line = row["set"], "reader" if name.endswith(FROM) else "encoder", positions
+        name = name.removesuffix(FROM)
         if name == "elastic":
-            if row["chosen"]:
-                found[row["set"], positions, "elastic, LAIT's rule"][row["seed"]] = row["test"][METRICS[row["task"]]]
-            name = f"elastic, {plan.partition(',')[0]}"
-        if row["train_examples"] or row["set"] not in kinds:  # one run is without training
-            kinds[row["set"]] = row
-        found[row["set"], positions, name][row.get("seed", 0)] = row["test"][METRICS[row["task"]]]
+            name = plan.partition(",")[0]
+            chosen = chosen - {(line, name)} | ({(line, name)} if row["chosen"] else set())
+        found[line][name][row["seed"]] = row["test"][metric]
     lines = []
-    for (name, positions, run), by_seed in sorted(found.items(), key=lambda item: list(kinds).index(item[0][0])):
-        row, values = kinds[name], list(by_seed.values())
-        spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-        cells = [name, positions, run, METRICS[row["task"]], _number(statistics.mean(values)) + spread]
-        lines.append([*cells, str(len(values)), f"{row['train_examples']:,}"])
-    return _table(["set", "positions", "run", "metric", "test", "seeds", "training examples"], lines)
+    for line, runs in found.items():
+        written = {name: _spread(list(by_seed.values())) for name, by_seed in runs.items()}
+        joins = [f"**{value}**" if (line, name) in chosen else value for name, value in written.items() if "=" in name]
+        cells = [line[0], metrics[line[0]], *line[1:], *(written.get(name, "") for name in ("full", "split"))]
+        cells += [written.get("distilled", ""), " ".join(joins)]
+        lines.append([*cells, *(alone.get((line[0], without), "") for without in (False, True))])
+    head = ["set", "metric", "begins from", "positions", "full", "split", "distilled", "elastic, join=0 1 2 3 4 5"]
+    return _table([*head, "dual", "untrained"], lines)
+
+
+def _spread(values: list[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return _number(statistics.mean(values)) + spread
 
 
 def transfer() -> str:

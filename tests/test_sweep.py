@@ -61,6 +61,32 @@ def test_single_texts_are_swept_over_schedules(tmp_path: Path) -> None:
     assert "keep.text=0.5@1+0.25@2" in said and (tmp_path / "out" / "chart.png").stat().st_size > 1000
 
 
+def test_what_cannot_be_moved_is_measured_where_it_is(tmp_path: Path) -> None:
+    """A schedule, and all of a dual encoder; each row's quality is that of a model under its plan."""
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    data = examples(2)
+    schedule = Plait.from_pretrained(folder, plan="join=1,keep.passage=4@1+2@2")
+    points = sweep(schedule, "value", data, modes=("joint",), known=3)
+    assert [(p.join, p.keep) for p in points] == [(0, ""), (1, ""), (2, ""), (1, "4@1+2@2 coreset")]
+    dual = Plait.from_pretrained(folder, plan="join=3,compare=maxsim,keep.passage=3,selector=ward")
+    codecs = ("float32", "int4")
+    found = sweep(dual, "value", data, keeps=["2"], selectors=["first"], codecs=codecs, known=3)
+    assert [(p.keep, p.codec) for p in found] == [(k, c) for k in ("", "3 ward", "2 first") for c in codecs]
+    assert found[0].flops > found[2].flops > found[4].flops and found[0].bytes > found[2].bytes > found[4].bytes
+    for point in (*points[1:], *found):
+        again = Plait.from_pretrained(folder, plan=point.plan)
+        assert point.quality == pytest.approx(example_quality(again, "value", data, point.codec)["spearman"])
+
+
+def test_budgets_of_a_single_text_stay_at_their_layer(tmp_path: Path) -> None:
+    """`3` without a layer begins where the text's own layers end; a sweep counts these as joined ones."""
+    plan = "join=2,roles=text,keep.text=3,selector=attention"
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=plan)
+    points = sweep(model, "value", examples(1), known=3)
+    assert [point.keep for point in points] == ["", "3 attention"] and "keep.text=3@2" in points[1].plan
+    assert points[1].quality == pytest.approx(example_quality(model, "value", examples(1))["spearman"])
+
+
 def test_every_role_keeps_its_own_budget(tmp_path: Path) -> None:
     plan = "join=1,roles=claim+e1+e2,keep.e1=3,keep.e2=2,keep.claim=4"
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=plan)

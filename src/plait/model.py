@@ -60,8 +60,9 @@ class Plait(nn.Module):
         for head, plan in self.plans.items():
             self.require_plan(head, plan)
         roles, offset = in_common(self.plans)
-        single = all(plan.compare != "none" for plan in self.plans.values()) if parts.single is None else parts.single
-        self.text = self.texts(roles, offset, single=bool(self.plans) and single)
+        compared = {plan.compare != "none" for plan in self.plans.values()}
+        single = compared == {True} if parts.single is None else parts.single and True in compared
+        self.text = self.texts(roles, offset, single=single)
         self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
 
     @classmethod

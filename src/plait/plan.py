@@ -195,6 +195,11 @@ class Plan:
         """The position that segments of all roles but the first begin at, where each stands for itself."""
         return self.positions if isinstance(self.positions, int) else 0
 
+    @property
+    def moves(self) -> bool:
+        """Whether the plan can be moved to another join: texts meet, states are whole, budgets begin at the join."""
+        return self.compare == "none" and not self.bottleneck and all(budget.layer is None for budget in self.keep)
+
     def at(self, join: int, mode: Mode) -> Plan:
         """The same meeting from another layer on: hidden states, positions that hold for any query."""
         if self.compare != "none":

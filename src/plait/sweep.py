@@ -78,14 +78,17 @@ def sweep(
 ) -> list[Point]:
     """Evaluate a model's head under every join and mode; its plans are the ones it had afterwards.
 
+    What cannot be moved to another join (a bottleneck, a dual encoder, a schedule) is measured where it is. The first
+    point is the full plan; a dual encoder, which has none, begins with all tokens.
+
     Args:
         model: an elastic one, or any; split plans that it was not trained for are measured as they are.
         task: `qa` with questions (the span head, `joint` only); `class`, `value`, `rank` or `choice` with examples;
             `text` with examples (`joint` only, up to join = layers: the decoder reads texts that never met).
         modes: which modes, beside the full plan, which counts positions as the model's own does (spans: from 0, for a
             text is read before its questions).
-        keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens; of single
-            texts, which have no join, schedules too (`0.7^4`, `64@2`).
+        keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens. Schedules
+            (`0.7^4`, `64@2`), and all budgets of bottlenecks and dual encoders, are tried where the model's plan joins.
         selectors: which of them choose the tokens that are kept.
         codecs: what known texts are stored as; a split plan's quality is that of states that went through one.
         known: known texts that are read with one live text, for operations, milliseconds and memory.
@@ -107,18 +110,12 @@ def sweep(
     try:
         for codec in codecs:
             Codec(codec, [("states", 1)])  # refuses what there is not
-        plans, kept = [full(own, "restart" if head == "span" and own.positions == "continue" else own.positions)], [""]
-        budgets = _budgets(own, keeps, selectors)
-        joins = range(1, model.layers + (head == "text")) if len(own.roles) > 1 else ()
-        for mode in modes if head == "score" else ("joint",):
-            for reduction, (fewer, selector) in budgets.items():
-                bare = replace(own, keep=fewer, selector=selector)
-                plans += [bare.at(join, mode) for join in joins]  # type: ignore[arg-type]
-                kept += [reduction] * len(joins)
-        if not joins:
-            alone = replace(own, join=0, mode="joint", states="hidden", positions=plans[0].positions)
-            plans += [replace(alone, keep=some, selector=selector) for some, selector in budgets.values() if some]
-            kept += [reduction for reduction, (some, _) in budgets.items() if some]
+        deepest = model.layers - (head != "text")  # a decoder reads texts that never met
+        tried = _tried(own, _budgets(own, keeps, selectors), modes if head == "score" else ("joint",), deepest)
+        if own.compare == "none":
+            whole = full(own, "restart" if head == "span" and own.positions == "continue" else own.positions)
+            tried = [(whole, ""), *tried]
+        plans, kept = [plan for plan, _ in tried], [keep for _, keep in tried]
         for plan in plans:
             model.require_plan(head, plan)
         lengths, segments = _typical(model, data, known)
@@ -169,6 +166,24 @@ def _budgets(own: Plan, keeps: Sequence[str], selectors: Sequence[str]) -> dict[
             budgets = tuple(budget for role in thinned for budget in parse(role, keep))
             found.setdefault(f"{keep} {selector}", (live + budgets, selector))  # type: ignore[arg-type]
     return found
+
+
+def _tried(
+    own: Plan, budgets: Mapping[str, tuple[tuple[Keep, ...], Selector]], modes: Sequence[str], deepest: int
+) -> list[tuple[Plan, str]]:
+    """Plans and what their rows call their budgets: at every join and in every mode what can be moved there, and where
+    it is what cannot; of single texts, which have no join, at 0.
+    """
+    if len(own.roles) == 1:
+        there = tuple(replace(budget, layer=own.join if budget.layer is None else budget.layer) for budget in own.keep)
+        budgets = {name: (there if keep == own.keep else keep, chosen) for name, (keep, chosen) in budgets.items()}
+        own = replace(own, join=0, mode="joint", states="hidden", keep=there)
+    plans = [(replace(own, keep=keep, selector=selector), name) for name, (keep, selector) in budgets.items()]
+    moving = [(plan, name) for plan, name in plans if plan.moves and len(plan.roles) > 1]
+    joins = range(1, deepest + 1)
+    tried = [(plan.at(join, mode), name) for mode in modes for plan, name in moving for join in joins]  # type: ignore[arg-type]
+    fixed = [(plan, name) for plan, name in plans if plan.keep or plan.bottleneck or plan.compare != "none"]
+    return tried + [one for one in fixed if one not in moving]
 
 
 def _drifting(

@@ -220,8 +220,11 @@ def test_a_bottleneck_is_of_one_join(tmp_path: Path) -> None:
     """Others would need ones that were never trained."""
     plan = "join=2,mode=oneway,bottleneck=8"
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=plan, new_heads=["score"])
-    with pytest.raises(PlaitError, match="its bottleneck of 8 was trained for join=2"):
-        sweep(model, "class", [Example("1", ("river", "garden"), "0")])
+    examples = [Example(str(n), ("river", text), float(n)) for n, text in enumerate(("garden", "winter stone", "a"))]
+    points = sweep(model, "value", examples, codecs=["int8", "int4"], known=3)
+    assert [(point.plan, point.codec) for point in points] == [
+        ("join=0,mode=joint", "int8"), (plan, "int8"), (plan, "int4")
+    ]  # fmt: skip
     (tmp_path / "pairs.jsonl").write_text(
         "\n".join(json.dumps({"query": "river", "passage": "garden", "label": label}) for label in "aabb")
     )
@@ -310,8 +313,12 @@ def test_a_checkpoint_goes_from_one_head_to_another(tmp_path: Path) -> None:
     start = str(tmp_path / "dual")
     for name, plan in (("split", "join=1"), ("mlp", "join=3,compare=mlp")):
         done("train", config(tmp_path, task="rank", model=start, score=plan, epochs=1.0, output=str(tmp_path / name)))
+        begun = Plait.from_pretrained(start, plan=plan, new_heads=["score"])
         start = str(tmp_path / name / "final")
-        assert Plait.from_pretrained(start).plan("score") == Plan.parse(plan)
+        model = Plait.from_pretrained(start)
+        assert model.plan("score") == Plan.parse(plan)
+        # What was a dual encoder's text alone is a pair's second one where texts meet.
+        assert begun.text.single == model.text.single == ("compare" in plan)
     write(tmp_path / "train.jsonl", "class", 8, seed=1)
     result = run("train", config(tmp_path, task="class", model=start, score="join=3,compare=mlp", epochs=1.0))
     assert result.code == 0 and "takes its place, untrained" in result.err
@@ -329,9 +336,12 @@ def test_a_plan_with_budgets_is_swept_as_such(tmp_path: Path) -> None:
     assert [(p["keep"], p["plan"].partition("joint")[2]) for p in points[1:]] == [
         *[("", ",keep.query=3")] * 2, *[("2 coreset", ",keep.passage=2,keep.query=3")] * 2,
     ]  # fmt: skip
-    assert "if its budgets begin at the join" in refused(
-        "sweep", folder, dev, "--task", "rank", "--modes", "joint", "--keep", "0.7^4"
-    )
+    said = done("sweep", folder, dev, "--task", "rank", "--modes", "joint", "--min-quality", 0, "--known", 3,
+                "--keep", "0.7^2", "--json")  # fmt: skip
+    last = json.loads(said)["points"][-1]
+    assert (last["keep"], last["plan"]) == (
+        "0.7^2 coreset", "join=1,mode=joint,keep.query=3,keep.passage=0.7@1+0.49@2"
+    )  # fmt: skip
 
 
 def test_a_model_that_can_say_no_needs_its_separator(tmp_path: Path) -> None:

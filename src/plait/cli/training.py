@@ -116,9 +116,11 @@ def sweep(
         files.write(out_folder / "table.md", table + "\n")
         tradeoff(points, chosen, out_folder / "chart.png", f"{Path(model).name} on {Path(data).name}")
     if json_:
-        return show.json_line({"chosen": chosen.plan, "points": [dataclasses.asdict(point) for point in points]})
+        return show.json_line(
+            {"chosen": chosen.plan, "codec": chosen.codec, "points": [dataclasses.asdict(point) for point in points]}
+        )
     out.print(escape(table))
-    out.print(f"chosen: {chosen.plan}")
+    out.print(f"chosen: {chosen.plan}" + (f", stored as {chosen.codec}" if len(set(codecs.split("+"))) > 1 else ""))
 
 
 @app.command()
