@@ -30,14 +30,14 @@ class Teacher:
     positions as its own checkpoint says, as ordinary pair models do unless it was saved otherwise.
 
     Args:
-        model: it is put into evaluation mode.
+        model: it is put into evaluation mode, and its weights ask for no gradients.
         plans: the student's, whose heads and roles the teacher takes.
         text: how the student reads.
         kept: folder of outputs that were computed before; each is written there once.
     """
 
     def __init__(self, model: Plait, plans: Mapping[str, Plan], text: Text, kept: Path | None = None) -> None:
-        self.model = model.eval()
+        self.model = model.eval().requires_grad_(False)
         self.kept = kept
         self.plans = {head: full(plan, model.plan(head).positions) for head, plan in plans.items()}
         self._read = text, model.texts(text.roles, next(iter(self.plans.values())).offset)
@@ -67,7 +67,7 @@ class Teacher:
                 f"positions={plan.offset}"
             )
 
-    @torch.no_grad()
+    @torch.enable_grad()  # there is nothing to compute gradients for, but attention is then the student's to the bit
     def outputs(self, lesson: Lesson, targets: Sequence[Target], *, upper: bool = False) -> list[Output]:
         """Its outputs for the targets of a lesson, and with `upper` the states behind them, which are not kept."""
         file = None if self.kept is None or upper else self._file(self.kept, lesson, targets)
