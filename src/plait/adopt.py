@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from plait import files
 from plait.agreement import agreement
+from plait.card import NOTHING
 from plait.config import TrainConfig
 from plait.cost import cost
 from plait.data import Document, Example
@@ -36,6 +37,10 @@ CODEC = "int8"
 
 AGREE, FASTER = 0.9, 2.0
 """What an adopted model is worth having from: share of the teacher's ten best found, times faster."""
+
+
+AGREEMENT = ("kendall", "top1", "top10", "drift")
+"""See plait.agreement."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,14 @@ class Report:
         if self.adopted["top10"] < AGREE:
             return f"not yet worth it: {gain}, less than {AGREE:.0%}; give more queries or epochs, or a smaller join"
         return f"not worth it: {gain}, which saves little; give a larger join or mode=oneway"
+
+    def figures(self) -> str:
+        """For the model card."""
+        found = [f"{name} {self.adopted[name]:.3f} (before training {self.split[name]:.3f})" for name in AGREEMENT]
+        return (
+            f"Adopted without labels. Agreement with the teacher on {self.held_out} held-out queries over "
+            f"{self.passages:,} passages, by BM25's candidates: {', '.join(found)}. {self.verdict().capitalize()}."
+        )
 
     def to_json(self) -> str:
         """All of it, and the verdict."""
@@ -190,6 +203,8 @@ def adopt(
         known, cost(split, adopted.encoder.family.shape, lengths, known, CODEC).bytes_per_example, lengths[passage],
     )  # fmt: skip
     files.write(output / "report.json", report.to_json())
+    card = Path(final) / "README.md"
+    files.write(card, card.read_text().replace(NOTHING, report.figures()))
     return report
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from plait.config import TrainConfig
 from plait.cost import cost
+from plait.data import is_beir
 from plait.model import Plait
 
 LENGTHS = (16, 154)
@@ -20,6 +21,8 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 KIND = {"qa": "question-answering", "rank": "text-ranking", "text": "text-generation"}
 """What the hub calls a task; others classify texts."""
 
+NOTHING = "Nothing was measured: the training had no `dev`."
+"""What `plait adopt` writes its own figures in place of."""
 TEMPLATE = """---
 library_name: plait
 pipeline_tag: {kind}
@@ -50,7 +53,7 @@ Bytes and operations of {long} known tokens, the latter for {short} live ones wi
 
 ## Training
 
-- data: `{data}`, {items:,} {unit}
+- data: {data}, {items:,} {unit}
 - started from `{base}`{taught}
 - seed {seed}; positions: {positions}
 - command: `plait train config.toml` with
@@ -78,7 +81,8 @@ def card(
         base=_public(config.model), name=Path(config.output).name,
         path=_public(str(Path(config.output) / "final")), layers=model.layers, family=model.config.model_type,
         task=config.task, plans="\n".join(_plans(model)), long=LENGTHS[1], short=LENGTHS[0], known=KNOWN,
-        figures="\n".join(_figures(config, metrics, teacher_metrics)), data=Path(config.data).name, items=items,
+        figures="\n".join(_figures(config, metrics, teacher_metrics)),
+        data=_named(config.data, config.split, config.task), items=items,
         unit="questions" if config.task == "qa" else "examples",
         taught=f", taught by `{_public(config.teacher)}`" if config.teacher else "",
         seed=config.seed, positions=next(iter(model.plans.values())).positions,
@@ -96,9 +100,9 @@ def _plans(model: Plait) -> Iterator[str]:
 
 def _figures(config: TrainConfig, metrics: Mapping[str, float], teacher_metrics: Mapping[str, float]) -> Iterator[str]:
     if not metrics:
-        yield "Nothing was measured: the training had no `dev`."
+        yield NOTHING
         return
-    yield f"On `{Path(config.dev).name}`, which was not trained on; one run."
+    yield f"On {_named(config.dev, 'dev', config.task)}, which was not trained on; one run."
     yield ""
     yield "| | " + " | ".join(metrics) + " |"
     yield "|---" * (len(metrics) + 1) + "|"
@@ -108,6 +112,12 @@ def _figures(config: TrainConfig, metrics: Mapping[str, float], teacher_metrics:
     if config.teacher and not teacher_metrics:
         yield ""
         yield "Its teacher cannot read a passage before its question (`positions=continue`): not measured."
+
+
+def _named(path: str, split: str, task: str) -> str:
+    """Data, and of a folder with splits the split."""
+    of = f"the split `{split}` of " if task == "rank" and is_beir(Path(path)) else ""
+    return f"{of}`{Path(path).name}`"
 
 
 def _keys(config: TrainConfig) -> Iterator[str]:

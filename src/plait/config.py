@@ -155,7 +155,7 @@ class TrainConfig:
                 f"a teacher must have a say, but of {' and '.join(weights)} none has a weight; give one a weight, or "
                 f"leave {'teacher' if self.teacher else 'elastic'} out"
             )
-        same = bool(self.dev) and Path(self.dev).absolute() == Path(self.data).absolute()
+        same = bool(self.dev) and Path(self.dev).resolve() == Path(self.data).resolve()
         if same and (self.split == "dev" or self.task != "rank" or not is_beir(Path(self.data))):
             raise PlaitError(f"dev must be held out from training, but is data itself, {self.data}; name another file")
 

@@ -70,8 +70,8 @@ def example_quality(model: Plait, task: str, examples: Sequence[Example], codec:
 
     Returns:
         `class`: `accuracy` and `f1` (macro). `value`: `spearman` and `pearson`. `rank`: `rr10` and `ndcg10` of the
-        groups by `ir_measures`. `choice`: `accuracy` of the groups. All in 0..100 but the ranking metrics, which are in
-        0..1; and the number of `examples`. Among equal scores the wrong ones stand first.
+        groups by `ir_measures`, of what a first stage found. `choice`: `accuracy` of the groups. All in 0..100 but the
+        ranking metrics, which are in 0..1; and the number of `examples`. Among equal scores the wrong ones stand first.
 
     Raises:
         PlaitError: a label that the task or the model cannot have, or scores that are not finite.
@@ -178,7 +178,8 @@ def _ranked(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[st
         example = examples[number]
         group = group_name(example.group, example.texts)
         qrels[group][str(number)] = math.ceil(gains[number])
-        run[group][str(number)] = -float(place)
+        if example.found:
+            run[group][str(number)] = -float(place)
     found = ir.calc_aggregate([ir.RR @ 10, ir.nDCG @ 10], dict(qrels), dict(run))
     return {"rr10": found[ir.RR @ 10], "ndcg10": found[ir.nDCG @ 10], "groups": len(qrels)}
 

@@ -93,8 +93,8 @@ def mined(queries: Sequence[Wanted], texts: Mapping[str, str], folder: Path, dep
 
 
 def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> list[Example]:
-    """What a split of a BEIR folder judges, a group a query, and as irrelevant the `depth` best documents that it does
-    not judge: of a TREC run, or without one by BM25.
+    """The `depth` best documents of every query of a BEIR folder's split, by a TREC run or without one by BM25, a group
+    a query, and what else is judged: relevant as the split says, those that it does not judge 0.
 
     Raises:
         PlaitError: the folder or the run cannot be read, or the run lacks a query or names an unknown document.
@@ -119,14 +119,14 @@ def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> l
         texts = {id: document.text for id, document in collection.documents.items()}
         with tempfile.TemporaryDirectory() as words:
             asked = [Wanted(id, text) for id, text in collection.queries.items()]
-            most = max(map(len, collection.qrels.values()))
-            found = mined(asked, texts, Path(words) / "words", depth + most)
+            found = mined(asked, texts, Path(words) / "words", depth)
     listed = []
     for query, text in collection.queries.items():
-        labels: dict[str, float] = {id: float(relevance) for id, relevance in collection.qrels[query].items()}
-        labels |= dict.fromkeys([id for id in found[query] if id not in labels][:depth], 0.0)
+        best = found[query][:depth]
+        labels = {id: float(relevance) for id, relevance in collection.qrels[query].items()}
+        labels |= {id: 0.0 for id in best if id not in labels}
         listed += [
-            Example(f"{query} {id}", (text, collection.documents[id].text), label, query)
+            Example(f"{query} {id}", (text, collection.documents[id].text), label, query, id in best)
             for id, label in labels.items()
         ]
     return listed

@@ -41,7 +41,7 @@ class Plait(nn.Module):
     """A `transformers` encoder with its heads, run as plans say.
 
     Args:
-        parts: what a checkpoint holds; see `from_pretrained`.
+        parts: what a checkpoint holds.
     """
 
     def __init__(self, parts: Checkpoint) -> None:
@@ -61,7 +61,7 @@ class Plait(nn.Module):
             self.require_plan(head, plan)
         roles, offset = in_common(self.plans)
         compared = {plan.compare != "none" for plan in self.plans.values()}
-        single = compared == {True} if parts.single is None else parts.single and True in compared
+        single = True in compared and (compared == {True} if parts.single is None else parts.single)
         self.text = self.texts(roles, offset, single=single)
         self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
 
@@ -350,8 +350,7 @@ class Plait(nn.Module):
         """
         if self.training:
             self.eval()
-        texts = require_list("texts", texts)
-        segments = self.segments(role, texts)
+        segments = self.segments(role, require_list("texts", texts))
         names = self.needs(role) if names is None else names
         for name in names:
             require_name(name, self.layers, frozenset(self.bottlenecks))

@@ -112,6 +112,25 @@ def test_parquet(tmp_path: Path) -> None:
     assert read_examples(tmp_path / "a.parquet") == [Example("0", ("A", "C"), 1.0), Example("1", ("B", "D"), 0.0)]
 
 
+def test_parquet_of_hugging_face(tmp_path: Path) -> None:
+    """As `to_parquet` and the hub write it: the names of classes stand beside the schema."""
+    table = pyarrow.table({"sentence1": ["A", "B", "E"], "sentence2": ["C", "D", "F"], "label": [1, 0, -1]})
+    noted = {"huggingface": json.dumps({"info": {"features": FEATURES}}), "pandas": "{}"}
+    parquet.write_table(table.replace_schema_metadata(noted), tmp_path / "a.parquet")
+    with pytest.warns(DataWarning, match="1 of 3 examples have no class"):
+        found = read_examples(tmp_path / "a.parquet")
+    assert found == [Example("1", ("A", "C"), "not_entailment"), Example("2", ("B", "D"), "entailment")]
+    table = pyarrow.table({"sentence1": ["A"], "sentence2": ["C"], "label": [2]}).replace_schema_metadata(noted)
+    parquet.write_table(table, tmp_path / "b.parquet")
+    refused(lambda: read_examples(tmp_path / "b.parquet"), "row 1: 'label' must be -1 or the number of a class, 0 to 1")
+    for broken in ("{", "[]", '{"info": 1}'):
+        parquet.write_table(table.replace_schema_metadata({"huggingface": broken}), tmp_path / "c.parquet")
+        if broken == "{":
+            refused(lambda: read_examples(tmp_path / "c.parquet"), "its metadata 'huggingface' must be JSON")
+        else:
+            assert read_examples(tmp_path / "c.parquet") == [Example("1", ("A", "C"), 2.0)]
+
+
 ARTICLE: dict[str, Any] = {
     "answers": ["B", "A"],
     "options": [["salt", "deep", "cold", "far"], ["Fish.", "Ships."]],

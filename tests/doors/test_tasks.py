@@ -86,7 +86,7 @@ def test_a_model_learns_every_task_and_is_swept(tmp_path: Path, task: str) -> No
     assert rows[5]["flops"] < rows[1]["flops"] and rows[6]["bytes"] == 3 * (34 + 4) < rows[5]["bytes"] == 3 * (64 + 4)
     least = min((row for row in rows if row["quality"] >= 0), key=lambda row: (row["flops"], -row["join"]))
     chosen = min((row for row in rows if row["plan"] == least["plan"]), key=lambda row: row["bytes"])
-    assert said.splitlines()[-1] == f"chosen: {chosen['plan']}"
+    assert said.splitlines()[-1] == f"chosen: {chosen['plan']}, stored as {chosen['codec']}"
     assert f"**{chosen['plan']}**" in (swept / "table.md").read_text()
     assert (swept / "chart.png").read_bytes().startswith(b"\x89PNG")
     assert "but none has; the best has" in refused("sweep", final, held_out, "--task", task, "--max-ms", 1e-6)
@@ -369,12 +369,13 @@ def test_a_beir_folder_is_trained_on_and_swept(tmp_path: Path) -> None:
     done("train", config(tmp_path, **fields, run=str(run)))
     final = tmp_path / "out" / "final"
     card = (final / "README.md").read_text()
-    assert "rr10" in card and "On `beir`, which was not trained on" in card
+    assert "rr10" in card and "On the split `dev` of `beir`, which was not trained on" in card
+    assert "the split `train` of `beir`" in card
     swept = ("sweep", final, folder, "--task", "rank", "--modes", "joint", "--known", 3, "--min-quality", 0, "--json")
     of_run, of_words = (json.loads(done(*swept, *more))["points"][1]["metrics"] for more in (("--run", run), ()))
     assert of_run["groups"] == of_words["groups"] == 10 and of_run["examples"] == 30 < of_words["examples"]
     assert of_run["rr10"] > 0.8  # by chance 0.6
-    assert [e.label for e in judged_lists(folder, "test", str(run), depth=1)] == [1.0, 0.0] * 10
+    assert [e.label for e in judged_lists(folder, "test", str(run), depth=2)] == [1.0, 0.0] * 10
     run.write_text(run.read_text() + "q1 Q0 nowhere 9 0.5 bm25\n")
     assert "a run must name documents of the corpus" in refused(*swept, "--run", run)
     run.write_text("q0 Q0 d0-1 1 2.0 bm25\n")

@@ -1,6 +1,6 @@
 """Folders that Hugging Face datasets wrote (`save_to_disk`): Arrow files, with the names of the classes beside them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from plait.data.document import Record
@@ -26,10 +26,16 @@ def records(folder: Path) -> Iterator[Record]:
             f"{folder} must be one split of a dataset, but holds {', '.join(splits) or 'none'}; "
             f"name {folder / (splits or ['train'])[0]}"
         )
-    classes = _classes(folder / INFO)
-    for number, fields in enumerate(_rows(folder), start=1):
+    return with_classes(_rows(folder), classes_of(_object(folder / INFO), folder / INFO), folder)
+
+
+def with_classes(
+    rows: Iterable[dict[str, object]], classes: Mapping[str, list[object]], source: Path
+) -> Iterator[Record]:
+    """One record a row, in order, with the names of classes for their numbers."""
+    for number, fields in enumerate(rows, start=1):
         for name in classes.keys() & fields.keys():
-            fields[name] = _class(fields[name], classes[name], f"{folder} row {number}: '{name}'")
+            fields[name] = _class(fields[name], classes[name], f"{source} row {number}: '{name}'")
         yield Record(number, str(number), fields)
 
 
@@ -38,14 +44,15 @@ def _class(number: object, names: list[object], what: str) -> object:
         return None if number is None else NO_CLASS
     if not isinstance(number, int) or not 0 <= number < len(names):
         raise PlaitError(
-            f"{what} must be -1 or the number of a class, 0 to {len(names) - 1}, but is {number!r}; mend {INFO}"
+            f"{what} must be -1 or the number of a class, 0 to {len(names) - 1}, but is {number!r}; save the dataset "
+            "again"
         )
     return names[number]
 
 
-def _classes(file: Path) -> dict[str, list[object]]:
+def classes_of(info: Mapping[str, object], file: Path) -> dict[str, list[object]]:
     """The columns that hold classes, with the names of these."""
-    features = _object(file).get("features") or {}
+    features = info.get("features") or {}
     if not isinstance(features, dict):
         raise PlaitError(f"{file}: 'features' must be an object, but is not; save the dataset again")
     return {
@@ -82,7 +89,7 @@ def _object(file: Path) -> dict[str, object]:
     return content
 
 
-def _list(parent: dict[str, object], key: str, file: Path) -> list[object]:
+def _list(parent: Mapping[str, object], key: str, file: Path) -> list[object]:
     values = parent.get(key)
     if not isinstance(values, list):
         raise PlaitError(f"{file}: '{key}' must be a list, but is not; save the dataset again")

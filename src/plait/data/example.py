@@ -39,13 +39,15 @@ class Example:
     """Two or more texts, one for each role and in the order of these, and what is known about them.
 
     `label` is a class by its name, or a value or relevance as a float, or None if nobody said it. Examples of one
-    `group` are alternatives (one query's passages, one question's options); those of group "" stand alone.
+    `group` are alternatives (one query's passages, one question's options); those of group "" stand alone. One that a
+    first stage did not find (`found` False) can be learned from, but counts as not ranked where ranking is measured.
     """
 
     id: str
     texts: tuple[str, ...]
     label: Label
     group: str = ""
+    found: bool = True
 
 
 def read_examples(

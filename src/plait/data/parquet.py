@@ -2,10 +2,12 @@
 
 import datetime
 import decimal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from plait.data.arrow import classes_of, with_classes
 from plait.data.document import Record
+from plait.data.jsonl import parsed
 from plait.data.source import OPENERS, opened, raw
 from plait.errors import PlaitError
 
@@ -14,21 +16,9 @@ ROWS_AT_ONCE = 64
 
 
 def records(path: Path) -> Iterator[Record]:
-    """One record a row; a row without an id gets its number, from 1."""
-    number = 0
-    for fields in _rows(path):
-        number += 1
-        yield Record(number, str(number), fields)
-
-
-def _plain(value: object) -> object:
-    """Dates and decimals, which JSON does not have, as texts."""
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    return str(value) if isinstance(value, decimal.Decimal | datetime.timedelta) else value
-
-
-def _rows(path: Path) -> Iterator[dict[str, object]]:
+    """One record a row; a row without an id gets its number, from 1. If Hugging Face datasets wrote the file, with the
+    names of classes for their numbers.
+    """
     import pyarrow
     from pyarrow import parquet
 
@@ -37,8 +27,9 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
         source = pyarrow.BufferReader(raw(path)) if path.suffix.lower() in OPENERS else stream
         try:
             with parquet.ParquetFile(source) as table:
-                for batch in table.iter_batches(ROWS_AT_ONCE):
-                    yield from ({name: _plain(value) for name, value in row.items()} for row in batch.to_pylist())
+                batches = table.iter_batches(ROWS_AT_ONCE)
+                rows = ({name: _plain(value) for name, value in row.items()} for b in batches for row in b.to_pylist())
+                yield from with_classes(rows, _classes(table.schema_arrow.metadata or {}, path), path)
         except UnicodeDecodeError as error:
             raise PlaitError(
                 f"{path} must hold UTF-8 text, but is not ({error.reason}); write the file again"
@@ -46,3 +37,18 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
         except (pyarrow.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise PlaitError(f"{path} must be a whole Parquet file, but is not ({reason}); write it again") from None
+
+
+def _classes(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, list[object]]:
+    """The columns that hold classes, as datasets note them beside the table's schema."""
+    noted = metadata.get(b"huggingface")
+    value = {} if noted is None else parsed(noted.decode("utf-8"), f"{path}: its metadata 'huggingface'")
+    info = value.get("info") if isinstance(value, dict) else None
+    return classes_of(info if isinstance(info, dict) else {}, path)
+
+
+def _plain(value: object) -> object:
+    """Dates and decimals, which JSON does not have, as texts."""
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value) if isinstance(value, decimal.Decimal | datetime.timedelta) else value
