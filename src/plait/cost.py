@@ -3,8 +3,9 @@
 An operation count is that of the matrix products (two for each multiply-add), as PyTorch's own counter counts them;
 a law holds the two together. Norms, softmax and activations are left out by both, and here padding too: kernels pad
 passages of a batch to the longest and to multiples of 32 tokens, and packed lengths to `layout.rounded`. Of a budget's
-selection the products of states are counted; what k-means and token merging do with these numbers is not. Of DeBERTa's
-attention the products with distances are an estimate, without the projections of distances, which a batch shares.
+selection the products of states are counted; what k-means, Ward and token merging do with these numbers is not. Of
+DeBERTa's attention the products with distances are an estimate, without the projections of distances, which a batch
+shares.
 """
 
 from __future__ import annotations

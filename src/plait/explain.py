@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from plait.cost import BYTES, Shape, cost
@@ -9,19 +10,21 @@ from plait.errors import PlaitError
 from plait.plan import Plan
 from plait.saved import Saved
 
-DEFAULT = "join=4,mode=oneway"
-"""What a model without a plan is explained under, where nothing else is asked for."""
+JOIN = 4
+"""Where a model without a plan is explained to join, one way, where nothing else is asked for."""
+LENGTHS = (16, 154)
+"""Tokens of live and of known texts, where nothing else is asked for."""
 
 
 def explain(
-    model: str, plan: str | None, lengths: str, passages: int, codec: str, head: str = "score"
+    model: str, plan: str | None, lengths: str | None, passages: int, codec: str, head: str = "score"
 ) -> dict[str, Any]:
     """JSON-able facts; see `plait plan`. Reads the model's config only.
 
     Args:
         model: folder or hub id.
-        plan: text form; None for the one that the checkpoint has for this `head`, else DEFAULT.
-        lengths: `query=16,passage=154`, tokens of every role.
+        plan: text form, of one head or of each; None for the one that the checkpoint has for this `head`.
+        lengths: `query=16,passage=154`, tokens of every role; None for LENGTHS.
         passages: passages read with one query.
         codec: a name in plait.cost.BYTES.
     """
@@ -36,13 +39,15 @@ def explain(
     config = load_config(model)
     if config.is_encoder_decoder:
         head = "text"
-    own = Saved.of(config, model, (head,)).plans.get(head)
-    parsed, sizes = own if plan is None and own is not None else Plan.parse(plan or DEFAULT), shape(config)
-    if config.is_encoder_decoder:
-        parsed = head_plans(["text"], parsed, {})["text"]  # refuses what a decoder cannot read
+    own, sizes = Saved.of(config, model, (head,)).plans, shape(config)
+    usual_plan = f"join={min(JOIN, sizes.layers - 1)}{',mode=oneway' if head == 'score' else ''}"
+    given = plan if plan is not None or own else usual_plan
+    parsed = head_plans([head], given, own)[head]
     fit_shape(parsed, sizes)
-    require_meeting("text" if config.is_encoder_decoder else "score", parsed, sizes.layers)
-    tokens = _lengths(lengths, parsed, sizes)
+    require_meeting(head, parsed, sizes.layers)
+    known = parsed.known or parsed.roles
+    usual = {role: min(LENGTHS[role in known], sizes.positions) for role in parsed.roles}
+    tokens = usual if lengths is None else _lengths(lengths, parsed, sizes)
     if codec not in BYTES:
         raise PlaitError(f"codec must be one of {', '.join(BYTES)}, but is {codec!r}")
     if passages < 1:
@@ -66,6 +71,20 @@ def explain(
         "full": counted.full,
         "gain": counted.gain,
     }
+
+
+def unpractised(model: str, plans: Mapping[str, Plan]) -> Iterator[str]:
+    """What to say of plans that split texts otherwise than those that a checkpoint was saved with."""
+    from plait.checkpoint import load_config
+
+    own = Saved.of(load_config(model), model, tuple(plans)).plans
+    for head, plan in plans.items():
+        if plan.join and plan.compare == "none" and plan != own.get(head):
+            had = f"was saved with the plan {own[head]}" if head in own else "reads both texts in all layers"
+            yield (
+                f"the {head} head of {model} {had}, but here has {plan}: unless it was trained for that too, it knows "
+                "little; plait evaluate says how well it ranks, plait adopt and plait train teach it"
+            )
 
 
 def reads(plan: Plan, layers: int) -> list[dict[str, Any]]:
@@ -98,8 +117,7 @@ def _lengths(text: str, plan: Plan, shape: Shape) -> dict[str, int]:
         if role not in plan.roles or not value.isdecimal() or not 1 <= int(value) <= shape.positions:
             raise PlaitError(
                 f"lengths are written role=tokens with roles {', '.join(plan.roles)} and 1 to {shape.positions} "
-                f"tokens, "
-                f"but has {part!r}; e.g. query=16,passage=154"
+                f"tokens, but has {part!r}; e.g. {','.join(f'{role}=16' for role in plan.roles)}"
             )
         found[role] = int(value)
     for role in plan.roles:

@@ -25,8 +25,8 @@ def write_vectors(texts: Sequence[str], vectors: NDArray[np.float32], folder: st
     """Write a checkpoint in which every text has its vector.
 
     Args:
-        texts: with a character that is not blank; each once is enough, and of one that is there again the vectors must
-            be equal.
+        texts: with a character that is not blank; blanks at either end do not count. Each once is enough, and of one
+            that is there again the vectors must be equal.
         vectors: of numbers [texts, width], finite; kept as float32.
         folder: for `Plait.from_pretrained`, and `model` of a training.
 
@@ -34,7 +34,7 @@ def write_vectors(texts: Sequence[str], vectors: NDArray[np.float32], folder: st
         PlaitError: no texts, blank ones or those that are not Unicode, another number of vectors, vectors that are not
             numbers or differ for one text.
     """
-    from tokenizers import Tokenizer, models
+    from tokenizers import Tokenizer, models, normalizers
     from transformers import PreTrainedTokenizerFast
 
     require_texts("text", texts)
@@ -55,7 +55,7 @@ def write_vectors(texts: Sequence[str], vectors: NDArray[np.float32], folder: st
         raise PlaitError(f"vectors must be finite numbers, but number {bad} is not; compute it again")
     place: dict[str, int] = {}
     for number, text in enumerate(texts):
-        first = place.setdefault(text, number)
+        first = place.setdefault(text.strip(), number)
         if not np.array_equal(rows[first], rows[number]):
             raise PlaitError(
                 f"a text must have one vector, but texts {first} and {number} are equal with two; drop one"
@@ -63,6 +63,7 @@ def write_vectors(texts: Sequence[str], vectors: NDArray[np.float32], folder: st
     padding, unknown = (_foreign(name, place) for name in ("[PAD]", "[UNK]"))
     numbers = {padding: PADDING, unknown: UNKNOWN} | {text: i + 2 for i, text in enumerate(place)}
     core = Tokenizer(models.WordLevel(numbers, unk_token=unknown))  # no pre-tokenizer: a text is one word
+    core.normalizer = normalizers.Strip()
     base = VectorsModel(VectorsConfig(vocab_size=len(numbers), hidden_size=rows.shape[1]))
     with torch.no_grad():
         base.table.weight.zero_()

@@ -77,6 +77,8 @@ class Index:
             passage_tokens, overlap: see Settings.
             vectors, vector_width: see Settings; `given` needs the width of the vectors.
         """
+        if not isinstance(model, Plait):
+            raise PlaitError(f"model must be a Plait, but is {model!r:.60}; load it with Plait.from_pretrained")
         known = stored_role(model)
         if not {"score", "span"} & set(model.plans):
             model.plan("score")  # refuses: nothing could be asked of this index
@@ -337,6 +339,8 @@ class Index:
     def _pending(self, documents: Iterable[Document], there: Mapping[str, str]) -> Iterator[Pending]:
         seen: set[str] = set()
         for document in documents:
+            if not isinstance(document, Document):
+                raise PlaitError(f"documents must be plait.Document(id, text), but one is {document!r:.60}")
             document.check()
             if document.id in seen:
                 raise PlaitError(f"documents must have different ids, but {document.id!r} comes twice; rename one")

@@ -176,9 +176,18 @@ def _number(role: str, text: str) -> float:
     return int(value) if 1 <= value < math.inf else value
 
 
+def _whole_or_share(text: str) -> bool:
+    """Whether a name states a number of tokens that can be."""
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return 0 < value < 1 or (value < math.inf and value == int(value) > 0)
+
+
 def _step(text: str) -> Step:
     found = STEP.fullmatch(text)
-    if found is None or not 0 < float(found["tokens"]) < math.inf:
+    if found is None or not _whole_or_share(found["tokens"]):
         raise PlaitError(
             f"a reduced tensor's name ends like ~coreset:32@4, but one has {text!r}; take the names of Plan.needs"
         )

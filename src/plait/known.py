@@ -45,6 +45,8 @@ class Known:
     def __init__(
         self, model: Plait, text: str, *, passage_tokens: int = 384, overlap: int = 64, codec: str = ""
     ) -> None:
+        if not isinstance(text, str):
+            raise PlaitError(f"a text to be read must be a str, but is {text!r:.60}; read one text at a time")
         self.model, self.text = model, text
         _, role = two_roles(model)
         room = min(passage_tokens, model.text.room(role))

@@ -64,7 +64,7 @@ def positions(found: PositionTable, path: str | Path, title: str = "") -> None:
     _save(figure, path)
 
 
-def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: str = "") -> None:
+def tradeoff(points: Sequence[Point], chosen: Point | None, path: str | Path, title: str = "") -> None:
     """Write the chart of a sweep, whose first point is the full plan, in the format that the ending of `path` names.
 
     Raises:
@@ -100,10 +100,11 @@ def tradeoff(points: Sequence[Point], chosen: Point, path: str | Path, title: st
             axis.step(*zip(*best, strict=True), where="post", color="0.3", linewidth=4, alpha=0.25, label="frontier")
         if name != "bytes":  # the full model stores nothing
             axis.plot([getattr(whole, name) / unit], [whole.quality], "k*", markersize=11, label="full, join=0")
-        axis.plot(
-            [getattr(chosen, name) / unit], [chosen.quality], "o", markersize=16, fillstyle="none", color="k",
-            label=f"chosen: {chosen.plan}",
-        )  # fmt: skip
+        if chosen is not None:
+            axis.plot(
+                [getattr(chosen, name) / unit], [chosen.quality], "o", markersize=16, fillstyle="none", color="k",
+                label=f"chosen: {chosen.plan}",
+            )  # fmt: skip
         axis.set_xlabel(label)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(ticker.ScalarFormatter())

@@ -45,7 +45,7 @@ def ranking(out: Console, result: Ranking) -> None:
         flat = flat if len(flat) <= 100 else flat[:99] + "…"
         out.print(f"[bold]{number:>3}[/]  {hit.score:7.3f}  [cyan]{escape(hit.id)}[/]  {escape(flat)}")
     if not result.hits:
-        out.print("no passage shares a word with the query")
+        out.print("no passage shares a word with the query; --first-stage all ranks without")
     out.print(milliseconds(result.timing), style="dim")
 
 
@@ -75,7 +75,9 @@ def answers(out: Console, result: Answers) -> None:
     if not result.answers:
         some = bool(result.ranking.hits)
         out.print(
-            "the passages that were read have no answer" if some else "no passage shares a word with the question"
+            "the passages that were read have no answer"
+            if some
+            else "no passage shares a word with the question; --first-stage all asks without"
         )
     out.print(milliseconds(result.ranking.timing), style="dim")
 

@@ -242,8 +242,8 @@ def rows(points: Sequence[Point], **facts: object) -> Iterator[dict[str, object]
         yield {**facts, **dataclasses.asdict(point)}
 
 
-def markdown(points: Sequence[Point], chosen: Point) -> str:
-    """A table; the chosen plan's row is bold."""
+def markdown(points: Sequence[Point], chosen: Point | None) -> str:
+    """A table; the row of the chosen plan, if there is one, is bold."""
     whole = points[0]
     lines = [
         f"| plan | codec | {whole.metric} | of full | online GFLOPs | times fewer | ms | MiB | bytes a known example |",

@@ -106,6 +106,24 @@ def test_ids_and_groups(tmp_path: Path) -> None:
     assert read_examples(str(file)) == [Example("7", ("Q", "P"), None, "3"), Example("3", ("Q", "R"), None)]
 
 
+def test_the_last_texts_of_an_example_may_be_absent(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "claim,e1,e2,label", "A,B,C,yes", "D,E,,no")
+    names = ["claim", "e1", "e2"]
+    assert [example.texts for example in read_examples(tmp_path / "a.csv", texts=names)] == [
+        ("A", "B", "C"),
+        ("D", "E"),
+    ]
+    rows = [{"claim": "A", "e1": "B", "e2": None}, {"claim": "A", "e1": None, "e2": None}]
+    write(tmp_path / "b.jsonl", json.dumps(rows[0]))
+    assert read_examples(tmp_path / "b.jsonl", texts=names)[0].texts == ("A", "B")
+    write(tmp_path / "c.jsonl", json.dumps(rows[1]))
+    refused(lambda: read_examples(tmp_path / "c.jsonl", texts=names), "'e1' must be a text, but is null")
+    write(tmp_path / "d.csv", "claim,e1,e2", "A,,C")
+    refused(lambda: read_examples(tmp_path / "d.csv", texts=names), "'e1' must not be empty")
+    write(tmp_path / "e.jsonl", json.dumps({"claim": "A", "e1": "B"}))
+    refused(lambda: read_examples(tmp_path / "e.jsonl", texts=names), "'e2'")
+
+
 def test_parquet(tmp_path: Path) -> None:
     columns = {"premise": ["A", "B"], "hypothesis": ["C", "D"], "label": [True, False], "idx": [0, 1]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")

@@ -289,3 +289,39 @@ def test_help_names_every_command() -> None:
     assert result.code == 0
     for command in ("plan", "index", "add", "delete", "rank", "ask", "predict", "stats", "verify", "compact"):
         assert command in result.out
+
+
+def test_plans_in_every_form_are_explained(checkpoint_path: Path, tmp_path: Path) -> None:
+    """As other commands take them; lengths are of the plan's own roles."""
+    both = "score: join=2,mode=oneway; span: join=1"
+    facts = [
+        json.loads(done("plan", checkpoint_path, "--plan", both, "--head", head, "--json"))
+        for head in ("score", "span")
+    ]
+    assert [one["plan"] for one in facts] == ["join=2,mode=oneway", "join=1,mode=joint,reader=passage"]
+    of_three = json.loads(done("plan", checkpoint_path, "--plan", "join=1,roles=a+b+c", "--json"))
+    assert of_three["lengths"] == {"a": 16, "b": 128, "c": 128}
+    single = small_checkpoint(tmp_path / "m", heads=("score",), plans={"score": "join=0,roles=text,keep.text=0.5@1"})
+    assert json.loads(done("plan", single, "--json"))["lengths"] == {"text": 66}
+    assert json.loads(done("plan", small_checkpoint(tmp_path / "plain"), "--json"))["plan"] == "join=2,mode=oneway"
+
+
+def test_a_plan_that_was_not_trained_for_is_noted(tmp_path: Path) -> None:
+    model = small_checkpoint(tmp_path / "bert", plans=PLANS, max_position_embeddings=128)
+    given = ["index", corpus(tmp_path), "--model", model, *SMALL]
+    assert "was saved with the plan" not in run(*given, "--store", tmp_path / "own.plait").err
+    said = run(*given, "--store", tmp_path / "other.plait", "--plan", "score: join=1,mode=oneway; span: join=1")
+    assert said.code == 0 and "score head" in said.err and "span head" not in said.err
+    assert "was saved with the plan join=2,mode=oneway, but here has join=1,mode=oneway" in said.err
+
+
+def test_a_sweep_that_finds_no_plan_shows_what_it_measured(tmp_path: Path) -> None:
+    model = small_checkpoint(tmp_path / "bert", heads=("score",))
+    path = write(tmp_path / "pairs.jsonl", [{"text1": "river", "text2": w, "label": n} for n, w in enumerate("abc")])
+    given = ["sweep", model, path, "--task", "value", "--modes", "joint", "--known", 2, "--max-ms", 0.0001]
+    found = run(*given, "--out", tmp_path / "out")
+    assert found.code == 1 and "| join=1,mode=joint |" in found.out and "but none has" in found.err
+    assert (tmp_path / "out" / "table.md").read_text().count("join=") == 3
+    assert (tmp_path / "out" / "chart.png").stat().st_size > 1000
+    found = run(*given, "--json")
+    assert found.code == 1 and json.loads(found.out)["chosen"] is None and len(json.loads(found.out)["points"]) == 3

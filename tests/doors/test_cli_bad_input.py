@@ -305,3 +305,13 @@ def test_arguments_that_are_missing(store: Path) -> None:
     for arguments in (["rank", store], ["nonsense"], ["rank", store, "q", "--top-k", "many"]):  # typer's own, code 2
         result = run(*arguments)
         assert result.code == 2 and result.err and "Traceback" not in result.err
+
+
+def test_a_store_and_a_text_are_not_asked_at_once(checkpoint_path: Path, tmp_path: Path) -> None:
+    assert "leave one out" in refused("ask", tmp_path / "s.plait", "who?", "--text", corpus(tmp_path))
+
+
+def test_a_store_that_nobody_could_ask_is_not_made(tmp_path: Path) -> None:
+    model = small_checkpoint(tmp_path / "nli", heads=("score",), num_labels=3)
+    said = refused("index", corpus(tmp_path), "--store", tmp_path / "s.plait", "--model", model, "--plan", "join=1")
+    assert "one label" in said and not (tmp_path / "s.plait").exists()

@@ -39,7 +39,9 @@ def plan(
         str | None, typer.Option(help="e.g. join=4,mode=oneway; default: what the checkpoint has, else that.")
     ] = None,
     head: Annotated[str, typer.Option(help="Of the checkpoint's own plans: score, span or text.")] = "score",
-    lengths: Annotated[str, typer.Option(help="Tokens of each role.")] = "query=16,passage=154",
+    lengths: Annotated[
+        str | None, typer.Option(help="Tokens of each role; default: query=16,passage=154, or so many of others.")
+    ] = None,
     passages: Annotated[int, typer.Option(help="Passages that one query is read with.")] = 100,
     codec: Annotated[str, typer.Option(help="float32, float16, bfloat16, int8 or int4.")] = "int8",
     json_: Json = False,
@@ -92,8 +94,9 @@ def ask(
 ) -> None:
     """Answer a question from a store, or many questions about one text."""
     if text is not None:
-        if store is not None and question is None:
-            question = store
+        if store is not None and question is not None:
+            raise PlaitError(f"ask reads a store or --text, but was given {store} and {text}; leave one out")
+        question = question or store
         if (top_k, candidates, first_stage, first_stage_weight) != (1, None, "bm25", 0.0):
             raise PlaitError(
                 "--top-k, --candidates, --first-stage and --first-stage-weight are for stores, but --text is given; "

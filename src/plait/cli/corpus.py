@@ -42,7 +42,9 @@ def index(
 ) -> None:
     """Compute and store a corpus. A build that was stopped goes on where it was; unchanged documents are skipped."""
     from plait.data import read_documents
+    from plait.explain import unpractised
     from plait.index import Index
+    from plait.scoring import require_one_label
     from plait.settings import FILE
 
     texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
@@ -55,7 +57,12 @@ def index(
         _same(target, store, model, plan, given | ({} if dtype == "auto" else {"dtype": dtype}))
     else:
         model = model or BUNDLED
-        target = Index.create(store, load(model, plan, dtype, device), name=model, **given)  # type: ignore[arg-type]
+        loaded = load(model, plan, dtype, device)
+        if "span" not in loaded.plans:
+            require_one_label(loaded)  # else no command could ask this store
+        target = Index.create(store, loaded, name=model, **given)  # type: ignore[arg-type]
+        for note in unpractised(model, loaded.plans):
+            err.print(f"note: {note}", style="yellow", markup=False)
     _add(target, texts)
 
 

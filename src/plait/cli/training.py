@@ -110,15 +110,21 @@ def sweep(
         facts = {"model": model, "data": Path(data).name, "task": task, "items": len(items)}
         lines = [json.dumps(row) for row in rows(points, **facts)]
         files.write(out_folder / "rows.jsonl", "\n".join(lines) + "\n")
-    chosen = choose(points, min_quality=min_quality, max_ms=max_ms, max_bytes=max_bytes)
+    chosen, nothing = None, None
+    try:
+        chosen = choose(points, min_quality=min_quality, max_ms=max_ms, max_bytes=max_bytes)
+    except PlaitError as error:  # what was measured is shown all the same
+        nothing = error
     table = markdown(points, chosen)
     if out_folder is not None:
         files.write(out_folder / "table.md", table + "\n")
         tradeoff(points, chosen, out_folder / "chart.png", f"{Path(model).name} on {Path(data).name}")
+    every = [dataclasses.asdict(point) for point in points]
+    if chosen is None:
+        show.json_line({"chosen": None, "codec": None, "points": every}) if json_ else out.print(escape(table))
+        raise nothing or AssertionError
     if json_:
-        return show.json_line(
-            {"chosen": chosen.plan, "codec": chosen.codec, "points": [dataclasses.asdict(point) for point in points]}
-        )
+        return show.json_line({"chosen": chosen.plan, "codec": chosen.codec, "points": every})
     out.print(escape(table))
     out.print(f"chosen: {chosen.plan}" + (f", stored as {chosen.codec}" if len(set(codecs.split("+"))) > 1 else ""))
 
@@ -131,6 +137,8 @@ def adopt(
         Path, typer.Option("--out", help="Folder of the new checkpoint (out/final) and report.json.")
     ],
     queries: Annotated[Path | None, typer.Option(help="A text file of real queries, one a line.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
     start: Annotated[str, typer.Option(help="A model already split whose weights to begin with.")] = "",
     plan: Annotated[str, typer.Option(help="Of the split model.")] = "join=4,mode=oneway",
     pseudo: Annotated[int, typer.Option(help="Queries in all; made from titles and sentences where yours end.")] = 2000,
@@ -153,8 +161,9 @@ def adopt(
         raise PlaitError(f"--queries must be a text file of one query a line, but is not ({error})") from None
     if queries is not None and not any(asked):
         raise PlaitError(f"--queries must hold at least one query, but {queries} holds none; leave it out to make some")
+    documents = list(read_documents(corpus, text_column=text_column, id_column=id_column))
     report = run(
-        teacher, list(read_documents(corpus)), out_folder, queries=asked, start=start, plan=plan, pseudo=pseudo,
+        teacher, documents, out_folder, queries=asked, start=start, plan=plan, pseudo=pseudo,
         held_out=held_out, candidates=candidates, epochs=epochs, learning_rate=learning_rate, seed=seed,
         bfloat16=bfloat16, resume=resume,
         progress=lambda text: err.print(text, style="dim") if err.is_terminal else None,

@@ -45,7 +45,8 @@ def _pairs(rows: Iterator[Row], path: Path, names: Sequence[str]) -> Iterator[tu
 def texts(row: object, place: str, names: Sequence[str] = ()) -> tuple[str, ...]:
     """The texts of one row: of its columns `names`, or of the first FIELDS that it has; or of the list that it is.
 
-    One column that is named may hold one text. PlaitError that names `place` for a row without these columns, a list of
+    One column that is named may hold one text; of three or more the last ones may be empty or null, where a row has
+    fewer texts. PlaitError that names `place` for a row without these columns, a list of
     fewer than two texts, and a text that is none.
     """
     if isinstance(row, dict):
@@ -69,6 +70,10 @@ def _of_columns(row: Mapping[str, object], names: Sequence[str], place: str) -> 
     found: list[str] = []
     for name in names:
         named(row, name, (), place)
+    last = len(names)
+    while last > 2 and (row[names[last - 1]] is None or not str(row[names[last - 1]]).strip()):
+        last -= 1
+    for name in names[:last]:
         value = row[name]
         if value == []:
             raise PlaitError(f"{place}: '{name}' must hold a text, but is an empty list; write a text there")
