@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from plait.data import Document, bundled, read_documents
+from plait.errors import DataWarning
 
 
 def test_beir_jsonl(tmp_path: Path) -> None:
