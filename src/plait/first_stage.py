@@ -12,9 +12,9 @@ from plait.errors import PlaitError
 from plait.model import Plait
 from plait.scoring import Query, two_roles
 from plait.store import Hit, Store
-from plait.vectors import pooled, vector_name
+from plait.vectors import by_cosine, pooled, vector_name
 
-FirstStage = Literal["bm25", "vector", "all"]
+FirstStage = Literal["auto", "bm25", "vector", "all"]
 CANDIDATES = 100
 
 
@@ -35,12 +35,14 @@ def candidates_of(
     Raises:
         PlaitError: a first stage that there is not, or that needs a vector which nobody gave.
     """
+    if first_stage == "auto":
+        first_stage = "vector" if vectors == "pooled" and by_cosine(model) else "bm25"
     if first_stage == "all":
         return [Hit(id, 0.0) for id in store.ids()]
     if first_stage == "bm25":
         return store.search_text(query.text, count)
     if first_stage != "vector":
-        raise PlaitError(f"first_stage must be one of bm25, vector, all, but is {first_stage!r}")
+        raise PlaitError(f"first_stage must be one of auto, bm25, vector, all, but is {first_stage!r}")
     if vector is None:
         if vectors != "pooled":
             raise PlaitError(

@@ -59,8 +59,9 @@ def fit_plan(head: str, plan: Plan, family: Family, model_type: str) -> None:
         )
     if head == "score" and family.shape.last and plan.compare == "none":
         require_last(plan)
-    all_alike = head == "text" or (head == "score" and family.shape.reads_all)
-    if all_alike and plan.keep and plan.selector in MERGING:
+    all_alike = head == "text" or (head == "score" and family.shape.reads_all and plan.compare == "none")
+    averaged = plan.roles if head == "text" or plan.mode == "joint" else (plan.reader,)
+    if all_alike and plan.selector in MERGING and any(budget.role in averaged for budget in plan.keep):
         raise PlaitError(
             "where an answer is read from all tokens alike, those that stand for several would count once, but the "
             f"plan of the {head} head merges by {plan.selector}; take one that drops, such as coreset"

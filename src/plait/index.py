@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Self, get_args
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ from plait.scoring import (
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
 from plait.store import Damage, Row, Stats, Store, check
 from plait.text import require_list
-from plait.vectors import pooled, vector_name
+from plait.vectors import pooled, vector_name, vectors_of
 
 
 class Index:
@@ -64,7 +64,7 @@ class Index:
         codec: str = "int8",
         passage_tokens: int = 384,
         overlap: int = 64,
-        vectors: Vectors = "none",
+        vectors: Vectors | Literal["auto"] = "auto",
         vector_width: int = 0,
     ) -> Self:
         """Make an empty index.
@@ -75,7 +75,8 @@ class Index:
             name: folder or hub id that `open` will load the model from; default: what it was loaded from.
             codec: float32, float16, bfloat16, int8 or int4.
             passage_tokens, overlap: see Settings.
-            vectors, vector_width: see Settings; `given` needs the width of the vectors.
+            vectors, vector_width: see Settings; `given` needs the width of the vectors, `auto` is `pooled` where the
+                model compares by cosine and `none` elsewhere.
         """
         if not isinstance(model, Plait):
             raise PlaitError(f"model must be a Plait, but is {model!r:.60}; load it with Plait.from_pretrained")
@@ -83,13 +84,7 @@ class Index:
         if not {"score", "span"} & set(model.plans):
             model.plan("score")  # refuses: nothing could be asked of this index
         passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
-        if vectors not in get_args(Vectors):
-            raise PlaitError(f"vectors must be one of {', '.join(get_args(Vectors))}, but is {vectors!r}")
-        if (vectors == "given") != (vector_width > 0):
-            raise PlaitError(
-                f"vector_width must be 1 or more with vectors=given and 0 else, but is {vector_width} with "
-                f"vectors={vectors}; pass the length of the given vectors"
-            )
+        vectors = vectors_of(model, vectors, vector_width)
         if vectors == "pooled":
             vector_width = model.encoder.family.shape.width(vector_name(model, known))
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
@@ -200,7 +195,7 @@ class Index:
         top_k: int = 10,
         *,
         candidates: int | None = None,
-        first_stage: FirstStage = "bm25",
+        first_stage: FirstStage = "auto",
         first_stage_weight: float = 0.0,
         vector: NDArray[np.float32] | None = None,
     ) -> Ranking:
@@ -210,7 +205,8 @@ class Index:
             query: a text that is not blank.
             top_k: hits to return.
             candidates: passages that the first stage hands to the model; default 100, or `top_k` if that is more.
-            first_stage: `bm25`, `vector` (cosine), or `all` passages of the index.
+            first_stage: `bm25`, `vector` (cosine), `all` passages of the index, or `auto`: `vector` where an index has
+                the vectors that the model compares by cosine, else `bm25`.
             first_stage_weight: how many times its scores count beside the model's logits (linear interpolation, Wang et
                 al., ICTIR 2021); `plait.judged` finds the best for queries whose relevant documents are known.
             vector: the query's, for an index of given vectors.
@@ -230,7 +226,7 @@ class Index:
         *,
         read: int = 3,
         candidates: int | None = None,
-        first_stage: FirstStage = "bm25",
+        first_stage: FirstStage = "auto",
         first_stage_weight: float = 0.0,
     ) -> Answers:
         """Answer a question with spans of the `read` best passages, one a passage. Without a score head, the best are

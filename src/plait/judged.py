@@ -84,7 +84,7 @@ def judged(
     qrels: Qrels,
     *,
     candidates: int = 100,
-    first_stage: FirstStage = "bm25",
+    first_stage: FirstStage = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> Judged:
     """Rank all `candidates` of every query, whose relevant documents `qrels` names.

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.errors import PlaitError
 from plait.model import Plait
 from plait.parts import Encoded
+from plait.settings import Vectors
+
+
+def vectors_of(model: Plait, vectors: Vectors | Literal["auto"], width: int) -> Vectors:
+    """What vectors an index is to have: `auto` is what a dual encoder compares by cosine, and none for other models.
+
+    Raises:
+        PlaitError: there is no such kind, or a `width` is given without vectors or the other way round.
+    """
+    if vectors == "auto":
+        vectors = "pooled" if by_cosine(model) and not width else "none"
+    if vectors not in get_args(Vectors):
+        raise PlaitError(f"vectors must be one of {', '.join(get_args(Vectors))}, but is {vectors!r}")
+    if (vectors == "given") != (width > 0):
+        raise PlaitError(
+            f"vector_width must be 1 or more with vectors=given and 0 else, but is {width} with vectors={vectors}; "
+            "pass the length of the given vectors"
+        )
+    return vectors
+
+
+def by_cosine(model: Plait) -> bool:
+    """Whether a model's scores rank as the vectors of its texts do."""
+    return "score" in model.plans and model.plans["score"].compare == "cosine"
 
 
 def vector_name(model: Plait, role: str) -> str:

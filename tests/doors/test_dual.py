@@ -408,3 +408,19 @@ def test_heads_that_do_not_fit_a_plan(tmp_path: Path) -> None:
     for changes in ({"full": 0.5}, {"elastic": "joint"}, {"representation": 1.0, "teacher": str(scorer)}):
         said = refused("train", config(tmp_path, task="rank", score="join=3,compare=cosine", **changes))
         assert "set it to 0" in said or "no compare" in said
+
+
+def test_an_index_of_cosines_searches_by_its_vectors(tmp_path: Path) -> None:
+    """Without being told to; a query need not share a word with what it finds."""
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan="join=3,compare=cosine")
+    documents = [Document("a", "river stone music"), Document("b", "winter garden")]
+    index = Index.create(tmp_path / "s.plait", model)
+    index.add(documents)
+    found = index.rank("lantern")
+    scores = model.predict([("lantern", hit.text) for hit in found.hits])
+    assert len(found.hits) == 2 and [hit.score for hit in found.hits] == pytest.approx(scores.tolist(), abs=0.2)
+    assert found.hits == index.rank("lantern", first_stage="vector").hits
+    assert not index.rank("lantern", first_stage="bm25").hits
+    words = Index.create(tmp_path / "t.plait", model, vectors="none")
+    words.add(documents)
+    assert not words.rank("lantern").hits and len(words.rank("river").hits) == 1

@@ -207,9 +207,11 @@ def test_rotations_stay_exact_in_bfloat16(tmp_path: Path) -> None:
 def test_merged_tokens_where_all_are_read_alike_are_refused(tmp_path: Path) -> None:
     folder = small_checkpoint(tmp_path / "mean", "modernbert", classifier_pooling="mean")
     plan = "join=1,mode=oneway,keep.passage=4,selector="
-    Plait.from_pretrained(folder, plan={"score": plan + "norm"}, heads=["score"])
-    with pytest.raises(PlaitError, match="the plan of the score head merges by ward"):
-        Plait.from_pretrained(folder, plan={"score": plan + "ward"}, heads=["score"])
+    for fits in (plan + "norm", plan + "ward", "join=3,compare=maxsim,keep.passage=4,selector=ward"):
+        Plait.from_pretrained(folder, plan={"score": fits}, heads=["score"])  # the mean is of the reader's tokens alone
+    for wrong in ("join=1,keep.passage=4,selector=ward", "join=1,mode=oneway,keep.query=4,selector=ward"):
+        with pytest.raises(PlaitError, match="the plan of the score head merges by ward"):
+            Plait.from_pretrained(folder, plan={"score": wrong}, heads=["score"])
 
 
 def test_a_score_read_from_the_mean_of_all_tokens(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def rank(
     query: Annotated[str, typer.Argument()],
     top_k: Annotated[int, typer.Option(help="Passages to print.")] = 10,
     candidates: Candidates = None,
-    first_stage: First = "bm25",
+    first_stage: First = "auto",
     first_stage_weight: Weight = 0.0,
     device: Device = "auto",
     json_: Json = False,
@@ -84,7 +84,7 @@ def ask(
     top_k: Annotated[int, typer.Option(help="Answers to print.")] = 1,
     read: Annotated[int, typer.Option(help="Passages that the span head reads.")] = 3,
     candidates: Candidates = None,
-    first_stage: First = "bm25",
+    first_stage: First = "auto",
     first_stage_weight: Weight = 0.0,
     model: Model = None,
     plan: PlanOption = None,
@@ -97,7 +97,7 @@ def ask(
         if store is not None and question is not None:
             raise PlaitError(f"ask reads a store or --text, but was given {store} and {text}; leave one out")
         question = question or store
-        if (top_k, candidates, first_stage, first_stage_weight) != (1, None, "bm25", 0.0):
+        if (top_k, candidates, first_stage, first_stage_weight) != (1, None, "auto", 0.0):
             raise PlaitError(
                 "--top-k, --candidates, --first-stage and --first-stage-weight are for stores, but --text is given; "
                 "leave them out"

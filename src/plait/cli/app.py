@@ -35,7 +35,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Candidates = Annotated[
     int | None, typer.Option(help="Passages that the first stage hands to the model; default 100, or --top-k if more.")
 ]
-First = Annotated[str, typer.Option("--first-stage", help="bm25, vector, or all passages.")]
+First = Annotated[str, typer.Option("--first-stage", help="bm25, vector, all passages, or auto: vector for cosines.")]
 Weight = Annotated[
     float, typer.Option("--first-stage-weight", help="How many times its scores count; see plait evaluate.")
 ]

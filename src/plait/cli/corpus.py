@@ -33,7 +33,7 @@ def index(
     passage_tokens: Annotated[int | None, typer.Option(help="Longest passage; default 384.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring passages share; default 64.")] = None,
     vectors: Annotated[
-        str | None, typer.Option(help="none (default), or pooled: keep vectors for --first-stage vector.")
+        str | None, typer.Option(help="pooled keeps vectors for --first-stage vector; default: none, but of cosines.")
     ] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",

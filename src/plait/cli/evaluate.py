@@ -24,7 +24,7 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="A BEIR folder, a SQuAD .json, or bundled:squad-dev.")],
     split: Annotated[str, typer.Option(help="Of a BEIR folder: the judgements, qrels/SPLIT.tsv.")] = "test",
     candidates: Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")] = 100,
-    first_stage: First = "bm25",
+    first_stage: First = "auto",
     limit: Annotated[int, typer.Option(help="Use only so many queries, chosen by chance (seed 0); 0 for all.")] = 0,
     device: Device = "auto",
     json_: Json = False,
