@@ -17,7 +17,7 @@ from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Asked, Output, full, outputs, own
 from plait.plan import Mode, Plan
-from plait.tasks import Target, Weights
+from plait.tasks import Spans, Target, Weights
 from plait.teacher import Teacher
 
 Plans = Mapping[str, Plan]
@@ -34,7 +34,7 @@ class Course(nn.Module):
         self.model, self.settings = model, config
         self._teacher = [teacher]  # in a list, so that its weights are not this module's
         self._weights: Weights = config.weights()
-        self.steps = 0
+        self.steps = self.answers = self.dropped = 0
 
     def forward(self, lesson: Lesson) -> dict[str, Tensor]:
         """The weighted sum of all losses of one batch, as `{"loss": scalar}`."""
@@ -74,6 +74,9 @@ class Course(nn.Module):
             if config.labels:
                 for number, target in asked:
                     losses.append(config.labels * target.loss(said[number].logits, said[number].layout, weights))
+                    if isinstance(target, Spans) and plans[target.head].keep:
+                        self.answers += len(target.first)
+                        self.dropped += target.dropped(said[number].logits, said[number].layout)
             for number, target, rows in thin:
                 if number in taught:
                     kept = None if target.head in few else rows

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
 from plait.data import Example, Question, is_beir, located, read_examples, read_squad
-from plait.errors import PlaitError
+from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.heads import class_names
@@ -76,7 +77,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         teacher.require_room(items, spans=config.distillation > 0, states=config.representation > 0)
     if earlier is None:
         _begin_bottlenecks(model, items)
-    trainer = Trainer(Course(model, teacher, config), config, items)
+    course = Course(model, teacher, config)
+    trainer = Trainer(course, config, items)
     model.train()
     try:
         trainer.train(resume_from_checkpoint=earlier)
@@ -87,6 +89,13 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             f"checkpoints must be written whole, but {config.output} could not be written to ({error!s:.100}); free "
             "some space there and go on with --resume"
         ) from None
+    if course.dropped:
+        warnings.warn(
+            f"budgets dropped the first or last token of {course.dropped} of {course.answers} answers, "
+            "which were not learned from; keep more tokens of the span head's reader",
+            TruncationWarning,
+            stacklevel=2,
+        )
     model.eval()
     final = Path(config.output) / "final"
     if trainer.is_world_process_zero():

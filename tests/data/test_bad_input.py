@@ -46,7 +46,12 @@ FILES = {
     "text null": ("a.jsonl", b'{"text": null}', "but is null"),
     "half a surrogate pair": ("a.jsonl", rb'{"text": "ab\ud800"}', "character 2 is half of a surrogate pair"),
     "duplicate ids": ("a.jsonl", b'{"id": 1, "text": "a"}\n\n{"id": "1", "text": "b"}', "'1'", "line 1 and", "line 3"),
-    "an id like a line number": ("a.jsonl", b'{"id": "2", "text": "a"}\n{"text": "b"}', "'2'", "line 1 and", "line 2"),
+    "an id like a line number": (
+        "a.jsonl",
+        b'{"id": "a.jsonl/2", "text": "a"}\n{"text": "b"}',
+        "'a.jsonl/2'",
+        "line 1 and",
+    ),
     "duplicate ids in CSV": ("a.csv", b'id,text\nx,"a\nb"\nx,c\n', "'x'", "line 2 and", "line 4"),
     "empty id": ("a.jsonl", b'{"id": "", "text": "a"}', "line 1: field 'id' must not be empty"),
     "null id": ("a.jsonl", b'{"_id": null, "text": "a"}', "line 1: field '_id' must not be empty"),

@@ -32,8 +32,11 @@ def test_beir_jsonl(tmp_path: Path) -> None:
 def test_missing_ids_are_places(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n\n{"text": "Two."}')
     (tmp_path / "a.csv").write_text('text\n"One\nand a half."\nTwo.\n')
-    assert [document.id for document in read_documents(tmp_path / "a.jsonl")] == ["1", "3"]
-    assert list(read_documents(tmp_path / "a.csv")) == [Document("1", "One\nand a half."), Document("2", "Two.")]
+    assert [document.id for document in read_documents(tmp_path / "a.jsonl")] == ["a.jsonl/1", "a.jsonl/3"]
+    assert list(read_documents(tmp_path / "a.csv")) == [
+        Document("a.csv/1", "One\nand a half."),
+        Document("a.csv/2", "Two."),
+    ]
 
 
 def test_tsv_with_named_columns(tmp_path: Path) -> None:
@@ -174,3 +177,11 @@ def packed(file: Path, suffix: str) -> Path:
     content = file.read_bytes()
     target.write_bytes(gzip.compress(content) if suffix == ".gz" else lzma.compress(content))
     return target
+
+
+def test_tables_without_ids_can_be_added_to_one_store(tmp_path: Path) -> None:
+    """Their rows have numbers, which would be the same."""
+    for name, first in (("a.csv", "Cats"), ("b.csv", "Dogs")):
+        (tmp_path / name).write_text(f"text\n{first} sleep.\n{first} run.\n")
+    found = [document.id for name in ("a.csv", "b.csv") for document in read_documents(tmp_path / name)]
+    assert found == ["a.csv/1", "a.csv/2", "b.csv/1", "b.csv/2"]

@@ -23,11 +23,12 @@ def read_documents(
 ) -> Iterator[Document]:
     """The documents of a file or directory, one by one and in order; .gz and .xz files are read as what they hold.
 
-    .jsonl: objects with `text` and, if they like, `id` or `_id`; the rest becomes metadata. .csv, .tsv, .parquet: the
-    same by columns. .txt, .md: one document a file. A directory: as `read_corpus` reads BEIR's, if it holds a
-    corpus.jsonl, else all its .txt and .md files, also in folders, by their relative paths. .json: SQuAD, a document a
-    paragraph. Where ids are missing, documents are numbered from 1 (in .jsonl by lines). `bundled:squad-dev` is the
-    corpus that comes with Plait. `text_column`, `id_column`: other names for those of tables.
+    .jsonl: objects with `text` and, if they like, `id` or `_id`; the rest becomes metadata. .csv, .tsv, .parquet:
+    the same by columns. .txt, .md: one document a file. A directory: as `read_corpus` reads BEIR's, if it holds a
+    corpus.jsonl, else all its .txt and .md files, also in folders, by their relative paths. .json: SQuAD, a
+    document a paragraph. Where ids are missing, documents are numbered from 1 (in .jsonl by lines), behind their
+    file's name: "docs.csv/1". `bundled:squad-dev` is the corpus that comes with Plait. `text_column`, `id_column`:
+    other names for those of tables.
 
     Raises PlaitError at once for a path that cannot be read, and while reading for the first bad record, by place.
     """
@@ -38,7 +39,8 @@ def read_documents(
     for option, value in (("text_column", text_column), ("id_column", id_column)):
         if value is not None and kind(path) not in TABLES:
             raise PlaitError(f"{option} is for files with columns, but is '{value}' for {path}; leave {option} out")
-    return documents(reader(path), f"{path} {unit}", text_column, id_column)
+    before = f"{path.name}/" if kind(path) in TABLES else ""  # numbers of two files would be the same ids
+    return documents(reader(path), f"{path} {unit}", text_column, id_column, before=before)
 
 
 def located(path: str | Path) -> Path:

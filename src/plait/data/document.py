@@ -46,9 +46,10 @@ def documents(
     text_column: str | None = None,
     id_column: str | None = None,
     what: str = "document",
+    before: str = "",
 ) -> Iterator[Document]:
     """One document a record; `source` is the file and the unit that `where` counts, like "docs.jsonl line"; `what` is
-    the word for one of them in messages.
+    the word for one of them in messages; `before` begins the ids of those that bring none.
 
     Raises PlaitError for a record without a text or with a wrong id, an id that two records have, and no record at all.
     """
@@ -62,7 +63,7 @@ def documents(
                 f"{place} must have a field '{TEXT_FIELD}', but has {listed(fields)}; rename one or pass text_column"
             )
         text = checked_text(fields[text_name], f"field '{text_name}'", place)
-        identity = default_id if id_name is None else identified(fields[id_name], f"field '{id_name}'", place)
+        identity = before + default_id if id_name is None else identified(fields[id_name], f"field '{id_name}'", place)
         if identity in seen:
             raise repeated(what, identity, f"{source} {seen[identity]}", place)
         seen[identity] = where

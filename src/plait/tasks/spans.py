@@ -46,6 +46,13 @@ class Spans:
             return logits.nan_to_num(0, 0, 0).sum() * 0
         return weights.distillation * distillation(ours, theirs, weights.temperature)
 
+    def dropped(self, logits: Tensor, layout: Layout) -> int:
+        """Answers of which a budget dropped the first or the last token, so that nothing is learned of that."""
+        rows = self._rows(logits.detach(), layout)
+        right = torch.cat([self.first, self.last]).to(rows.device)
+        gone = torch.isneginf(rows.gather(1, right[:, None]).squeeze(1)).view(2, -1)
+        return int(gone.any(0).sum())
+
     def heeds_teacher(self, weights: Weights) -> bool:
         """Whether `distance` has any weight."""
         return weights.distillation > 0
