@@ -38,7 +38,9 @@ class Full:
     seconds: float
 
 
-def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS, name: str = MODEL) -> None:
+def run(
+    passages: int = 0, store: Path | None = None, questions: int = QUESTIONS, name: str = MODEL, device: str = "cpu"
+) -> None:
     """Print the whole demonstration.
 
     Args:
@@ -46,23 +48,24 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
         store: a folder to keep the store in; default: a temporary one.
         name: checkpoint with a score and a span head, saved with its plans.
         questions: how many questions to ask, one an article, spread over the corpus.
+        device: where to compute, as `Plait.from_pretrained` takes it.
 
     Raises:
         PlaitError: passages is negative, or the store holds another number of them.
     """
     from plait.data import bundled, read_documents, read_squad
     from plait.index import Index
-    from plait.machine import fast_dtype
+    from plait.machine import fast_dtype, to_device
     from plait.model import Plait
 
     out = Console(highlight=False, soft_wrap=True)
     if passages < 0:
         raise PlaitError(f"passages must be 0 (all) or more, but is {passages}; leave it out")
     documents = list(read_documents(bundled("squad-dev")))[: passages or None]
-    model = Plait.from_pretrained(name, dtype=fast_dtype())
+    dtype = fast_dtype(to_device(device))
+    model = Plait.from_pretrained(name, dtype=dtype, device=device)
     out.print(
-        f"[bold]Plait[/]: {len(documents):,} paragraphs of 48 Wikipedia articles (SQuAD 1.1 dev), {name}, "
-        f"{fast_dtype()}"
+        f"[bold]Plait[/]: {len(documents):,} paragraphs of 48 Wikipedia articles (SQuAD 1.1 dev), {name}, {dtype}"
     )
     for head, plan in model.plans.items():
         out.print(f"  {head}: {plan}", style="dim")
@@ -91,7 +94,7 @@ def run(passages: int = 0, store: Path | None = None, questions: int = QUESTIONS
             f"{stats.disk_bytes / 1e6:.0f} MB in all\n"
         )
         chosen = _spread(read_squad(bundled("squad-dev")), {d.id for d in documents}, questions)
-        full = Plait.from_pretrained(name, plan="join=0", dtype=fast_dtype())
+        full = Plait.from_pretrained(name, plan="join=0", dtype=dtype, device=device)
         texts = {d.id: d.text for d in documents}
         index.ask(chosen[0].question)
         index.ask(chosen[-1].question)

@@ -192,7 +192,7 @@ class Index:
     def rank(
         self,
         query: str,
-        top_k: int = 10,
+        top_k: int | None = 10,
         *,
         candidates: int | None = None,
         first_stage: FirstStage = "auto",
@@ -203,7 +203,7 @@ class Index:
 
         Args:
             query: a text that is not blank.
-            top_k: hits to return.
+            top_k: hits to return; None for all candidates.
             candidates: passages that the first stage hands to the model; default 100, or `top_k` if that is more.
             first_stage: `bm25`, `vector` (cosine), `all` passages of the index, or `auto`: `vector` where an index has
                 the vectors that the model compares by cosine, else `bm25`.
@@ -288,7 +288,7 @@ class Index:
     def _rank(
         self,
         query: Query,
-        top_k: int,
+        top_k: int | None,
         candidates: int | None,
         first_stage: FirstStage,
         weight: float,
@@ -302,7 +302,7 @@ class Index:
         if ranks:
             require_one_label(self.model)
         with timing.stage("first stage"):
-            count = max(CANDIDATES, top_k) if candidates is None else candidates
+            count = max(CANDIDATES, top_k or 0) if candidates is None else candidates
             handed = candidates_of(self.store, self.model, query, count, first_stage, vector, self.settings.vectors)
         if not handed:
             return Ranking([], timing, query.cut)

@@ -51,7 +51,7 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
         if not all(isinstance(number, int) for number in (settings.passage_tokens, settings.overlap)):
             raise TypeError("passage_tokens and overlap must be whole numbers")
         return settings
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise PlaitError(
             f"an index is a folder with plait.json in it, but {os.fspath(path)!r} is not; build one with plait index"
         ) from None

@@ -286,8 +286,11 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
     whole = checkpoints(config.output, resume)
     beside = Path(config.output) / BESIDE
     now = dataclasses.asdict(config) | {"contents of data": contents(config.data)}
+    now["processes"] = int(os.environ.get("WORLD_SIZE", "1"))
     if config.run:
         now["contents of run"] = contents(config.run)
+    if Path(config.teacher or "-").is_dir():
+        now["contents of teacher"] = contents(config.teacher)
     if not whole:
         if os.environ.get("RANK", "0") == "0":  # of several processes, one
             files.write(beside, json.dumps(now, indent=2))
@@ -301,7 +304,7 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
         ) from None
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     for key, value in now.items():
-        was = before.get(key, defaults.get(key))  # a key that an earlier version did not have
+        was = before.get(key, defaults.get(key, value))  # a key that an earlier version did not have
         if was != value and key != "output":
             raise PlaitError(
                 f"a training goes on as it began, but {key} was {was!r} and is now {value!r}; set it back, or choose "

@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import ipc, parquet
 
 from plait.data import Question, bundled, read_documents, read_squad
 from plait.errors import PlaitError
@@ -67,6 +69,46 @@ def test_bundled_questions_belong_to_bundled_documents() -> None:
     assert not any(question.impossible for question in questions)
 
 
+def rows_of(questions: list[Question]) -> list[dict[str, object]]:
+    """As the hub has them."""
+    return [
+        {
+            "id": q.id, "title": q.document.rpartition("/")[0], "context": q.passage, "question": q.question,
+            "answers": {"text": [text for text, _ in q.answers], "answer_start": [start for _, start in q.answers]},
+        }
+        for q in questions
+    ]  # fmt: skip
+
+
+def test_a_row_a_question(tmp_path: Path) -> None:
+    """From JSON Lines, Parquet and a folder of datasets; the questions of one text are of one document."""
+    expected = [*read_squad(bundled("squad-dev"))[:40], *read_squad(written(tmp_path, SMALL))]
+    rows = rows_of(expected)
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert read_squad(tmp_path / "a.jsonl") == expected
+    table = pyarrow.Table.from_pylist(rows)
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert read_squad(tmp_path / "a.parquet") == expected
+    (tmp_path / "set").mkdir()
+    with ipc.new_stream(tmp_path / "set" / "data.arrow", table.schema) as stream:
+        stream.write_table(table)
+    (tmp_path / "set" / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    (tmp_path / "set" / "dataset_info.json").write_text("{}")
+    assert read_squad(tmp_path / "set") == expected
+    bare = {name: value for name, value in rows[0].items() if name not in ("id", "title")}
+    (tmp_path / "b.jsonl").write_text(json.dumps(bare))
+    assert [(q.id, q.document) for q in read_squad(tmp_path / "b.jsonl")] == [("1", "b.jsonl/1")]
+    for change, said in (
+        ({"answers": ["France"]}, "line 1: 'answers' must have lists text and answer_start"),
+        ({"answers": {"text": ["no"], "answer_start": [0]}}, "'no' does not stand at 0"),
+        ({"context": None}, "line 1: the context must be a text"),
+    ):
+        (tmp_path / "b.jsonl").write_text(json.dumps(bare | change))
+        with pytest.raises(PlaitError) as caught:
+            read_squad(tmp_path / "b.jsonl")
+        assert said in str(caught.value)
+
+
 PARAGRAPH = ("data", 0, "paragraphs", 0)
 QUESTION = (*PARAGRAPH, "qas", 0)
 BROKEN: dict[str, tuple[tuple[str | int, ...], object, str]] = {
@@ -114,7 +156,7 @@ def test_a_file_without_questions(tmp_path: Path) -> None:
 
 
 def test_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PlaitError, match="must be a file, but is a directory"):
+    with pytest.raises(PlaitError, match="must be a SQuAD file or what datasets"):
         read_squad(tmp_path)
 
 

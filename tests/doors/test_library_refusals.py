@@ -163,3 +163,16 @@ def test_both_texts_too_long_for_the_full_pair_model(checkpoint_path: Path) -> N
         states, _ = states_of(full, full.plan("score"), [("river " * 500, "stone " * 90)])
     lengths = {role: states[role].layout.lengths[0] for role in states}
     assert sum(lengths.values()) == 128 and abs(lengths["query"] - lengths["passage"]) <= 2
+
+
+def test_what_is_no_document_text_or_model_is_said_to_be_none(model: Plait, tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "s.plait", model)
+    for wrong in ({"id": "a", "text": "b"}, "a text", ("a", "b")):
+        with pytest.raises(PlaitError, match=r"documents must be plait.Document\(id, text\), but one is"):
+            index.add([wrong])  # type: ignore[list-item]
+    with pytest.raises(PlaitError, match="model must be a Plait, but is .bert."):
+        Index.create(tmp_path / "t.plait", "bert")  # type: ignore[arg-type]
+    with pytest.raises(PlaitError, match="a text to be read must be a str"):
+        model.read(["a text"])  # type: ignore[arg-type]
+    index.add([Document(str(n), "river stone") for n in range(12)])
+    assert len(index.rank("river", None).hits) == 12 and len(index.rank("river").hits) == 10

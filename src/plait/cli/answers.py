@@ -170,11 +170,12 @@ def demo(
     passages: Annotated[int, typer.Option(help="Passages of the bundled corpus to use; 0 for all 2,067.")] = 0,
     store: Annotated[Path | None, typer.Option(help="Keep the store here (default: a temporary folder).")] = None,
     model: Model = None,
+    device: Device = "auto",
 ) -> None:
     """Index the bundled corpus, ask it questions, and ask the full pair model the same beside it."""
     from plait.demo import run
 
-    run(passages, store, name=model or BUNDLED)
+    run(passages, store, name=model or BUNDLED, device=device)
 
 
 def _rows(model: Plait, path: Path, columns: str) -> list[tuple[str | None, ...]]:

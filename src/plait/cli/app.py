@@ -52,3 +52,20 @@ def load(model: str, plan: str | None, dtype: str, device: str) -> Plait:
 def about(found: Ranking) -> dict[str, Any]:
     """What JSON says of an answer beside the answer."""
     return {"seconds": found.timing.stages, "query_tokens_cut": found.query_cut}
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        out.print(f"plait {version('plait')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Pair models whose known side is computed once, stored, and joined late."""

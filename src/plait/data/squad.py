@@ -1,13 +1,15 @@
-"""SQuAD 1.1 and 2.0: articles of paragraphs with questions."""
+"""SQuAD 1.1 and 2.0: articles of paragraphs with questions; on the hub, a row a question."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from plait.data.document import Record, checked_text
-from plait.data.source import whole
+from plait.data import arrow, table
+from plait.data.document import Record, checked_text, identified
+from plait.data.source import kind, whole
 from plait.errors import PlaitError
 
 
@@ -42,13 +44,16 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def read_squad(path: str | Path) -> list[Question]:
-    """Every question of a SQuAD file (.json, also .gz or .xz), in order.
+    """Every question of a SQuAD file (.json, also .gz or .xz), in order; or of the rows that the hub has, in .parquet,
+    .jsonl or a folder that Hugging Face datasets wrote: `id`, `context`, `question`, `answers` (lists `text` and
+    `answer_start`, empty where there is no answer) and, if they like, `title`.
 
     Raises PlaitError that names article, paragraph and question for anything missing, empty or misplaced.
     """
     path = Path(path)
     questions: dict[str, Question] = {}
-    for paragraph in _paragraphs(path):
+    of_rows = path.is_dir() or kind(path) in table.TABLES
+    for paragraph in _of_rows(path) if of_rows else _paragraphs(path):
         for number, fields in enumerate(_objects(paragraph.fields, "qas", paragraph.place), start=1):
             question = _question(fields, paragraph, f"{paragraph.place}, question {number}")
             if question.id in questions:
@@ -73,7 +78,7 @@ def _question(fields: Mapping[str, object], paragraph: _Paragraph, place: str) -
             )
         answers.append((text, start))
     return Question(
-        checked_text(fields.get("id"), "the question's id", place),
+        identified(fields.get("id"), "the question's id", place),
         checked_text(fields.get("question"), "the question", place),
         paragraph.document,
         paragraph.text,
@@ -85,11 +90,43 @@ def _question(fields: Mapping[str, object], paragraph: _Paragraph, place: str) -
 def _paragraphs(path: Path) -> Iterator[_Paragraph]:
     for article_number, article in enumerate(_objects(_parsed(path), "data", str(path)), start=1):
         place = f"{path} article {article_number}"
-        title = checked_text(article.get("title"), "the title", place)
+        title = checked_text(article.get("title", f"article {article_number}"), "the title", place)
         for number, fields in enumerate(_objects(article, "paragraphs", place), start=1):
             here = f"{place} ('{title}') paragraph {number}"
             text = checked_text(fields.get("context"), "the context", here)
             yield _Paragraph(here, f"{title}/{number}", title, text, fields)
+
+
+def _of_rows(path: Path) -> Iterator[_Paragraph]:
+    """A paragraph for every row of one question; those of one text have one document."""
+    if path.is_dir():
+        if not arrow.is_dataset(path):
+            raise PlaitError(f"{path} must be a SQuAD file or what datasets' save_to_disk wrote, but is not; name one")
+        rows = table.placed(arrow.records(path), f"{path} row")
+    else:
+        rows = table.rows(path, "questions")
+    documents: dict[tuple[str, str], str] = {}
+    count: Counter[str] = Counter()
+    for place, default_id, row in rows:
+        if not isinstance(row, dict):
+            raise PlaitError(f"{place} must be an object with context, question and answers, but is not; write one")
+        title = checked_text(row.get("title", path.name), "the title", place)
+        text = checked_text(row.get("context"), "the context", place)
+        if (title, text) not in documents:
+            count[title] += 1
+            documents[title, text] = f"{title}/{count[title]}"
+        found = row.get("answers")
+        texts, starts = (
+            (found.get(name) for name in ("text", "answer_start")) if isinstance(found, dict) else ((), None)
+        )
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise PlaitError(
+                f"{place}: 'answers' must have lists text and answer_start, as many of each, as in SQuAD, but has not; "
+                "write them"
+            )
+        answers = [{"text": a, "answer_start": b} for a, b in zip(texts, starts, strict=True)]
+        asked = {"id": row.get("id", default_id), "question": row.get("question"), "answers": answers}
+        yield _Paragraph(place, documents[title, text], title, text, {"qas": [asked | {"is_impossible": not answers}]})
 
 
 def _parsed(path: Path) -> dict[str, object]:
