@@ -170,7 +170,7 @@ def test_what_is_no_document_text_or_model_is_said_to_be_none(model: Plait, tmp_
     for wrong in ({"id": "a", "text": "b"}, "a text", ("a", "b")):
         with pytest.raises(PlaitError, match=r"documents must be plait.Document\(id, text\), but one is"):
             index.add([wrong])  # type: ignore[list-item]
-    with pytest.raises(PlaitError, match="model must be a Plait, but is .bert."):
+    with pytest.raises(PlaitError, match="model must be a Plait"):
         Index.create(tmp_path / "t.plait", "bert")  # type: ignore[arg-type]
     with pytest.raises(PlaitError, match="a text to be read must be a str"):
         model.read(["a text"])  # type: ignore[arg-type]
