@@ -146,7 +146,8 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         Index.create(tmp_path / "store", Plait.from_pretrained(folder, plan="join=1"), name="t5")
     with pytest.raises(PlaitError, match="merges by tome"):
         Plait.from_pretrained(folder, plan="join=1,keep.passage=4,selector=tome")
-    assert "needs mode=joint" in refused("plan", folder)
+    assert "mode=joint and compare=none" in refused("plan", folder, "--plan", "join=2,mode=oneway")
+    assert done("plan", folder).startswith("join=2,mode=joint on ")
     with pytest.raises(PlaitError, match="max_new_tokens must be 1 or more, but is 0"):
         model.generate(PAIRS, max_new_tokens=0)
     model.save_pretrained(tmp_path / "cut")
