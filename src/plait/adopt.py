@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from plait import files
 from plait.agreement import agreement
-from plait.card import NOTHING
+from plait.card import card
 from plait.config import TrainConfig
 from plait.cost import cost
 from plait.data import Document, Example
@@ -37,8 +37,6 @@ CODEC = "int8"
 
 AGREE, FASTER = 0.9, 2.0
 """What an adopted model is worth having from: share of the teacher's ten best found, times faster."""
-
-
 AGREEMENT = ("kendall", "top1", "top10", "drift")
 """See plait.agreement."""
 
@@ -203,8 +201,7 @@ def adopt(
         known, cost(split, adopted.encoder.family.shape, lengths, known, CODEC).bytes_per_example, lengths[passage],
     )  # fmt: skip
     files.write(output / "report.json", report.to_json())
-    card = Path(final) / "README.md"
-    files.write(card, card.read_text().replace(NOTHING, report.figures()))
+    files.write(final / "README.md", card(config, adopted, {}, {}, len(lessons), report.figures()))
     return report
 
 

@@ -11,18 +11,16 @@ from pathlib import Path
 from plait.config import TrainConfig
 from plait.cost import cost
 from plait.data import is_beir
+from plait.explain import KNOWN, LIVE, usual_lengths
 from plait.model import Plait
 
-LENGTHS = (16, 154)
-"""Tokens of the live and of the known texts that the card counts operations and bytes for."""
-KNOWN = 100
+TEXTS = 100
+"""Known texts that the card counts operations for."""
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 KIND = {"qa": "question-answering", "rank": "text-ranking", "text": "text-generation"}
 """What the hub calls a task; others classify texts."""
 
-NOTHING = "Nothing was measured: the training had no `dev`."
-"""What `plait adopt` writes its own figures in place of."""
 TEMPLATE = """---
 library_name: plait
 pipeline_tag: {kind}
@@ -65,7 +63,12 @@ Bytes and operations of {long} known tokens, the latter for {short} live ones wi
 
 
 def card(
-    config: TrainConfig, model: Plait, metrics: Mapping[str, float], teacher_metrics: Mapping[str, float], items: int
+    config: TrainConfig,
+    model: Plait,
+    metrics: Mapping[str, float],
+    teacher_metrics: Mapping[str, float],
+    items: int,
+    figures: str = "",
 ) -> str:
     """Markdown with the metadata that the Hugging Face hub reads.
 
@@ -74,14 +77,15 @@ def card(
         model: what came of it.
         metrics, teacher_metrics: on `config.dev`; empty where nothing was measured.
         items: questions or examples that were trained on.
+        figures: what was measured otherwise, in place of these.
     """
     return TEMPLATE.format(
         kind=KIND.get(config.task, "text-classification"),
         hub=f"base_model: {config.model}\n" if _on_hub(config.model) else "",
         base=_public(config.model), name=Path(config.output).name,
         path=_public(str(Path(config.output) / "final")), layers=model.layers, family=model.config.model_type,
-        task=config.task, plans="\n".join(_plans(model)), long=LENGTHS[1], short=LENGTHS[0], known=KNOWN,
-        figures="\n".join(_figures(config, metrics, teacher_metrics)),
+        task=config.task, plans="\n".join(_plans(model)), long=KNOWN, short=LIVE, known=TEXTS,
+        figures=figures or "\n".join(_figures(config, metrics, teacher_metrics)),
         data=_named(config.data, config.split, config.task), items=items,
         unit="questions" if config.task == "qa" else "examples",
         taught=f", taught by `{_public(config.teacher)}`" if config.teacher else "",
@@ -92,15 +96,15 @@ def card(
 
 def _plans(model: Plait) -> Iterator[str]:
     for head, plan in model.plans.items():
-        lengths = {role: LENGTHS[role in plan.known] for role in plan.roles}
-        counted = cost(plan, model.encoder.family.shape, lengths, KNOWN, "int8")
+        shape = model.encoder.family.shape
+        counted = cost(plan, shape, usual_lengths(plan, shape), TEXTS, "int8")
         stored = ", ".join(f"`{tensor}`" for role in plan.known for tensor in plan.stored(role, model.layers))
         yield f"| `{head}` | `{plan}` | {stored} | {counted.bytes_per_example:,} | {counted.gain:.1f} |"
 
 
 def _figures(config: TrainConfig, metrics: Mapping[str, float], teacher_metrics: Mapping[str, float]) -> Iterator[str]:
     if not metrics:
-        yield NOTHING
+        yield "Nothing was measured: the training had no `dev`."
         return
     yield f"On {_named(config.dev, 'dev', config.task)}, which was not trained on; one run."
     yield ""

@@ -36,7 +36,7 @@ from transformers import (
 from plait import lora
 from plait.bottleneck import Bottleneck
 from plait.compare import Compare
-from plait.errors import DataWarning, PlaitError
+from plait.errors import DataWarning, PlaitError, reason
 from plait.families import check_model_type, classifier, register
 from plait.heads import HEADS, Score, Span, class_names, score_head, span_head
 from plait.plan import FULL, Plan
@@ -372,10 +372,9 @@ def _try(name: str, load: Any) -> Any:
                 f"weights must be in safetensors, for pickled ones can run code as they are read, but {name!r} has "
                 "none; if you trust it, convert it: from_pretrained(..., use_safetensors=False), then save_pretrained"
             ) from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PlaitError(
-            f"the checkpoint must be a folder or hub id that transformers can load, but {name!r} is not ({reason}); "
-            "check the path and that the files are whole"
+            f"the checkpoint must be a folder or hub id that transformers can load, but {name!r} is not "
+            f"({reason(error)}); check the path and that the files are whole"
         ) from error
 
 

@@ -5,6 +5,11 @@ class PlaitError(ValueError):
     """Bad input of any kind. The message is a whole sentence; commands print it without a traceback."""
 
 
+def reason(error: Exception) -> str:
+    """What another library's error says, in one line: its first, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 class TruncationWarning(UserWarning):
     """A text was longer than the model reads; the message says how many tokens were cut from which texts."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from plait.cost import BYTES, Shape, cost
@@ -12,8 +13,8 @@ from plait.saved import Saved
 
 JOIN = 4
 """Where a model without a plan is explained to join, one way, where nothing else is asked for."""
-LENGTHS = (16, 154)
-"""Tokens of live and of known texts, where nothing else is asked for."""
+LIVE, KNOWN = 16, 154
+"""Tokens of a live and of a known text, where nothing else is asked for."""
 
 
 def explain(
@@ -24,7 +25,7 @@ def explain(
     Args:
         model: folder or hub id.
         plan: text form, of one head or of each; None for the one that the checkpoint has for this `head`.
-        lengths: `query=16,passage=154`, tokens of every role; None for LENGTHS.
+        lengths: `query=16,passage=154`, tokens of every role; None for `usual_lengths`.
         passages: passages read with one query.
         codec: a name in plait.cost.BYTES.
     """
@@ -45,9 +46,7 @@ def explain(
     parsed = head_plans([head], given, own)[head]
     fit_shape(parsed, sizes)
     require_meeting(head, parsed, sizes.layers)
-    known = parsed.known or parsed.roles
-    usual = {role: min(LENGTHS[role in known], sizes.positions) for role in parsed.roles}
-    tokens = usual if lengths is None else _lengths(lengths, parsed, sizes)
+    tokens = usual_lengths(parsed, sizes) if lengths is None else _lengths(lengths, parsed, sizes)
     if codec not in BYTES:
         raise PlaitError(f"codec must be one of {', '.join(BYTES)}, but is {codec!r}")
     if passages < 1:
@@ -73,16 +72,22 @@ def explain(
     }
 
 
-def unpractised(model: str, plans: Mapping[str, Plan]) -> Iterator[str]:
-    """What to say of plans that split texts otherwise than those that a checkpoint was saved with."""
-    from plait.checkpoint import load_config
+def usual_lengths(plan: Plan, shape: Shape) -> dict[str, int]:
+    """Tokens of every role, as many as the model can place; those of a plan that knows no text as of a known one."""
+    known = plan.known or plan.roles
+    return {role: min(KNOWN if role in known else LIVE, shape.positions) for role in plan.roles}
 
-    own = Saved.of(load_config(model), model, tuple(plans)).plans
+
+def unpractised(model: str, config: Any, plans: Mapping[str, Plan]) -> Iterator[str]:
+    """What to say of plans that split texts otherwise than those that a checkpoint was saved with, by its config."""
+    own = Saved.of(config, model, tuple(plans)).plans
     for head, plan in plans.items():
-        if plan.join and plan.compare == "none" and plan != own.get(head):
-            had = f"was saved with the plan {own[head]}" if head in own else "reads both texts in all layers"
+        had = own.get(head)
+        same = had is not None and plan == replace(had, states=plan.states)  # what is stored changes no score
+        if plan.join and plan.compare == "none" and not same:
+            was = "reads both texts in all layers" if had is None else f"was saved with the plan {had}"
             yield (
-                f"the {head} head of {model} {had}, but here has {plan}: unless it was trained for that too, it knows "
+                f"the {head} head of {model} {was}, but here has {plan}: unless it was trained for that too, it knows "
                 "little; plait evaluate says how well it ranks, plait adopt and plait train teach it"
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plait.errors import PlaitError
+from plait.errors import PlaitError, reason
 
 
 def upload(
@@ -26,9 +26,8 @@ def upload(
         api.create_repo(repo_id, private=private, exist_ok=True)
         found = api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message)
     except Exception as error:  # whatever the hub's library and the network raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise PlaitError(
-            f"a model must be uploaded to a repository that you may write to, but {repo_id!r} refused ({reason}); "
-            "check its name, your token and the network"
+            f"a model must be uploaded to a repository that you may write to, but {repo_id!r} refused "
+            f"({reason(error)}); check its name, your token and the network"
         ) from error
     return str(found.commit_url)

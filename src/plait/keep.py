@@ -80,7 +80,9 @@ class Step:
         return f"{self.selector}{'/ends' if self.ends else ''}:{_text(self.tokens)}@{self.layer}"
 
 
-STEP = re.compile(r"(?P<selector>[a-z-]+)(?P<ends>/ends)?:(?P<tokens>[0-9.e-]+)@(?P<layer>[0-9]+)")
+TOKENS = r"[1-9][0-9]*|0\.0*[1-9][0-9]*|[1-9](\.[0-9]+)?e-[0-9]+"
+"""A whole number or a share, as Python writes them."""
+STEP = re.compile(rf"(?P<selector>[a-z-]+)(?P<ends>/ends)?:(?P<tokens>{TOKENS})@(?P<layer>[0-9]+)")
 """A step in a tensor's name."""
 
 Recipe = tuple[Step, ...]
@@ -176,18 +178,9 @@ def _number(role: str, text: str) -> float:
     return int(value) if 1 <= value < math.inf else value
 
 
-def _whole_or_share(text: str) -> bool:
-    """Whether a name states a number of tokens that can be."""
-    try:
-        value = float(text)
-    except ValueError:
-        return False
-    return 0 < value < 1 or (value < math.inf and value == int(value) > 0)
-
-
 def _step(text: str) -> Step:
     found = STEP.fullmatch(text)
-    if found is None or not _whole_or_share(found["tokens"]):
+    if found is None:
         raise PlaitError(
             f"a reduced tensor's name ends like ~coreset:32@4, but one has {text!r}; take the names of Plan.needs"
         )

@@ -7,7 +7,7 @@ import ctypes
 
 import torch
 
-from plait.errors import PlaitError
+from plait.errors import PlaitError, reason
 
 CPU = torch.device("cpu")
 MALLOC_KEEPS = 31 << 20
@@ -33,8 +33,7 @@ def to_device(device: torch.device | str) -> torch.device:
         torch.ones(1, device=device).tolist()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise PlaitError(
-            f"device must be one that PyTorch can use here, but is {str(device)!r} ({str(error).splitlines()[0]}); "
-            "pass auto or cpu"
+            f"device must be one that PyTorch can use here, but is {str(device)!r} ({reason(error)}); pass auto or cpu"
         ) from None
     return torch.device(device)
 

@@ -195,29 +195,30 @@ class Plan:
         """The position that segments of all roles but the first begin at, where each stands for itself."""
         return self.positions if isinstance(self.positions, int) else 0
 
-    @property
-    def moves(self) -> bool:
-        """Whether the plan can be moved to another join: texts meet, states are whole, budgets begin at the join."""
-        return self.compare == "none" and not self.bottleneck and all(budget.layer is None for budget in self.keep)
-
-    def at(self, join: int, mode: Mode) -> Plan:
-        """The same meeting from another layer on: hidden states, positions that hold for any query."""
+    def stays(self) -> str:
+        """Why the plan cannot be moved to another join; empty if it can."""
         if self.compare != "none":
-            raise PlaitError(
-                f"a dual encoder's texts never meet, but the plan has compare={self.compare} and is to have join="
-                f"{join}; use a model whose plan has no compare"
+            return (
+                "a plan can be moved to another join if its texts meet, but those of a dual encoder, compare="
+                f"{self.compare}, never do; leave compare out"
             )
         if self.bottleneck:
-            raise PlaitError(
+            return (
                 "a plan can be moved to another join if it stores whole states, but its bottleneck of "
                 f"{self.bottleneck} was trained for join={self.join}; leave bottleneck out"
             )
         for budget in self.keep:
             if budget.layer is not None:
-                raise PlaitError(
+                return (
                     f"a plan can be moved to another join if its budgets begin at the join, but that of {budget.role} "
                     f"begins at layer {budget.layer}; write keep.{budget.role}={budget.tokens:g}"
                 )
+        return ""
+
+    def at(self, join: int, mode: Mode) -> Plan:
+        """The same meeting from another layer on: hidden states, positions that hold for any query."""
+        if why := self.stays():
+            raise PlaitError(why)
         return dataclasses.replace(self, join=join, mode=mode, states="hidden", positions=self.own_positions)
 
     def others(self) -> tuple[str, ...]:

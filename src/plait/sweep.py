@@ -179,7 +179,7 @@ def _tried(
         budgets = {name: (there if keep == own.keep else keep, chosen) for name, (keep, chosen) in budgets.items()}
         own = replace(own, join=0, mode="joint", states="hidden", keep=there)
     plans = [(replace(own, keep=keep, selector=selector), name) for name, (keep, selector) in budgets.items()]
-    moving = [(plan, name) for plan, name in plans if plan.moves and len(plan.roles) > 1]
+    moving = [(plan, name) for plan, name in plans if not plan.stays() and len(plan.roles) > 1]
     joins = range(1, deepest + 1)
     tried = [(plan.at(join, mode), name) for mode in modes for plan, name in moving for join in joins]  # type: ignore[arg-type]
     fixed = [(plan, name) for plan, name in plans if plan.keep or plan.bottleneck or plan.compare != "none"]

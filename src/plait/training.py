@@ -289,7 +289,7 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
     now["processes"] = int(os.environ.get("WORLD_SIZE", "1"))
     if config.run:
         now["contents of run"] = contents(config.run)
-    if Path(config.teacher or "-").is_dir():
+    if config.teacher and Path(config.teacher).is_dir():
         now["contents of teacher"] = contents(config.teacher)
     if not whole:
         if os.environ.get("RANK", "0") == "0":  # of several processes, one
@@ -317,5 +317,8 @@ def contents(path: str) -> str:
     """A hash of a file, or of all files of a folder (16 hexadecimal digits)."""
     root, digest = located(path), hashlib.sha256()
     for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
-        digest.update(file.name.encode() + file.read_bytes())
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            while piece := stream.read(1 << 20):
+                digest.update(piece)
     return digest.hexdigest()[:16]

@@ -107,7 +107,7 @@ def test_directory_is_its_text_files_in_order(tmp_path: Path) -> None:
     for name in ("b.txt", "a/z.md", "a/b.txt", "image.png", "a/table.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"text of {name}")
-    with pytest.warns(DataWarning, match="of a folder .txt and .md files are read; 1 of .jsonl"):
+    with pytest.warns(DataWarning, match="of a folder .txt and .md files are read, but 1 of .csv"):
         found = list(read_documents(tmp_path))
     assert [document.id for document in found] == ["a/b.txt", "a/z.md", "b.txt"]
 

@@ -156,7 +156,7 @@ def test_a_file_without_questions(tmp_path: Path) -> None:
 
 
 def test_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PlaitError, match="must be a SQuAD file or what datasets"):
+    with pytest.raises(PlaitError, match="questions must be a file of"):
         read_squad(tmp_path)
 
 

@@ -65,6 +65,9 @@ def test_adopting_brings_the_split_model_nearer(tmp_path: Path, corpus: Path, te
     assert "pass --resume" in refused(
         "adopt", teacher, "--corpus", corpus, "--out", out, "--plan", "join=2,mode=oneway"
     )
+    card = (out / "final" / "README.md").read_text()
+    assert "Adopted without labels" in card and f"top10 {report['adopted']['top10']:.3f}" in card
+    assert "Nothing was measured" not in card and "- seed 0" in card
     assert report["verdict"] in said and said.splitlines()[-1] == f"saved to {out / 'final'}"
     model = Plait.from_pretrained(out / "final")
     assert {head: str(plan) for head, plan in model.plans.items()} == {"score": "join=2,mode=oneway"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -306,10 +307,17 @@ def test_plans_in_every_form_are_explained(checkpoint_path: Path, tmp_path: Path
     assert json.loads(done("plan", small_checkpoint(tmp_path / "plain"), "--json"))["plan"] == "join=2,mode=oneway"
 
 
+def test_the_version_and_the_help() -> None:
+    assert done("--version").strip() == f"plait {version('plait')}"
+    assert "computed once, stored, and joined late" in done("--help")
+
+
 def test_a_plan_that_was_not_trained_for_is_noted(tmp_path: Path) -> None:
     model = small_checkpoint(tmp_path / "bert", plans=PLANS, max_position_embeddings=128)
     given = ["index", corpus(tmp_path), "--model", model, *SMALL]
     assert "was saved with the plan" not in run(*given, "--store", tmp_path / "own.plait").err
+    others = "score: join=2,mode=oneway,states=kv; span: join=1"  # stored otherwise, scored alike
+    assert "was saved with the plan" not in run(*given, "--store", tmp_path / "kv.plait", "--plan", others).err
     said = run(*given, "--store", tmp_path / "other.plait", "--plan", "score: join=1,mode=oneway; span: join=1")
     assert said.code == 0 and "score head" in said.err and "span head" not in said.err
     assert "was saved with the plan join=2,mode=oneway, but here has join=1,mode=oneway" in said.err

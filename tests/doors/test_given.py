@@ -44,6 +44,18 @@ def test_vectors_are_compared_as_they_are(tmp_path: Path) -> None:
         Plait.from_pretrained(tmp_path / "v", new_heads=["score"], plan="join=0").predict([(TEXTS[0], TEXTS[1])])
 
 
+def test_blanks_around_a_text_do_not_count(tmp_path: Path) -> None:
+    """An index cuts texts without them."""
+    texts = ["a river", "  a garden \n", "b"]
+    write_vectors(texts, np.eye(3, dtype=np.float32), tmp_path / "v")
+    model = Plait.from_pretrained(tmp_path / "v", plan="join=0,compare=cosine")
+    index = Index.create(tmp_path / "s.plait", model)
+    index.add([Document(str(i), text) for i, text in enumerate(texts)])
+    assert [index.rank(text).hits[0].document for text in texts] == ["0", "1", "2"]
+    with pytest.raises(PlaitError, match="texts 0 and 1 are equal with two"):
+        write_vectors(["a", " a"], np.eye(2, dtype=np.float32), tmp_path / "w")
+
+
 def test_an_index_of_vectors_is_searched_by_them(tmp_path: Path) -> None:
     rows = made(tmp_path / "v")
     model = Plait.from_pretrained(tmp_path / "v", plan="join=0,compare=cosine")

@@ -376,12 +376,23 @@ def test_a_beir_folder_is_trained_on_and_swept(tmp_path: Path) -> None:
     assert of_run["groups"] == of_words["groups"] == 10 and of_run["examples"] == 30 < of_words["examples"]
     assert of_run["rr10"] > 0.8  # by chance 0.6
     assert [e.label for e in judged_lists(folder, "test", str(run), depth=2)] == [1.0, 0.0] * 10
+    found = [line for line in run.read_text().splitlines(keepends=True) if not line.startswith("q1 ")]
+    run.write_text("".join(found) + "q1 Q0 d1-1 1 2.0 bm25\n")  # which misses what is relevant
+    lists = judged_lists(folder, "test", str(run))
+    assert [(e.id, e.label, e.found) for e in lists if e.group == "q1"] == [
+        ("q1 d1-0", 1.0, False), ("q1 d1-1", 0.0, True)
+    ]  # fmt: skip
+    perfect = np.array([[float(e.label or 0)] for e in lists], np.float32)
+    measured = example_metrics("rank", lists, perfect, Plait.from_pretrained(final))
+    assert measured["rr10"] == measured["ndcg10"] == pytest.approx(0.9)  # of ten queries one has nothing to find
     run.write_text(run.read_text() + "q1 Q0 nowhere 9 0.5 bm25\n")
     assert "a run must name documents of the corpus" in refused(*swept, "--run", run)
     run.write_text("q0 Q0 d0-1 1 2.0 bm25\n")
     assert "has none of 10 of the 10 of" in refused(*swept, "--run", run)
     pairs = write(tmp_path / "train.jsonl", "class", 20, seed=1)
-    assert "dev must be held out" in refused("train", config(tmp_path, task="class", dev=str(pairs)))
+    (tmp_path / "link.jsonl").symlink_to(pairs)
+    for same in (pairs, f"{tmp_path}/beir/../train.jsonl", tmp_path / "link.jsonl"):
+        assert "dev must be held out" in refused("train", config(tmp_path, task="class", dev=str(same)))
     assert "dev must be held out" in refused("train", config(tmp_path, **fields | {"task": "class"}))
     assert "dev must be held out" in refused("train", config(tmp_path, **fields, split="dev"))
     assert "split must be one of dev, test, train" in refused("train", config(tmp_path, **fields, split="all"))

@@ -93,11 +93,20 @@ def test_a_killed_training_resumes_and_ends_equal(tmp_path: Path, questions: Pat
     }
 
 
-def test_resuming_otherwise_is_refused(tmp_path: Path, questions: Path, checkpoint_path: Path) -> None:
+def test_resuming_otherwise_is_refused(
+    tmp_path: Path, questions: Path, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done("train", config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2))
     other = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2, span="join=2")
     assert "span was 'join=1' and is now 'join=2'" in refused("train", other, "--resume")
-    (tmp_path / "run" / "out" / "plait-train.json").write_text("{")
+    again = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "processes was 1 and is now 2" in refused("train", again, "--resume")
+    monkeypatch.delenv("WORLD_SIZE")
+    beside = tmp_path / "run" / "out" / "plait-train.json"
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"contents of data": "others"}))
+    assert "contents of data was 'others'" in refused("train", again, "--resume")
+    beside.write_text("{")
     assert "plait-train.json is not readable" in refused("train", other, "--resume")
 
 

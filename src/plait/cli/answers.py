@@ -38,7 +38,7 @@ def plan(
     plan: Annotated[
         str | None, typer.Option(help="e.g. join=4,mode=oneway; default: what the checkpoint has, else that.")
     ] = None,
-    head: Annotated[str, typer.Option(help="Of the checkpoint's own plans: score, span or text.")] = "score",
+    head: Annotated[str, typer.Option(help="Whose plan: score, span or text.")] = "score",
     lengths: Annotated[
         str | None, typer.Option(help="Tokens of each role; default: query=16,passage=154, or so many of others.")
     ] = None,

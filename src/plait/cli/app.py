@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from plait.results import Ranking
 
 app = typer.Typer(
-    help="Pair models whose known side is computed once, stored, and joined late.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 # Texts are printed as they are: no emoji for `:car:`, no colours for what looks like a number.

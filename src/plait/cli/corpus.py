@@ -61,7 +61,7 @@ def index(
         if "span" not in loaded.plans:
             require_one_label(loaded)  # else no command could ask this store
         target = Index.create(store, loaded, name=model, **given)  # type: ignore[arg-type]
-        for note in unpractised(model, loaded.plans):
+        for note in unpractised(model, loaded.config, loaded.plans):
             err.print(f"note: {note}", style="yellow", markup=False)
     _add(target, texts)
 

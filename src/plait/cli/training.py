@@ -110,23 +110,25 @@ def sweep(
         facts = {"model": model, "data": Path(data).name, "task": task, "items": len(items)}
         lines = [json.dumps(row) for row in rows(points, **facts)]
         files.write(out_folder / "rows.jsonl", "\n".join(lines) + "\n")
-    chosen, nothing = None, None
+    chosen, none = None, None
     try:
         chosen = choose(points, min_quality=min_quality, max_ms=max_ms, max_bytes=max_bytes)
-    except PlaitError as error:  # what was measured is shown all the same
-        nothing = error
+    except PlaitError as error:  # raised when all that was measured has been shown
+        none = error
     table = markdown(points, chosen)
     if out_folder is not None:
         files.write(out_folder / "table.md", table + "\n")
         tradeoff(points, chosen, out_folder / "chart.png", f"{Path(model).name} on {Path(data).name}")
-    every = [dataclasses.asdict(point) for point in points]
-    if chosen is None:
-        show.json_line({"chosen": None, "codec": None, "points": every}) if json_ else out.print(escape(table))
-        raise nothing or AssertionError
     if json_:
-        return show.json_line({"chosen": chosen.plan, "codec": chosen.codec, "points": every})
-    out.print(escape(table))
-    out.print(f"chosen: {chosen.plan}" + (f", stored as {chosen.codec}" if len(set(codecs.split("+"))) > 1 else ""))
+        which = {"chosen": chosen and chosen.plan, "codec": chosen and chosen.codec}
+        show.json_line(which | {"points": [dataclasses.asdict(point) for point in points]})
+    else:
+        out.print(escape(table))
+    if none is not None:
+        raise none
+    if chosen is not None and not json_:
+        stored = f", stored as {chosen.codec}" if "+" in codecs else ""
+        out.print(f"chosen: {chosen.plan}{stored}")
 
 
 @app.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 from plait.data.document import Record
 from plait.data.jsonl import parsed
 from plait.data.source import opened, whole
-from plait.errors import PlaitError
+from plait.errors import PlaitError, reason
 
 INFO, STATE, SPLITS = "dataset_info.json", "state.json", "dataset_dict.json"
 NO_CLASS = "-"
@@ -76,9 +76,8 @@ def _rows(folder: Path) -> Iterator[dict[str, object]]:
                     for batch in reader:
                         yield from batch.to_pylist()
             except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-                reason = str(error).splitlines()[0].rstrip(".")
                 raise PlaitError(
-                    f"{file} must be a whole Arrow stream, but is not ({reason}); save the dataset again"
+                    f"{file} must be a whole Arrow stream, but is not ({reason(error)}); save the dataset again"
                 ) from None
 
 

@@ -1,5 +1,6 @@
 """The shelf's one door: a path of any known kind -> documents; and the corpora that come with Plait."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from plait.data.collection import is_beir, read_corpus
 from plait.data.document import Document, documents
 from plait.data.source import check_exists, kind
 from plait.data.table import TABLES, Reader
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 
 WHOLES: dict[str, tuple[Reader, str]] = {
     ".txt": (plain.records, "file"),
@@ -57,10 +58,18 @@ def bundled(name: str) -> Path:
 
 
 def _reader(path: Path) -> tuple[Reader, str]:
+    known = TABLES | WHOLES
     if path.is_dir():
+        others = known.keys() - set(plain.KINDS)
+        if left := sum(kind(file) in others and file.is_file() for file in path.rglob("*")):
+            warnings.warn(
+                f"{path}: of a folder {' and '.join(plain.KINDS)} files are read, but {left} of "
+                f"{', '.join(sorted(others))} are not; name each",
+                DataWarning,
+                stacklevel=3,
+            )
         return plain.records, "file"
     check_exists(path)
-    known = TABLES | WHOLES
     if kind(path) not in known:
         raise PlaitError(
             f"documents must be a directory or a file of {', '.join(known)}, but are {path}; convert or rename it"

@@ -113,15 +113,13 @@ def _decided(examples: list[Example], path: Path, labelled: bool) -> list[Exampl
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    if path.is_dir():
-        if arrow.is_dataset(path):
-            return race.opened(table.placed(arrow.records(path), f"{path} row"))
+    if path.is_dir() and not arrow.is_dataset(path):
         return race.rows(path)
     if kind(path) == ".txt":
         if next(lines(path)).lstrip().startswith("{"):
             return race.rows(path)
         return table.placed(delimited.records(path), f"{path} line")
-    return race.opened(table.rows(path, "examples"))
+    return race.by_option(table.rows(path, "examples"))
 
 
 def _example(

@@ -46,8 +46,8 @@ def texts(row: object, place: str, names: Sequence[str] = ()) -> tuple[str, ...]
     """The texts of one row: of its columns `names`, or of the first FIELDS that it has; or of the list that it is.
 
     One column that is named may hold one text; of three or more the last ones may be empty or null, where a row has
-    fewer texts. PlaitError that names `place` for a row without these columns, a list of
-    fewer than two texts, and a text that is none.
+    fewer texts. PlaitError that names `place` for a row without these columns, a list of fewer than two texts, and a
+    text that is none.
     """
     if isinstance(row, dict):
         chosen = names or next((pair for pair in FIELDS if all(name in row for name in pair)), ())

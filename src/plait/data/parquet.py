@@ -9,7 +9,7 @@ from plait.data.arrow import classes_of, with_classes
 from plait.data.document import Record
 from plait.data.jsonl import parsed
 from plait.data.source import OPENERS, opened, raw
-from plait.errors import PlaitError
+from plait.errors import PlaitError, reason
 
 ROWS_AT_ONCE = 64
 """Few, since a row may hold a text of many megabytes."""
@@ -35,8 +35,9 @@ def records(path: Path) -> Iterator[Record]:
                 f"{path} must hold UTF-8 text, but is not ({error.reason}); write the file again"
             ) from None
         except (pyarrow.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise PlaitError(f"{path} must be a whole Parquet file, but is not ({reason}); write it again") from None
+            raise PlaitError(
+                f"{path} must be a whole Parquet file, but is not ({reason(error)}); write it again"
+            ) from None
 
 
 def _classes(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, list[object]]:

@@ -1,16 +1,12 @@
 """Text files: one document a file; a directory is all the text files in it."""
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from plait.data.document import Record, checked_text
 from plait.data.source import kind, whole
-from plait.errors import DataWarning
 
 KINDS = (".txt", ".md")
-OTHERS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""Files that can be read one by one."""
 
 
 def records(path: Path) -> Iterator[Record]:
@@ -18,13 +14,6 @@ def records(path: Path) -> Iterator[Record]:
     if path.is_dir():
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if _is_text(file))
         files = [(name, path / name) for name in names]
-        if tables := sum(kind(file) in OTHERS and file.is_file() for file in path.rglob("*")):
-            warnings.warn(
-                f"{path}: of a folder {' and '.join(KINDS)} files are read; {tables} of {', '.join(OTHERS)} are not, "
-                "name each",
-                DataWarning,
-                stacklevel=2,
-            )
     else:
         files = [(path.name, path)]
     for number, (name, file) in enumerate(files, start=1):

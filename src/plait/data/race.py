@@ -25,7 +25,7 @@ def is_article(value: object) -> TypeGuard[dict[str, object]]:
     return isinstance(value, dict) and value.keys() >= KEYS
 
 
-def opened(rows: Iterator[Row]) -> Iterator[Row]:
+def by_option(rows: Iterator[Row]) -> Iterator[Row]:
     """The rows, with the rows of its options in place of each article, and of each question by itself."""
     before: Counter[str] = Counter()
     for row in rows:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from plait.data import arrow, table
+from plait.data import table
 from plait.data.document import Record, checked_text, identified
 from plait.data.source import kind, whole
 from plait.errors import PlaitError
@@ -99,15 +99,9 @@ def _paragraphs(path: Path) -> Iterator[_Paragraph]:
 
 def _of_rows(path: Path) -> Iterator[_Paragraph]:
     """A paragraph for every row of one question; those of one text have one document."""
-    if path.is_dir():
-        if not arrow.is_dataset(path):
-            raise PlaitError(f"{path} must be a SQuAD file or what datasets' save_to_disk wrote, but is not; name one")
-        rows = table.placed(arrow.records(path), f"{path} row")
-    else:
-        rows = table.rows(path, "questions")
     documents: dict[tuple[str, str], str] = {}
     count: Counter[str] = Counter()
-    for place, default_id, row in rows:
+    for place, default_id, row in table.rows(path, "questions"):
         if not isinstance(row, dict):
             raise PlaitError(f"{place} must be an object with context, question and answers, but is not; write one")
         title = checked_text(row.get("title", path.name), "the title", place)
@@ -116,9 +110,7 @@ def _of_rows(path: Path) -> Iterator[_Paragraph]:
             count[title] += 1
             documents[title, text] = f"{title}/{count[title]}"
         found = row.get("answers")
-        texts, starts = (
-            (found.get(name) for name in ("text", "answer_start")) if isinstance(found, dict) else ((), None)
-        )
+        texts, starts = (found.get(key) if isinstance(found, dict) else None for key in ("text", "answer_start"))
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
             raise PlaitError(
                 f"{place}: 'answers' must have lists text and answer_start, as many of each, as in SQuAD, but has not; "

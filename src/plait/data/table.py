@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from plait.data import delimited, jsonl, parquet
+from plait.data import arrow, delimited, jsonl, parquet
 from plait.data.document import Record
 from plait.data.source import kind
 from plait.errors import PlaitError
@@ -28,11 +28,14 @@ class Row(NamedTuple):
 
 
 def rows(path: Path, what: str) -> Iterator[Row]:
-    """The rows of a file of TABLES; in JSON Lines a row may be any value. `what` the file holds, for messages.
+    """The rows of a file of TABLES, in JSON Lines any values, or of a folder that Hugging Face datasets wrote. `what`
+    they are, for messages.
 
     Raises PlaitError at once for a file of another kind, and while reading for the first bad row, by place.
     """
-    if kind(path) not in TABLES:
+    if path.is_dir() and arrow.is_dataset(path):
+        return placed(arrow.records(path), f"{path} row")
+    if path.is_dir() or kind(path) not in TABLES:
         raise PlaitError(f"{what} must be a file of {', '.join(TABLES)}, but are {path}; convert or rename it")
     reader, unit = TABLES[kind(path)]
     if reader is jsonl.records:
