@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plait.data import is_itself
 from plait.errors import DataWarning, PlaitError
 from plait.extras import library
 
@@ -89,6 +90,8 @@ def judged(
 ) -> Judged:
     """Rank all `candidates` of every query, whose relevant documents `qrels` names.
 
+    A document that is the query itself does not count (see `plait.data.is_itself`), with a DataWarning.
+
     Raises:
         PlaitError: no query, one that cannot be read, none whose relevant documents are in the index, or a model
             without a score head.
@@ -115,12 +118,21 @@ def judged(
         warnings.warn(
             f"{len(lacking)} relevant documents are not in the index, and count as not found", DataWarning, stacklevel=2
         )
-    found = {}
+    found, left_out = {}, 0
     for number, (name, query) in enumerate(queries.items(), 1):
         hits = index.rank(query, candidates, candidates=candidates, first_stage=first_stage).hits
-        found[name] = [(hit.document, hit.score, hit.first_stage) for hit in hits]
+        others = [hit for hit in hits if not is_itself(name, hit.document, qrels[name])]
+        left_out += len(others) < len(hits)
+        found[name] = [(hit.document, hit.score, hit.first_stage) for hit in others]
         if progress:
             progress(number)
+    if left_out:
+        warnings.warn(
+            f"{left_out} of {len(queries)} queries found an unjudged document of their own id; it does not count, as "
+            "in BEIR; name queries apart from documents if they are not the same texts",
+            DataWarning,
+            stacklevel=2,
+        )
     return Judged({query: qrels[query] for query in queries}, found)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plait import passages
-from plait.data import Document, Example, read_collection, read_run
+from plait.data import Document, Example, is_itself, read_collection, read_run
 from plait.errors import PlaitError
 from plait.store import Words
 
@@ -95,6 +95,7 @@ def mined(queries: Sequence[Wanted], texts: Mapping[str, str], folder: Path, dep
 def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> list[Example]:
     """The `depth` best documents of every query of a BEIR folder's split, by a TREC run or without one by BM25, a group
     a query, and what else is judged: relevant as the split says, those that it does not judge 0.
+    None is the query itself.
 
     Raises:
         PlaitError: the folder or the run cannot be read, or the run lacks a query or names an unknown document.
@@ -122,8 +123,8 @@ def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> l
             found = mined(asked, texts, Path(words) / "words", depth)
     listed = []
     for query, text in collection.queries.items():
-        best = found[query][:depth]
         labels = {id: float(relevance) for id, relevance in collection.qrels[query].items()}
+        best = [id for id in found[query][:depth] if not is_itself(query, id, labels)]
         labels |= {id: 0.0 for id in best if id not in labels}
         listed += [
             Example(f"{query} {id}", (text, collection.documents[id].text), label, query, id in best)

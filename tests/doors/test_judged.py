@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait.data import Document, Question
+from plait.data import Document, Question, read_run
 from plait.errors import DataWarning, PlaitError
 from plait.evaluate import answer_metrics
 from plait.index import Index
@@ -196,3 +196,33 @@ def test_refusals(index: Index, made: Path, beir: Path) -> None:
     assert "candidates must be 1 or more, but is 0" in refused("evaluate", made, beir, "--candidates", 0)
     text = beir / "corpus.jsonl"
     assert "leave them out" in refused("ask", "--text", text, "who?", "--first-stage-weight", 1)
+
+
+def test_queries_and_judgements_as_trec_has_them(made: Path, beir: Path, index: Index, tmp_path: Path) -> None:
+    bare, headed, qrels = tmp_path / "queries.tsv", tmp_path / "queries.csv", tmp_path / "qrels.txt"
+    bare.write_text("".join(f"{id}\t{text}\n" for id, text in {**QUERIES, "q9": "nobody judged it"}.items()))
+    headed.write_text("\n".join(["qid;query", *(f"{id};{text}" for id, text in QUERIES.items())]))
+    qrels.write_text("".join(f"{q} 0 {d} {grade}\n" for q, of in QRELS.items() for d, grade in of.items()))
+    expected = done("evaluate", made, beir, "--json")
+    for queries in (bare, headed):
+        assert done("evaluate", made, queries, "--qrels", qrels, "--out", tmp_path / "run", "--json") == expected
+    run = {
+        q: dict(sorted(of.items(), key=lambda pair: -pair[1])) for q, of in judged(index, QUERIES, QRELS).run(0).items()
+    }
+    assert read_run(tmp_path / "run") == run and list(run["q1"]) == list(read_run(tmp_path / "run")["q1"])
+    qrels.write_text(qrels.read_text() + "q8 0 bridge 1\n")
+    assert "1 of 5 in" in refused("evaluate", made, bare, "--qrels", qrels)
+    bare.write_text("id\ttext\tmore\nq1\tthe bridge\n")
+    assert "line 2 must have 3 cells, one a column, but has 2" in refused("evaluate", made, bare, "--qrels", qrels)
+    headed.write_text("qid,words\nq1,the bridge\n")
+    assert "must have one of 'text', 'query', 'question'" in refused("evaluate", made, headed, "--qrels", qrels)
+    assert "queries must be a file of .jsonl" in refused("evaluate", made, tmp_path / "q.json", "--qrels", qrels)
+
+
+def test_a_document_that_is_the_query_itself_does_not_count(index: Index) -> None:
+    texts = {"castle": "the castle of the queen"}
+    with pytest.warns(DataWarning, match="1 of 1 queries found an unjudged document of their own id"):
+        found = judged(index, texts, {"castle": {"music": 1}})
+    assert "castle" not in {document for document, _, _ in found.found["castle"]}
+    known = judged(index, texts, {"castle": {"castle": 1}})  # which somebody judged
+    assert "castle" in {document for document, _, _ in known.found["castle"]}

@@ -21,25 +21,32 @@ if TYPE_CHECKING:
 @app.command()
 def evaluate(
     store: StorePath,
-    data: Annotated[str, typer.Argument(help="A BEIR folder, a SQuAD .json, or bundled:squad-dev.")],
+    data: Annotated[
+        str, typer.Argument(help="A BEIR folder, a SQuAD .json, bundled:squad-dev, or with --qrels a file of queries.")
+    ],
     split: Annotated[str, typer.Option(help="Of a BEIR folder: the judgements, qrels/SPLIT.tsv.")] = "test",
+    qrels: Annotated[Path | None, typer.Option(help="Judgements as TREC writes them, of the queries in DATA.")] = None,
     candidates: Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")] = 100,
     first_stage: First = "auto",
     limit: Annotated[int, typer.Option(help="Use only so many queries, chosen by chance (seed 0); 0 for all.")] = 0,
+    out_file: Annotated[Path | None, typer.Option("--out", help="Write the model's ranking as a TREC run.")] = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Rank queries whose documents are known: the first stage, the model, and both with the best weight."""
+    from plait.data import write_run
     from plait.index import Index
     from plait.judged import judged
 
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
-    queries, qrels = _queries(data, split, limit)
+    queries, judgements = _queries(data, split, qrels)
+    if limit and limit < len(queries):
+        queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
     index = Index.open(store, device=device)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         found = judged(
-            index, queries, qrels, candidates=candidates, first_stage=first_stage,  # type: ignore[arg-type]
+            index, queries, judgements, candidates=candidates, first_stage=first_stage,  # type: ignore[arg-type]
             progress=lambda n: status.update(f"{n} of {len(queries)} queries") if status is not None else None,
         )  # fmt: skip
     facts: dict[str, Any] = {"queries": len(queries), "model": found.ranked()}
@@ -48,21 +55,26 @@ def evaluate(
         if len(queries) > 1:
             facts["both"] = found.both()
     show.json_line(facts) if json_ else show.evaluated(out, facts)
+    if out_file is not None:
+        write_run(out_file, found.run(0.0))
 
 
-def _queries(data: str, split: str, limit: int) -> tuple[Mapping[str, str], Qrels]:
+def _queries(data: str, split: str, qrels: Path | None) -> tuple[Mapping[str, str], Qrels]:
     """Queries, and which documents are relevant to each."""
-    from plait.data import located, read_collection, read_squad
+    from plait.data import located, read_collection, read_qrels, read_queries, read_squad
     from plait.judged import asked
 
     source = located(data)
-    queries: Mapping[str, str]
-    qrels: Qrels
-    if Path(source).is_dir():
+    if qrels is not None:
+        queries, judgements = read_queries(source), read_qrels(qrels)
+        both = {id: text for id, text in queries.items() if id in judgements}
+        if lacking := judgements.keys() - both.keys():
+            raise PlaitError(
+                f"every judged query must be in {source}, but {len(lacking)} of {len(judgements)} in {qrels} are not, "
+                f"{min(lacking)!r} first; name the file that has them"
+            )
+        return both, judgements
+    if source.is_dir():
         found = read_collection(source, split)
-        queries, qrels = found.queries, found.qrels
-    else:
-        queries, qrels = asked(read_squad(source))
-    if limit and limit < len(queries):
-        queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
-    return queries, qrels
+        return found.queries, found.qrels
+    return asked(read_squad(source))

@@ -3,7 +3,7 @@
 Knows no model.
 """
 
-from plait.data.collection import Collection, is_beir, read_collection, read_corpus
+from plait.data.collection import Collection, is_beir, is_itself, read_collection, read_corpus, read_queries
 from plait.data.corpus import bundled, located, read_documents
 from plait.data.document import Document
 from plait.data.example import Example, read_examples
@@ -18,6 +18,7 @@ __all__ = [
     "Question",
     "bundled",
     "is_beir",
+    "is_itself",
     "located",
     "read_collection",
     "read_corpus",
@@ -25,6 +26,7 @@ __all__ = [
     "read_examples",
     "read_pairs",
     "read_qrels",
+    "read_queries",
     "read_run",
     "read_squad",
     "write_run",

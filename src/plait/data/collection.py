@@ -1,16 +1,17 @@
 """Test collections: documents, queries, and which document is relevant to which query; folders as BEIR has them."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from plait.data import delimited, jsonl, trec
+from plait.data import delimited, jsonl, table, trec
 from plait.data.document import Document, Record, checked_text, documents, listed
-from plait.data.source import OPENERS
+from plait.data.source import OPENERS, kind, lines
 from plait.errors import PlaitError
 
 COLUMNS = ("query-id", "corpus-id", "score")
+QUERY_COLUMNS = {"text": ("text", "query", "question"), "id": ("id", "_id", "qid", "query_id", "query-id")}
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,28 @@ def read_collection(folder: str | Path, split: str = "test") -> Collection:
     return Collection(found, {query: text for query, text in texts.items() if query in qrels}, qrels)
 
 
+def read_queries(path: str | Path) -> dict[str, str]:
+    """Queries by id: of .jsonl, .csv, .tsv or .parquet the columns named as in `QUERY_COLUMNS`; or lines of a .tsv or
+    .txt without a header, id, tab, text, as MS MARCO and ir_datasets write them. Files may end in .gz or .xz.
+
+    Raises PlaitError by place for a query without a text or an id, and for an id that two have.
+    """
+    path = Path(path)
+    if kind(path) not in (*table.TABLES, ".txt"):
+        kinds = ", ".join((*table.TABLES, ".txt"))
+        raise PlaitError(f"queries must be a file of {kinds}, but are {path}; convert or rename it")
+    reader, unit = table.TABLES.get(kind(path), (delimited.records, "line"))
+    bare = kind(path) in (".tsv", ".txt") and not _has_header(path)
+    records = delimited.records(path, ("id", "text")) if bare else reader(path)
+    asked = (_as_query(record, f"{path} {unit} {record.where}") for record in records)
+    return {query.id: query.text for query in documents(asked, f"{path} {unit}", what="query")}
+
+
+def is_itself(query: str, document: str, judged: Container[str]) -> bool:
+    """Whether a document is the query: it has its id, and nobody judged it. BEIR's evaluation does not count those."""
+    return document == query and document not in judged
+
+
 def is_beir(folder: Path) -> bool:
     """Whether a path is a folder with a corpus as BEIR has it."""
     return any((folder / f"corpus.jsonl{suffix}").is_file() for suffix in ("", *OPENERS))
@@ -66,6 +89,22 @@ def read_corpus(folder: str | Path) -> Iterator[Document]:
     """
     corpus = _file(Path(folder), "corpus.jsonl")
     return documents(map(_with_title, jsonl.records(corpus)), f"{corpus} line")
+
+
+def _has_header(path: Path) -> bool:
+    cells = next(lines(path)).rstrip("\r\n").split("\t")
+    return len(cells) != 2 or any(cell in names for names in QUERY_COLUMNS.values() for cell in cells)
+
+
+def _as_query(record: Record, place: str) -> Record:
+    """Its columns under the names that documents have."""
+    found = {}
+    for wanted, names in QUERY_COLUMNS.items():
+        name = next((name for name in names if name in record.fields), None)
+        if name is None:
+            raise PlaitError(f"{place} must have one of {listed(names)}, but has {listed(record.fields)}; rename one")
+        found[wanted] = record.fields[name]
+    return record._replace(fields=found)
 
 
 def _with_title(record: Record) -> Record:

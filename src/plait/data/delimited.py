@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from plait.data.document import Record
@@ -15,22 +15,25 @@ LONGEST_CELL = 2**31 - 1
 DOUBLED = re.compile(r'"[^"]*(""[^"]*)+"')
 
 
-def records(path: Path) -> Iterator[Record]:
+def records(path: Path, header: Sequence[str] | None = None) -> Iterator[Record]:
     """One record a row, `where` being the line at which it starts; a row without an id gets its number, from 1.
 
     Cells of .csv may be quoted. In any other file tabs part the cells, no cell holds a tab or a line end, and a quote
     is a character like any other, as in the files of GLUE; but a cell like "the ""best"" one", in which quotes are
-    doubled between two more, is what spreadsheets and pandas write for: the "best" one.
+    doubled between two more, is what spreadsheets and pandas write for: the "best" one. Semicolons part the
+    cells of a .csv whose first line has some and no comma, as spreadsheets write it where numbers have commas.
+    `header` names the columns of a file whose first line does not.
     """
     quoted = kind(path) == ".csv"
     rows = _quoted(path) if quoted else _tabbed(path)
-    _, header = next(rows, (1, []))
+    if header is None:
+        _, header = next(rows, (1, []))
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise PlaitError(f"{path} must name each column once, but has '{twice[0]}' twice; rename one")
     for number, (line, cells) in enumerate(rows, start=1):
         if len(cells) != len(header):
             raise PlaitError(
-                f"{path} line {line} must have {len(header)} cells (the columns of its header), but has {len(cells)}; "
+                f"{path} line {line} must have {len(header)} cells, one a column, but has {len(cells)}; "
                 + ("quote cells that hold a delimiter" if quoted else "take tabs and line ends out of its cells")
             )
         yield Record(line, str(number), dict(zip(header, cells, strict=True)))
@@ -49,7 +52,8 @@ def _unquoted(cell: str) -> str:
 def _quoted(path: Path) -> Iterator[tuple[int, list[str]]]:
     if csv.field_size_limit() < LONGEST_CELL:
         csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(lines(path), strict=True)
+    first = next(lines(path))
+    reader = csv.reader(lines(path), strict=True, delimiter=";" if ";" in first and "," not in first else ",")
     while True:
         start = reader.line_num + 1
         try:
