@@ -1,5 +1,7 @@
 """The one exception that a user is meant to read: it states the rule, the value and the fix in one sentence."""
 
+from numbers import Integral
+
 
 class PlaitError(ValueError):
     """Bad input of any kind. The message is a whole sentence; commands print it without a traceback."""
@@ -8,6 +10,12 @@ class PlaitError(ValueError):
 def reason(error: Exception) -> str:
     """What another library's error says, in one line: its first, or its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def require_least(name: str, value: object, usual: str) -> None:
+    """PlaitError unless a count is a whole number of 1 or more; `usual` says what to take."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise PlaitError(f"{name} must be 1 or more, but is {value!r}; {usual}")
 
 
 class TruncationWarning(UserWarning):

@@ -16,6 +16,7 @@ from plait.errors import PlaitError
 from plait.extras import library
 from plait.heads import class_names
 from plait.parts import as_stored
+from plait.scoring import require_finite
 from plait.tasks import class_name, group_name, number_of, require_both, text_of
 
 if TYPE_CHECKING:
@@ -135,11 +136,7 @@ def example_metrics(
     task: str, examples: Sequence[Example], logits: NDArray[np.float32], model: Plait
 ) -> dict[str, float]:
     """The same from logits float32 [N, labels]."""
-    if not np.isfinite(logits).all():
-        raise PlaitError(
-            f"scores must be finite numbers, but {int((~np.isfinite(logits)).sum())} are not; train again with a lower "
-            "learning_rate, or load the model in float32"
-        )
+    require_finite(logits)
     if task == "class":
         found = _classes(examples, logits, model)
     elif task == "value":

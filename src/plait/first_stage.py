@@ -33,10 +33,13 @@ def candidates_of(
         vector: the query's, float32 [D]; None to compute it as the store's were, if these are `vectors="pooled"`.
 
     Raises:
-        PlaitError: a first stage that there is not, or that needs a vector which nobody gave.
+        PlaitError: a first stage that there is not, that needs a vector which nobody gave, or that needs none.
     """
     if first_stage == "auto":
-        first_stage = "vector" if vectors == "pooled" and by_cosine(model) else "bm25"
+        searched = vector is not None or (vectors == "pooled" and by_cosine(model))
+        first_stage = "vector" if searched else "bm25"
+    if vector is not None and first_stage != "vector":
+        raise PlaitError(f"a query's vector is for first_stage=vector, but that is {first_stage}; leave one out")
     if first_stage == "all":
         return [Hit(id, 0.0) for id in store.ids()]
     if first_stage == "bm25":
@@ -49,10 +52,18 @@ def candidates_of(
                 f"first_stage=vector needs an index with vectors=pooled, or the query's vector, but this index has "
                 f"vectors={vectors}; build it with vectors=pooled or use first_stage=bm25"
             )
-        role, _ = two_roles(model)
-        [encoded] = model.encode(role, [query.text], [vector_name(model, role)])
-        vector = pooled(encoded, vector_name(model, role))
+        vector = _vector(model, query)
     return store.search_vector(vector, count)
+
+
+def _vector(model: Plait, query: Query) -> NDArray[np.float32]:
+    """A query's vector, float32 [D]: the one that is compared, or else made as those of the store."""
+    live, known = two_roles(model)
+    if by_cosine(model):
+        vector: NDArray[np.float32] = query.states.tensors[vector_name(model, live)][0].float().cpu().numpy()
+        return vector
+    [encoded] = model.encode(known, [query.text], [vector_name(model, known)])
+    return pooled(encoded, vector_name(model, known))
 
 
 def require_weight(weight: float, first_stage: str) -> None:

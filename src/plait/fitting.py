@@ -13,12 +13,9 @@ from plait.errors import PlaitError
 from plait.families import adapter, shape
 from plait.families.family import Family
 from plait.keep import MERGING
+from plait.passages import SHORTEST
 from plait.places import require_last
 from plait.plan import Plan
-
-LEAST_ROOM = 8
-"""Positions that one must leave for the texts that begin at it: the shortest passages are that long."""
-
 
 APART = 64
 """Where the texts behind the first begin to count positions in a new full pair model, if nobody says otherwise."""
@@ -37,9 +34,9 @@ def apart(base: Any) -> int:
 def fit_shape(plan: Plan, shape: Shape) -> None:
     """Refuse a plan that does not fit an encoder of this shape."""
     plan.check(shape.layers)
-    if plan.offset > shape.positions - LEAST_ROOM:
+    if plan.offset > shape.positions - SHORTEST:
         raise PlaitError(
-            f"positions must leave {LEAST_ROOM} of the {shape.positions} that this model has to the texts that begin "
+            f"positions must leave {SHORTEST} of the {shape.positions} that this model has to the texts that begin "
             f"there, but is {plan.offset}; give a smaller number"
         )
     if plan.bottleneck > shape.hidden:

@@ -145,7 +145,12 @@ def spans_found(
         none = logits[layout.starts + layout.lengths_tensor - 1].sum(-1)
     answers: list[SpanFound] = []
     for (text, offsets), span, nothing in zip(known, found, none.tolist(), strict=True):
-        if not np.isfinite(span.score):  # a budget left no word
+        if not np.isfinite(span.score) and not np.isneginf(span.score):
+            raise PlaitError(
+                f"scores must be finite numbers, but those of a span are {span.score}; load the model in float32, "
+                "check its weights or, of a store, run plait verify"
+            )
+        if np.isneginf(span.score):  # a budget left no word
             answers.append(SpanFound("", 0, 0, LOWEST))
             continue
         start, end = int(offsets[span.first, 0]), int(offsets[span.last, 1])
@@ -214,24 +219,17 @@ def head_plans(
 
     Plans in text form need not say where positions begin: where the saved ones do, for the model was trained so, else
     at `begin`, if all texts meet at once. Nor need they say by which `pool` a text becomes the one vector that they
-    compare.
+    compare, nor the roles of a model that was saved with others than usual.
 
     One plan given for all heads is the span head's as far as that can have it: it reads the passage's tokens, all of
     them whatever the budget, and `joint`; what is `oneway`, `frozen` or compared leaves it the saved plan, if there is
     one that fits. A FallbackWarning says so.
     """
-    given = _each(plan) if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{") else plan
+    given = _given(plan)
     shared = isinstance(given, str | Plan) and len(heads) > 1
-    by_head: Mapping[str, str | Plan] = dict.fromkeys(heads, given) if isinstance(given, str | Plan) else given or {}
-    if not isinstance(by_head, Mapping) or not all(isinstance(one, str | Plan) for one in by_head.values()):
-        raise PlaitError(f"a plan must be a text, a Plan, or one of these for each head by name, but is {plan!r:.60}")
-    said: dict[str, Mapping[str, object]] = {}
-    found: dict[str, Plan] = {}
-    for head, one in by_head.items():
-        if head not in HEADS:
-            raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {head!r}")
-        said[head] = Plan.fields(one) if isinstance(one, str) else one.to_dict()
-        found[head] = Plan.from_dict(said[head])
+    by_head = dict.fromkeys(heads, given) if isinstance(given, str | Plan) else given
+    said = {head: _said(one, saved.get(head)) for head, one in by_head.items()}
+    found = {head: Plan.from_dict(fields) for head, fields in said.items()}
     trained = [one.offset for one in saved.values() if one.positions != "continue"]
     if trained:
         begin = trained[0]
@@ -248,6 +246,42 @@ def head_plans(
         found["span"] = _shared(found["span"], saved.get("span"))
     found = {head: _for_head(head, one) for head, one in found.items()}
     return {head: found.get(head) or saved.get(head) or _for_head(head, FULL) for head in heads}
+
+
+def require_heads(
+    plan: str | Plan | Mapping[str, str | Plan] | None, wanted: Sequence[str], there: Sequence[str]
+) -> None:
+    """PlaitError if a plan is given for a head that was wanted and that the checkpoint lacks."""
+    given = _given(plan)
+    missing = [] if isinstance(given, str | Plan) else [h for h in given if h in wanted and h not in there]
+    if missing:
+        raise PlaitError(
+            f"plans are for heads that the checkpoint has ({', '.join(there) or 'none'}), but one is for "
+            f"{missing[0]!r}; leave it out, or train that head first"
+        )
+
+
+def _given(plan: str | Plan | Mapping[str, str | Plan] | None) -> str | Plan | Mapping[str, str | Plan]:
+    """The one plan for all heads, or those of some by name."""
+    given = _each(plan) if isinstance(plan, str) and ":" in plan and not plan.lstrip().startswith("{") else plan
+    if isinstance(given, str | Plan):
+        return given
+    given = given or {}
+    if not isinstance(given, Mapping) or not all(isinstance(one, str | Plan) for one in given.values()):
+        raise PlaitError(f"a plan must be a text, a Plan, or one of these for each head by name, but is {plan!r:.60}")
+    if unknown := [head for head in given if head not in HEADS]:
+        raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {unknown[0]!r}")
+    return given
+
+
+def _said(plan: str | Plan, saved: Plan | None) -> Mapping[str, object]:
+    """The fields that a plan says, and the unusual roles that a text form need not say."""
+    if isinstance(plan, Plan):
+        return plan.to_dict()
+    fields = Plan.fields(plan)
+    if saved is None or saved.roles == FULL.roles or "roles" in fields:
+        return fields
+    return {"roles": saved.roles, "known": saved.known, "reader": saved.reader, **fields}
 
 
 def _shared(plan: Plan, saved: Plan | None) -> Plan:

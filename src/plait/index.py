@@ -8,7 +8,6 @@ import contextlib
 import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,28 +20,18 @@ from plait import passages
 from plait.binding import fingerprint
 from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
 from plait.data import Document
-from plait.errors import PlaitError
+from plait.errors import PlaitError, require_least
 from plait.first_stage import CANDIDATES, FirstStage, candidates_of, require_weight
 from plait.keep import rows as rows_of
 from plait.model import Plait
-from plait.parts import Encoded
+from plait.parts import Encoded, made_by
 from plait.plan import Plan
 from plait.results import Added, Answers, Found, Hit, Ranking
-from plait.scoring import (
-    Query,
-    Timing,
-    encode_query,
-    require_one_label,
-    require_read,
-    require_top_k,
-    score,
-    spans,
-    stored_role,
-)  # fmt: skip
+from plait.scoring import Query, Timing, encode_query, require_finite, require_one_label, score, spans, stored_role
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
 from plait.store import Damage, Row, Stats, Store, check
 from plait.text import require_list
-from plait.vectors import pooled, vector_name, vectors_of
+from plait.vectors import given_vectors, pooled, vector_name, vectors_of
 
 
 class Index:
@@ -183,9 +172,10 @@ class Index:
         ids, still = require_list("ids", ids), self._still()
         kept, lengths = still.store.passages(ids), still.store.lengths(ids)
         read = still._fetch(ids, range(len(ids)), self.model.needs(self._role))
+        maker = made_by(self.model, self._role)
         split = {name: x.split([rows_of(name, length) for length in lengths]) for name, x in read.items()}
         return [
-            Encoded({name: pieces[i] for name, pieces in split.items()}, passage.offsets, 0)
+            Encoded({name: pieces[i] for name, pieces in split.items()}, passage.offsets, 0, maker)
             for i, passage in enumerate(kept)
         ]
 
@@ -209,9 +199,10 @@ class Index:
                 the vectors that the model compares by cosine, else `bm25`.
             first_stage_weight: how many times its scores count beside the model's logits (linear interpolation, Wang et
                 al., ICTIR 2021); `plait.judged` finds the best for queries whose relevant documents are known.
-            vector: the query's, for an index of given vectors.
+            vector: the query's, for an index of given vectors, which `auto` then searches by.
         """
-        require_top_k(top_k)
+        if top_k is not None:
+            require_least("top_k", top_k, "10 is the default")
         require_one_label(self.model)
         timing = Timing()
         with torch.inference_mode():
@@ -238,8 +229,8 @@ class Index:
             read: passages that the span head reads, at least `top_k`.
             candidates, first_stage, first_stage_weight: as in `rank`.
         """
-        require_top_k(top_k)
-        require_read(read)
+        require_least("top_k", top_k, "1 is the default")
+        require_least("read", read, "3 is the default")
         self.model.plan("span")  # refuses a model without a span head
         timing = Timing()
         with torch.inference_mode():
@@ -296,8 +287,10 @@ class Index:
         timing: Timing,
     ) -> Ranking:
         require_weight(weight, first_stage)
-        if candidates is not None and (not isinstance(candidates, Integral) or candidates < 1):
-            raise PlaitError(f"candidates must be 1 or more passages, but is {candidates!r}; leave it out for 100")
+        if candidates is not None:
+            require_least("candidates", candidates, "leave it out for 100")
+            if first_stage == "all":
+                raise PlaitError(f"first_stage=all has no candidates, but they are to be {candidates}; leave one out")
         ranks = "score" in self.model.plans
         if ranks:
             require_one_label(self.model)
@@ -312,11 +305,7 @@ class Index:
         if ranks:
             fetch = functools.partial(self._fetch, ids)
             logits = score(self.model, query, lengths, fetch, timing)[:, 0]
-            if not np.isfinite(logits).all():
-                raise PlaitError(
-                    f"scores must be finite numbers, but {int((~np.isfinite(logits)).sum())} of {len(ids)} are not; "
-                    "run plait verify for damage of the store, or check the model's weights"
-                )
+            require_finite(logits)
         with timing.stage("read"):
             scores = logits + weight * np.array([one.score for one in handed], np.float32)
             best = np.argsort(-scores, kind="stable")[:top_k]
@@ -370,13 +359,13 @@ class Index:
         vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None,
     ) -> list[Row]:
         texts = [part.text for _, _, part in parts]
-        given = vectors(texts) if vectors else None
+        given = given_vectors(vectors, texts) if vectors else None
         names = list(self.model.needs(self._role))
         extra = [vector_name(self.model, self._role)] if self.settings.vectors == "pooled" else []
         encoded = self.model.encode(self._role, texts, sorted({*names, *extra}))
         rows = []
         for i, ((pending, number, part), one) in enumerate(zip(parts, encoded, strict=True)):
-            vector = pooled(one, extra[0]) if extra else (None if given is None else given[i].astype(np.float32))
+            vector = pooled(one, extra[0]) if extra else (None if given is None else given[i])
             document = pending.document
             rows.append(
                 Row(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plait.data import is_itself
-from plait.errors import DataWarning, PlaitError
+from plait.errors import DataWarning, PlaitError, require_least
 from plait.extras import library
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ def judged(
     index.model.plan("score")
     if not queries:
         raise PlaitError("a ranking is measured by queries, but there are none; name a file that has some")
-    if candidates < 1:
-        raise PlaitError(f"candidates must be 1 or more, but is {candidates}; 100 is usual")
+    require_least("candidates", candidates, "100 is usual")
     if unjudged := [query for query in queries if query not in qrels]:
         raise PlaitError(
             f"every query must have been judged, but {len(unjudged)} of {len(queries)} have no relevant document, "
@@ -120,7 +119,8 @@ def judged(
         )
     found, left_out = {}, 0
     for number, (name, query) in enumerate(queries.items(), 1):
-        hits = index.rank(query, candidates, candidates=candidates, first_stage=first_stage).hits
+        handed = None if first_stage == "all" else candidates
+        hits = index.rank(query, candidates, candidates=handed, first_stage=first_stage).hits
         others = [hit for hit in hits if not is_itself(name, hit.document, qrels[name])]
         left_out += len(others) < len(hits)
         found[name] = [(hit.document, hit.score, hit.first_stage) for hit in others]

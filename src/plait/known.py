@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from plait import passages
-from plait.errors import PlaitError
+from plait.errors import PlaitError, require_least
 from plait.heads import SpanFound
 from plait.parts import as_stored
-from plait.scoring import Timing, encode_query, require_read, score, spans, two_roles
+from plait.scoring import Timing, encode_query, score, spans, two_roles
 
 if TYPE_CHECKING:
     from plait.model import Plait
@@ -70,7 +70,7 @@ class Known:
             question: a text that is not blank.
             read: passages that the span head reads, the best by the score head; all if the model does not rank.
         """
-        require_read(read)
+        require_least("read", read, "3 is the default")
         timing = Timing()
         chosen, bonus = list(range(len(self.passages))), [0.0] * len(self.passages)
         with torch.inference_mode():

@@ -19,21 +19,29 @@ from plait import checkpoint, hub
 from plait.bottleneck import Bottleneck
 from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
-from plait.errors import PlaitError
+from plait.errors import PlaitError, require_least
 from plait.families import adapter
 from plait.fitting import apart, fit_bottlenecks, fit_plan, fit_score, in_common
-from plait.heads import HEADS, SpanFound, compared, default_activation, head_plans, restored, spans_found
-from plait.keep import recipe_of
+from plait.heads import (
+    HEADS,
+    SpanFound,
+    compared,
+    default_activation,
+    head_plans,
+    require_heads,
+    restored,
+    spans_found,
+)
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_device, to_dtype
-from plait.parts import Encoded, Part, as_rows, score_rows, states_of, tokenized, warn_cut
+from plait.parts import Encoded, Part, as_rows, encoded, score_rows, states_of, tokenized, warn_cut
 from plait.plan import VECTORS, Plan
 from plait.pooling import Where, pooling
 from plait.saving import save
-from plait.scoring import require_meeting, require_one_label, require_separator, require_top_k
+from plait.scoring import require_finite, require_meeting, require_one_label, require_separator
 from plait.states import States, require_name
-from plait.text import Segment, Text, Tokens, batches, require_list
+from plait.text import Segment, Text, Tokens, require_list
 from plait.writer import Writer
 
 
@@ -111,6 +119,7 @@ class Plait(nn.Module):
         )  # fmt: skip
         scores = "score" in parts.heads or ("score" in heads and how != "none")
         there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
+        require_heads(plan, heads, there)
         pool = pooling(model_name_or_path, where) if how in VECTORS else ""
         parts.plans = head_plans(there, plan, parts.plans, apart(parts.base) if new_heads else 0, pool)
         fit_score(parts, new="score" in new_heads)
@@ -268,8 +277,7 @@ class Plait(nn.Module):
         if self.training:  # asking walks through all modules, a millisecond of every query
             self.eval()
         rows, single = as_rows(self.plan("score"), inputs)
-        if batch_size < 1:
-            raise PlaitError(f"batch_size must be 1 or more, but is {batch_size}; 32 is the default")
+        require_least("batch_size", batch_size, "32 is the default")
         logits = score_rows(self, rows, batch_size, show_progress_bar)
         if activation_fn is None:
             activation_fn = self._activation()
@@ -298,9 +306,9 @@ class Plait(nn.Module):
             self.eval()
         plan, written = self.plan("text"), list[str]()
         rows, _ = as_rows(plan, inputs)
-        for name, value in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams), ("batch_size", batch_size)):
-            if value < 1:
-                raise PlaitError(f"{name} must be 1 or more, but is {value}")
+        require_least("max_new_tokens", max_new_tokens, "32 is the default")
+        require_least("num_beams", num_beams, "1 is greedy")
+        require_least("batch_size", batch_size, "32 is the default")
         with torch.inference_mode():
             for begin in range(0, len(rows), batch_size):
                 states, examples = states_of(self, plan, rows[begin : begin + batch_size])
@@ -321,10 +329,12 @@ class Plait(nn.Module):
         activation_fn: Callable[[Tensor], Tensor] | None = None,
     ) -> list[dict[str, object]]:
         """Order documents by their score for one query: dicts of `corpus_id`, `score` and, if asked, `text`."""
-        require_top_k(top_k)
+        if top_k is not None:
+            require_least("top_k", top_k, "10 is usual")
         require_one_label(self)
         documents = require_list("documents", documents)
         logits = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, nn.Identity())
+        require_finite(logits)
         order = np.argsort(-logits, kind="stable")[:top_k]  # a sigmoid ties the best ones
         scores = (activation_fn or self._activation())(torch.from_numpy(logits))
         found: list[dict[str, object]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
@@ -350,23 +360,12 @@ class Plait(nn.Module):
         """
         if self.training:
             self.eval()
-        segments = self.segments(role, require_list("texts", texts))
         names = self.needs(role) if names is None else names
+        if not names:
+            raise PlaitError("names must be one tensor or more, but are none; leave them out for all that heads read")
         for name in names:
             require_name(name, self.layers, frozenset(self.bottlenecks))
-        results: list[Encoded | None] = [None] * len(segments)
-        multiple = 64 if len(segments) > 8 else 1
-        with torch.inference_mode():
-            for batch in batches(segments, batch_tokens):
-                states = self.own([segments[i] for i in batch], names, multiple=multiple)
-                pieces = {}
-                for name, x in states.tensors.items():
-                    layout = states.rows(recipe_of(name))
-                    pieces[name] = x[: layout.used].cpu().split(layout.lengths)
-                for number, i in enumerate(batch):
-                    kept = {name: some[number].clone() for name, some in pieces.items()}
-                    results[i] = Encoded(kept, np.array(segments[i].offsets, np.int32), segments[i].cut)
-        return [r for r in results if r is not None]
+        return encoded(self, role, require_list("texts", texts), names, batch_tokens)
 
     def read(self, text: str, *, passage_tokens: int = 384, overlap: int = 64, codec: str = "") -> Known:
         """Compute a text once, to ask it many questions: `known = model.read(text)`, then `known.ask(question)`.

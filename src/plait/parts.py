@@ -18,7 +18,7 @@ from plait.layout import Layout
 from plait.plan import Plan
 from plait.states import States, as_read
 from plait.store import Codec
-from plait.text import Segment, Tokens, fit, require_list, require_texts
+from plait.text import Segment, Tokens, batches, fit, require_list, require_texts
 
 if TYPE_CHECKING:
     from plait.model import Plait
@@ -32,11 +32,13 @@ class Encoded:
         states: tensors by name, each [tokens, H], or fewer rows where the name says so; see `Plan.needs`.
         offsets: int32 [tokens, 2], characters of the text; (0, 0) for special tokens.
         cut: tokens that the model could not read.
+        made_by: hashes of the model and of how it reads the role; another's are refused, but not what says nothing.
     """
 
     states: dict[str, Tensor]
     offsets: NDArray[np.int32]
     cut: int
+    made_by: str = ""
 
 
 Part = str | Encoded | None
@@ -81,6 +83,30 @@ def _row(plan: Plan, number: int, row: object) -> tuple[Part, ...]:
             f"{len(parts)}"
         )
     return parts
+
+
+def made_by(model: Plait, role: str) -> str:
+    """What the states of a role's texts depend on beside the texts: weights, tokenizer, framing, first position."""
+    hashes = model.fingerprint
+    return f"{hashes['model']} {hashes['tokenizer']} {model.text.reading(role)}"
+
+
+def encoded(model: Plait, role: str, texts: Sequence[str], names: Sequence[str], batch_tokens: int) -> list[Encoded]:
+    """The tensors `names` of texts of one role, in the order given, some `batch_tokens` tokens computed at once."""
+    segments = model.segments(role, texts)
+    results: list[Encoded | None] = [None] * len(segments)
+    multiple, maker = 64 if len(segments) > 8 else 1, made_by(model, role)
+    with torch.inference_mode():
+        for batch in batches(segments, batch_tokens):
+            states = model.own([segments[i] for i in batch], names, multiple=multiple)
+            pieces = {}
+            for name, x in states.tensors.items():
+                layout = states.rows(recipe_of(name))
+                pieces[name] = x[: layout.used].cpu().split(layout.lengths)
+            for number, i in enumerate(batch):
+                kept = {name: some[number].clone() for name, some in pieces.items()}
+                results[i] = Encoded(kept, np.array(segments[i].offsets, np.int32), segments[i].cut, maker)
+    return [result for result in results if result is not None]
 
 
 def as_stored(one: Encoded, codec: str) -> Encoded:
@@ -149,7 +175,13 @@ def _together(model: Plait, role: str, names: Sequence[str], texts: Sequence[str
     """Computed texts and then known ones, packed."""
     if not known:  # where all rows lack the text, something that nobody reads
         return model.own(model.segments(role, texts or ["."]), names)
+    maker = made_by(model, role)
     for part in known:
+        if part.made_by not in ("", maker):
+            raise PlaitError(
+                f"the states of a {role} must come from the model that reads them, but one comes from another, or from "
+                "another role; encode it with this model"
+            )
         missing = [name for name in names if name not in part.states]
         if missing:
             raise PlaitError(

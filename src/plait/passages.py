@@ -8,6 +8,8 @@ from typing import Any
 
 from plait.errors import PlaitError
 
+SHORTEST = 8
+"""Tokens that a passage must have room for."""
 LONGEST = 2_000_000
 """Characters of the longest text: a long novel. Its states are written as one piece and must fit into memory."""
 
@@ -27,12 +29,12 @@ def split(text: str, tokenizer: Any, tokens: int, overlap: int) -> Iterator[Pass
     passages hold every character that is not blank. A text of which the tokenizer reads nothing has none.
 
     Raises:
-        PlaitError: overlap is larger than half of tokens, tokens is below 8, or the text is longer than LONGEST.
+        PlaitError: overlap is larger than half of tokens, tokens is below SHORTEST, or the text is longer than LONGEST.
     """
-    if tokens < 8 or not 0 <= overlap <= tokens // 2:
+    if tokens < SHORTEST or not 0 <= overlap <= tokens // 2:
         raise PlaitError(
-            f"passages need tokens of 8 or more and an overlap of at most half of that, but tokens is {tokens} and "
-            f"overlap {overlap}; pass for example tokens=384, overlap=64"
+            f"passages need tokens of {SHORTEST} or more and an overlap of at most half of that, but tokens is "
+            f"{tokens} and overlap {overlap}; pass for example tokens=384, overlap=64"
         )
     if len(text) > LONGEST:
         raise PlaitError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -23,6 +24,8 @@ Compare = Literal["none", "mlp", "cosine", "maxsim"]
 Pool = Literal["first", "mean"]
 VECTORS = ("mlp", "cosine")
 """Ways to compare that read one vector of a text, made by its `pool`."""
+MARKS = re.compile(r"[+,=;:@./~\s]")
+"""What the text forms of plans and of tensors' names are punctuated by."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class Plan:
             names = getattr(self, name)
             if not isinstance(names, tuple) or not all(isinstance(role, str) and role for role in names):
                 raise PlaitError(f"{name} must be a list of names, but is {names!r}; e.g. query+passage")
+            if marked := [role for role in names if MARKS.search(role)]:
+                raise PlaitError(
+                    f"a role's name must be free of blanks and of the marks of plans, + , = ; : @ . / ~, but one is "
+                    f"{marked[0]!r}; e.g. passage_1"
+                )
         _one_of("mode", self.mode, get_args(Mode))
         number = isinstance(self.positions, int) and not isinstance(self.positions, bool) and self.positions > 0
         if self.positions not in ("restart", "continue") and not number:
@@ -274,14 +282,15 @@ class Plan:
         return self.needs(role, layers) if role in self.known else ()
 
     def __str__(self) -> str:
-        """The short text form: `join` and `mode`, and whatever differs from the default."""
+        """The short text form: `join` and `mode`, and whatever differs from what `parse` takes where it is not said."""
+        usual = {"reader": self.roles[0], "known": self.roles[1:]}
         parts = [f"join={self.join}", f"mode={self.mode}"]
         for field in dataclasses.fields(self)[2:]:
             value = getattr(self, field.name)
             if field.name == "keep":
                 for role in dict.fromkeys(budget.role for budget in self.keep):
                     parts.append(f"keep.{role}={'+'.join(str(budget) for budget in value if budget.role == role)}")
-            elif value != field.default:
+            elif value != usual.get(field.name, field.default):
                 parts.append(f"{field.name}={'+'.join(value) if isinstance(value, tuple) else value}")
         return ",".join(parts)
 

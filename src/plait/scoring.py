@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from plait.errors import PlaitError
 from plait.heads import SpanFound
 from plait.keep import counts
 from plait.layout import Layout
+from plait.passages import SHORTEST
 from plait.plan import Plan
 from plait.states import States, as_read
 
@@ -169,16 +169,13 @@ def require_separator(plan: Plan) -> None:
         )
 
 
-def require_read(read: int) -> None:
-    """Refuse to read no passage."""
-    if read < 1:
-        raise PlaitError(f"read must be 1 or more passages, but is {read}; 3 is the default")
-
-
-def require_top_k(top_k: int | None) -> None:
-    """Refuse a top_k below 1."""
-    if top_k is not None and (not isinstance(top_k, Integral) or top_k < 1):
-        raise PlaitError(f"top_k must be 1 or more, but is {top_k!r}")
+def require_finite(scores: NDArray[np.float32]) -> None:
+    """Refuse scores that do not order anything."""
+    if not np.isfinite(scores).all():
+        raise PlaitError(
+            f"scores must be finite numbers, but {int((~np.isfinite(scores)).sum())} of {scores.size} are not; load "
+            "the model in float32, check its weights or, of a store, run plait verify"
+        )
 
 
 def require_one_label(model: Plait) -> None:
@@ -232,6 +229,11 @@ def stored_role(model: Plait) -> str:
                 "positions=continue, as full pair models have; pass a plan such as join=1 or join=0"
             )
     [roles] = known
+    if (room := min(map(model.text.room, roles))) < SHORTEST:
+        raise PlaitError(
+            f"a model must have room for {SHORTEST} tokens of a known text, but this one has {room}; give its plans a "
+            "smaller number of positions"
+        )
     if len({(model.needs(role), model.text.reading(role)) for role in roles}) > 1:
         raise PlaitError(
             f"one store holds texts of roles that are read and kept alike, but {', '.join(roles)} are not; give them "

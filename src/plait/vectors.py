@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -37,9 +38,20 @@ def by_cosine(model: Plait) -> bool:
 
 
 def vector_name(model: Plait, role: str) -> str:
-    """What the vector of a role's texts is made of: the deepest states; of a dual encoder what it compares."""
+    """What the vector of a role's texts is made of: the states that join; of a dual encoder what it compares."""
     plan = max(model.plans.values(), key=lambda plan: plan.join)
     return plan.needs(role, model.layers)[0] if plan.compare != "none" else f"states.{plan.join}"
+
+
+def given_vectors(make: Callable[[Sequence[str]], NDArray[np.float32]], texts: Sequence[str]) -> NDArray[np.float32]:
+    """What a user's function makes of texts, float32 [texts, D]; PlaitError unless it has a row for each."""
+    vectors = np.asarray(make(texts), np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise PlaitError(
+            f"given vectors must be a row for each of {len(texts)} texts, but have the shape {list(vectors.shape)}; "
+            "return one vector for each text"
+        )
+    return vectors
 
 
 def pooled(encoded: Encoded, name: str) -> NDArray[np.float32]:

@@ -265,6 +265,15 @@ def test_vectors_that_are_given(model: Plait, tmp_path: Path) -> None:
     index.add([Document(str(i), text) for i, text in enumerate(PASSAGES)], vectors=embed)  # type: ignore[arg-type]
     found = index.rank("music", candidates=1, first_stage="vector", vector=embed(["mmmm"])[0])
     assert [hit.id for hit in found.hits] == ["2"]
+    assert index.rank("music", candidates=1, vector=embed(["mmmm"])[0]).hits == found.hits
+    for wrong, words in {
+        "a row": "must be a row for each of 1 texts, but have the shape \\[2\\]",
+        "nothing": "must have a direction to be searched by, but is zero",
+        "nan": "but is not finite",
+    }.items():
+        made = {"a row": np.ones(2), "nothing": np.zeros((1, 2)), "nan": np.full((1, 2), np.nan)}[wrong]
+        with pytest.raises(PlaitError, match=words):
+            index.add([Document("new", "river")], vectors=lambda texts, made=made: made)  # type: ignore[misc]
     with pytest.raises(PlaitError, match="vectors=pooled"):
         index.rank("music", first_stage="vector")
 
@@ -296,6 +305,11 @@ def test_the_known_role_may_come_first(checkpoint_path: Path, tmp_path: Path) ->
     for hit in index.rank(QUESTION, first_stage="all").hits:
         assert hit.score == pytest.approx(live[int(hit.id)], abs=1e-4)
     assert index.ask(QUESTION).answers[0].answer in PASSAGES[1] + PASSAGES[0]
+    again = Index.open(tmp_path / "s.plait", model).rank(QUESTION, first_stage="all").hits
+    assert [(hit.id, hit.score) for hit in again] == [
+        (hit.id, hit.score) for hit in index.rank(QUESTION, first_stage="all").hits
+    ]
+    assert Index.open(tmp_path / "s.plait").model.plans == model.plans
     for known in ("query+passage", "query"):
         with pytest.raises(PlaitError, match="with the same known roles"):
             Plait.from_pretrained(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import resource
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from plait import Document, Index, Plait, PlaitError, Plan, TruncationWarning
 from plait.parts import states_of
 from tests.corpus import PASSAGES, QUESTION, raw
-from tests.small import LAYERS
+from tests.small import LAYERS, small_checkpoint
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t", "\u3000"])
@@ -71,25 +74,33 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
         "a head must be one of score, span, text, but is 'foo'": lambda: model.plan("foo"),
         "new_heads must be among .* but have scor": lambda: Plait.from_pretrained(tmp_path, heads=("scor",)),
         "a plan must be a text, but is None": lambda: Plan.parse(None),  # type: ignore[arg-type]
-        "candidates must be 1 or more passages, but is 0": lambda: index_of_both.rank("a", candidates=0),
-        "candidates must be 1 or more passages, but is '5'": lambda: index_of_both.rank("a", candidates="5"),  # type: ignore[arg-type]
+        "candidates must be 1 or more, but is 0": lambda: index_of_both.rank("a", candidates=0),
+        "candidates must be 1 or more, but is '5'": lambda: index_of_both.rank("a", candidates="5"),  # type: ignore[arg-type]
         "one label, but this one has 3": lambda: three.rank(QUESTION, PASSAGES),
         "sequence-classification head": lambda: spans_only.predict([("a", "b")]),
         "sequence-classification head, ": lambda: spans_only.rank("a", ["b"]),
         "one label, but this one has 3; use": lambda: index_of_three.rank(QUESTION),
-        "read must be 1 or more passages, but is -5": lambda: index_of_both.ask("what?", read=-5),
+        "read must be 1 or more, but is -5": lambda: index_of_both.ask("what?", read=-5),
         "half of a surrogate pair; check": lambda: model.predict([("a", "\udce9")]),
         "half of a surrogate pair; write": lambda: index_of_both.add([Document("b", "a \ud800 b")]),
         "the id must be a text, but is a number": lambda: index_of_both.add([Document(1, "x")]),  # type: ignore[arg-type]
         "the text must be a text, but is null": lambda: index_of_both.add([Document("c", None)]),  # type: ignore[arg-type]
         "metadata must be something that JSON": lambda: index_of_both.add([Document("d", "x", {"at": b"y"})]),
-        "read must be 1 or more passages, but is 0": lambda: model.read("the river").ask("what?", read=0),
+        "read must be 1 or more, but is 0": lambda: model.read("the river").ask("what?", read=0),
         "question-answering head": lambda: three.read("the river").ask("what?"),
         "top_k must be 1 or more, but is 0": lambda: model.rank(QUESTION, PASSAGES, top_k=0),
         "top_k must be 1 or more, but is -3": lambda: model.rank(QUESTION, PASSAGES, top_k=-3),
         "batch_size must be 1 or more, but is 0": lambda: model.predict([("a", "b")], batch_size=0),
         "role must be one of query, passage": lambda: model.encode("document", ["a"]),
         "must have all of them, but number 0 has no query": lambda: model.predict([(None, "b")]),
+        "names must be one tensor or more": lambda: model.encode("passage", ["a"], []),
+        "top_k must be 1 or more, but is None": lambda: index_of_both.ask("what?", top_k=None),  # type: ignore[arg-type]
+        "first_stage=all has no candidates, but they are to be 3": lambda: index_of_both.rank(
+            "a", candidates=3, first_stage="all"
+        ),
+        "a query's vector is for first_stage=vector, but that is bm25": lambda: index_of_both.rank(
+            "a", first_stage="bm25", vector=np.ones(2, np.float32)
+        ),
         "number 0 is 5": lambda: model.predict([("a", 5)]),  # type: ignore[list-item]
         "overlap of at most half": lambda: model.read("the river", passage_tokens=4),
         "one is 'states.9'": lambda: model.encode("passage", ["a"], ["states.9"]),
@@ -114,6 +125,47 @@ def test_a_dual_encoder_answers_nothing(checkpoint_path: Path, tmp_path: Path, p
     assert not (tmp_path / "s.plait").exists()
 
 
+def test_states_of_another_model_are_refused(model: Plait, checkpoint_path: Path) -> None:
+    """Law 8 without a store: what `encode` gave knows whose it is."""
+    known = model.encode("passage", PASSAGES)
+    other = Plait.from_pretrained(checkpoint_path, plan=model.plans)
+    other.predict([(QUESTION, known[0])])  # the same weights
+    with torch.no_grad():
+        next(other.base.parameters()).mul_(1.5)
+    later = Plait.from_pretrained(
+        checkpoint_path, plan={head: replace(plan, positions=7) for head, plan in model.plans.items()}
+    )
+    for stranger in (other, later):
+        with pytest.raises(PlaitError, match="the states of a passage must come from the model that reads them"):
+            stranger.predict([(QUESTION, known[0])])
+
+
+def test_scores_that_are_no_numbers(checkpoint_path: Path) -> None:
+    """They rank nothing and answer nothing."""
+    broken = Plait.from_pretrained(checkpoint_path, plan="score: join=1,mode=oneway; span: join=1")
+    with torch.no_grad():
+        for head in broken.heads.values():
+            next(head.parameters()).fill_(torch.nan)
+    for call in (lambda: broken.rank(QUESTION, PASSAGES), lambda: broken.read(PASSAGES[0]).ask(QUESTION)):
+        with pytest.raises(PlaitError, match="scores must be finite numbers, but"):
+            call()
+
+
+def test_a_plan_for_a_head_that_is_not_there(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    for plan in ({"span": "join=2"}, "score: join=1; span: join=2"):
+        with pytest.raises(PlaitError, match=r"heads that the checkpoint has \(score\), but one is for 'span'"):
+            Plait.from_pretrained(folder, plan=plan)
+    Plait.from_pretrained(folder, plan="score: join=1; span: join=2", heads=("score",))
+
+
+def test_a_model_that_leaves_known_texts_no_room(checkpoint_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlaitError, match="must have room for 8 tokens of a known text, but this one has"):
+        room = Plait.from_pretrained(checkpoint_path).config.max_position_embeddings
+        plan = f"join=1,positions={room - 8}"
+        Index.create(tmp_path / "s", Plait.from_pretrained(checkpoint_path, plan=f"score: {plan}; span: {plan}"))
+
+
 def test_plans_that_cannot_be(checkpoint_path: Path) -> None:
     for plan, words in {
         "join=9": "between 0 and 3 .*is 9; pass join=3",
@@ -122,6 +174,7 @@ def test_plans_that_cannot_be(checkpoint_path: Path) -> None:
         "score: join=1; reading: join=2": "'reading'",
         "score: join=1; join=2": "names no head",
         "score: join=1; score: join=2": "names its head again",
+        "join=1,roles=query+passage.1": "free of blanks and of the marks of plans, .* but one is 'passage.1'",
         '{"roles": 3}': "roles must be a list of names, but is 3",
         '{"known": [1]}': "known must be a list of names",
         "score: join=1,roles=a+b,known=b,reader=a; span: join=1": "read the same roles",

@@ -13,6 +13,7 @@ from plait.errors import PlaitError
 from plait.index import Index
 from plait.model import Plait
 from plait.parts import Part
+from plait.plan import Plan
 from tests.command import done, refused, toml
 from tests.small import small_checkpoint
 
@@ -42,6 +43,17 @@ def test_any_texts_can_be_stored(tmp_path: Path, plan: str) -> None:
     mixed: list[tuple[Part, ...]] = [(texts[0][0], known["first"][0], texts[0][2]), texts[1], texts[2], texts[3]]
     assert model.predict(mixed) == pytest.approx(expected, abs=1e-5)
     assert model.predict(mixed[0]) == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_a_plan_need_not_name_the_roles_again(tmp_path: Path) -> None:
+    """Of a checkpoint that was saved with others than query and passage."""
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan=f"join=1,{ROLES}")
+    model.save_pretrained(tmp_path / "saved")
+    text = f"join=2,mode=oneway,{ROLES}"
+    assert Plait.from_pretrained(tmp_path / "saved", plan="join=2,mode=oneway").plans == {"score": Plan.parse(text)}
+    two = Plait.from_pretrained(tmp_path / "saved", plan="join=2,roles=a+b").plans["score"]
+    assert (two.roles, two.known, two.reader) == (("a", "b"), ("b",), "a")
+    assert "roles=claim+first+second on" in done("plan", tmp_path / "saved", "--plan", "join=2")
 
 
 @pytest.mark.parametrize("plan", ["join=0", "join=1", "join=2,mode=oneway", "join=1,mode=frozen"])

@@ -53,6 +53,11 @@ class Row:
                 f"the vector of passage {self.id!r} must have shape [{vector_width}], but has "
                 f"{list(self.vector.shape)}; create the store with vector_width={self.vector.shape[-1]}"
             )
+        if self.vector is not None and not (np.isfinite(self.vector).all() and self.vector.any()):
+            raise PlaitError(
+                f"the vector of passage {self.id!r} must have a direction to be searched by, but is "
+                f"{'zero' if np.isfinite(self.vector).all() else 'not finite'}; give another"
+            )
         codec.split(self.blob, self.n_tokens)
 
     def metadata_json(self) -> str:
