@@ -23,26 +23,18 @@ from plait.errors import PlaitError, require_least
 from plait.families import adapter
 from plait.fitting import apart, fit_bottlenecks, fit_plan, fit_score, in_common
 from plait.heads import (
-    HEADS,
-    SpanFound,
-    compared,
-    default_activation,
-    head_plans,
-    require_heads,
-    restored,
-    spans_found,
-)
+    HEADS, SpanFound, compared, default_activation, head_plans, require_heads, restored, spans_found,
+)  # fmt: skip
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_device, to_dtype
-from plait.parts import Encoded, Part, as_rows, encoded, score_rows, states_of, tokenized, warn_cut
+from plait.parts import Encoded, Part, as_rows, encoded, score_rows, tokenized, warn_cut, write_rows
 from plait.plan import VECTORS, Plan
-from plait.pooling import Where, pooling
 from plait.saving import save
+from plait.sbert import Where, activation, pooling
 from plait.scoring import require_finite, require_meeting, require_one_label, require_separator
 from plait.states import States, require_name
 from plait.text import Segment, Text, Tokens, require_list
-from plait.writer import Writer
 
 
 class Plait(nn.Module):
@@ -121,6 +113,8 @@ class Plait(nn.Module):
         there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
         require_heads(plan, heads, there)
         pool = pooling(model_name_or_path, where) if how in VECTORS else ""
+        if "score" in parts.heads and (named := activation(model_name_or_path, where)):
+            parts.config.sentence_transformers = {"activation_fn": named}
         parts.plans = head_plans(there, plan, parts.plans, apart(parts.base) if new_heads else 0, pool)
         fit_score(parts, new="score" in new_heads)
         fit_bottlenecks(parts, new=bool(new_heads))
@@ -304,19 +298,11 @@ class Plait(nn.Module):
         """
         if self.training:
             self.eval()
-        plan, written = self.plan("text"), list[str]()
-        rows, _ = as_rows(plan, inputs)
+        rows, _ = as_rows(self.plan("text"), inputs)
         require_least("max_new_tokens", max_new_tokens, "32 is the default")
         require_least("num_beams", num_beams, "1 is greedy")
         require_least("batch_size", batch_size, "32 is the default")
-        with torch.inference_mode():
-            for begin in range(0, len(rows), batch_size):
-                states, examples = states_of(self, plan, rows[begin : begin + batch_size])
-                joined = self.encoder.join(plan, states, examples, "whole")
-                writer = cast("Writer", self.heads["text"])
-                ids = writer.write(joined.states, joined.layout, max_new_tokens=max_new_tokens, num_beams=num_beams)
-                written += self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return written
+        return write_rows(self, rows, batch_size, max_new_tokens=max_new_tokens, num_beams=num_beams)
 
     def rank(
         self,

@@ -95,13 +95,13 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
         for column, segments in enumerate(lesson.segments.values())
     ]
     longest = max(sum(len(segment.ids) for segment in row) for row in zip(*columns, strict=True))
-    if longest > model.text.positions:
+    if longest > model.text.together:
         warnings.warn(
-            f"examples of more than {model.text.positions} tokens are cut for the teacher, which reads no more",
+            f"examples of more than {model.text.together} tokens are cut for the teacher, which reads no more",
             TruncationWarning,
             stacklevel=2,
         )
-        columns = fit(columns, model.text.positions)
+        columns = fit(columns, model.text.together)
     names = {role: ["states.0"] for role in lesson.segments}
     states = running_on(model, dict(zip(lesson.segments, columns, strict=True)), names, multiple=256)
     numbers = torch.arange(len(rows))[:, None].expand(-1, len(states))

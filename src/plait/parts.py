@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from plait.text import Segment, Tokens, batches, fit, require_list, require_text
 
 if TYPE_CHECKING:
     from plait.model import Plait
+    from plait.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,21 @@ def score_rows(
     return torch.cat(found)[torch.tensor(order).argsort()]
 
 
+def write_rows(
+    model: Plait, rows: Sequence[tuple[Part, ...]], batch_size: int, *, max_new_tokens: int, num_beams: int
+) -> list[str]:
+    """What the text head writes for each row, `batch_size` of them read at once."""
+    plan, written = model.plan("text"), list[str]()
+    writer = cast("Writer", model.heads["text"])
+    with torch.inference_mode():
+        for begin in range(0, len(rows), batch_size):
+            states, examples = states_of(model, plan, rows[begin : begin + batch_size])
+            joined = model.encoder.join(plan, states, examples, "whole")
+            ids = writer.write(joined.states, joined.layout, max_new_tokens=max_new_tokens, num_beams=num_beams)
+            written += model.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return written
+
+
 def _characters(part: Part) -> int:
     if isinstance(part, Encoded):
         return int(part.offsets.max(initial=0))
@@ -207,8 +223,8 @@ def _continued(model: Plait, plan: Plan, rows: Sequence[tuple[Part, ...]]) -> tu
             f"one; load the model with a plan such as join=1 (it has {plan})"
         )
     columns = [tokenized(model, role, [str(row[c]) for row in rows]) for c, role in enumerate(plan.roles)]
-    columns = fit(columns, model.text.positions)
-    warn_cut("examples", model.text.positions, [sum(s.cut for s in row) for row in zip(*columns, strict=True)])
+    columns = fit(columns, model.text.together)
+    warn_cut("examples", model.text.together, [sum(s.cut for s in row) for row in zip(*columns, strict=True)])
     names = {role: plan.needs(role, model.layers) for role in plan.roles}
     states = running_on(model, dict(zip(plan.roles, columns, strict=True)), names)
     return states, torch.arange(len(rows), device=model.device)[:, None].expand(-1, len(plan.roles))

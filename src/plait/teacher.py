@@ -55,10 +55,10 @@ class Teacher:
             part = max(part, *(len(segment.ids) for of in others for segment in of), 0)
             taught = (t for t in lesson.targets if states or (spans and t.head == "span"))
             whole = max(whole, *(_longest(lesson, target) for target in taught), 0)
-        if plan.positions == "continue" and whole > room:
+        if plan.positions == "continue" and whole > self.model.text.together:
             raise PlaitError(
                 f"a teacher must read whole examples to teach spans or states, but one has {whole} tokens and it reads "
-                f"{room}; set longest lower"
+                f"{self.model.text.together}; set longest lower"
             )
         if plan.offset and part + plan.offset > room:
             raise PlaitError(

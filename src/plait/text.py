@@ -27,6 +27,7 @@ class Segment:
         cut: tokens that did not fit and were left out.
         closed: whether its last token is the example's classification token (XLNet).
         first: the position of its first token.
+        frame: how many special tokens stand before and behind the text's own.
     """
 
     ids: list[int]
@@ -35,6 +36,12 @@ class Segment:
     cut: int = 0
     closed: bool = False
     first: int = 0
+    frame: tuple[int, int] = (0, 0)
+
+    @property
+    def own(self) -> int:
+        """Tokens of the text itself."""
+        return len(self.ids) - sum(self.frame)
 
     def types(self) -> list[int]:
         """Token types, one a token."""
@@ -138,6 +145,11 @@ class Text:
         before, after = self._frame_of(role)
         return self.positions - self.begins(role) - len(before) - len(after)
 
+    @property
+    def together(self) -> int:
+        """Tokens of an example whose positions run on: as many as the tokenizer says, if the model can place them."""
+        return min(self.positions, self.tokenizer.model_max_length)
+
     def reading(self, role: str) -> Hashable:
         """All that a text's tokens depend on beside itself; the same for roles that read it alike."""
         before, after = self._frame_of(role)
@@ -180,6 +192,7 @@ class Text:
             cut=cut,
             closed=role in self._closed,
             first=self.begins(role),
+            frame=(len(before), len(after)),
         )
 
 
@@ -196,29 +209,35 @@ def batches(segments: Sequence[Segment], tokens: int) -> Iterator[list[int]]:
 
 
 def fit(columns: Sequence[Sequence[Segment]], positions: int) -> list[list[Segment]]:
-    """Cut the longest segments (before their last special tokens) until every example has at most `positions` tokens.
+    """Cut the longest texts at their ends until every example has at most `positions` tokens, as `longest_first` of
+    `tokenizers` does: all that are cut keep as many, or one more, the longest first and of equal ones the last.
 
     Args:
         columns: for each role, one segment an example.
     """
     fitted = [list(column) for column in columns]
     for number in range(len(columns[0])):
-        excess = sum(len(c[number].ids) for c in fitted) - positions
-        while excess > 0:
-            longest = max(range(len(fitted)), key=lambda c: len(fitted[c][number].ids))
-            segment = fitted[longest][number]
-            others = sorted(len(c[number].ids) for c in fitted)[-2:]
-            take = min(excess, max(1, others[-1] - others[0])) if len(others) > 1 else excess
-            behind = 1 + segment.closed
-            keep = len(segment.ids) - take - behind
-            fitted[longest][number] = replace(
-                segment,
-                ids=segment.ids[:keep] + segment.ids[-behind:],
-                offsets=segment.offsets[:keep] + segment.offsets[-behind:],
-                cut=segment.cut + take,
-            )
-            excess -= take
+        whole = [column[number] for column in columns]
+        if sum(len(segment.ids) for segment in whole) > positions:
+            room = positions - sum(sum(segment.frame) for segment in whole)
+            order = sorted(range(len(whole)), key=lambda i: (min(whole[i].own, room), whole[i].own + whole[i].cut, i))
+            for place, i in enumerate(order):
+                share = min(whole[i].own, room // (len(order) - place))
+                fitted[i][number] = _cut(whole[i], share)
+                room -= share
     return fitted
+
+
+def _cut(segment: Segment, own: int) -> Segment:
+    """The first `own` of a text's tokens, in its frame."""
+    before, behind = segment.frame
+    kept, last = before + own, len(segment.ids) - behind
+    return replace(
+        segment,
+        ids=segment.ids[:kept] + segment.ids[last:],
+        offsets=segment.offsets[:kept] + segment.offsets[last:],
+        cut=segment.cut + segment.own - own,
+    )
 
 
 def _frame(sequence_ids: list[int | None], sequence: int) -> tuple[int, int]:

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 import plait
-from plait import Document, Index, Known, Plait, PlaitError, Plan
+from plait import Document, Index, Known, Plait, PlaitError, Plan, TruncationWarning
+from plait.errors import FallbackWarning
 from plait.parts import Encoded
 from tests.corpus import PASSAGES, QUESTION, raw
 
@@ -357,6 +358,31 @@ def test_the_activation_that_a_config_names(checkpoint_path: Path, tmp_path: Pat
     (folder / "config.json").write_text(json.dumps(config | said))
     model, pairs = Plait.from_pretrained(folder), [(QUESTION, passage) for passage in PASSAGES]
     np.testing.assert_array_equal(model.predict(pairs), model.predict(pairs, activation_fn=raw))
+
+
+def test_a_folder_that_sentence_transformers_wrote(checkpoint_path: Path, tmp_path: Path) -> None:
+    """Version 6 says the activation in a file of its own, and how long a pair may be in the tokenizer's."""
+    folder = tmp_path / "bert"
+    shutil.copytree(checkpoint_path, folder)
+    said = folder / "config_sentence_transformers.json"
+    said.write_text(json.dumps({"activation_fn": "torch.nn.modules.linear.Identity", "prompts": {}}))
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"model_max_length": 20}))
+    full = {"score": "join=0,positions=continue"}
+    model, whole = (Plait.from_pretrained(path, plan=full) for path in (folder, checkpoint_path))
+    np.testing.assert_array_equal(
+        model.predict((QUESTION, "river")), whole.predict((QUESTION, "river"), activation_fn=raw)
+    )
+    with pytest.warns(TruncationWarning, match="longer than the 20 tokens"):
+        cut = model.predict((QUESTION, "river " * 40))
+    room = 20 - 3 - len(model.tokenizer(QUESTION, add_special_tokens=False)["input_ids"])
+    assert cut == pytest.approx(whole.predict((QUESTION, "river " * room), activation_fn=raw), abs=1e-5)
+    model.save_pretrained(tmp_path / "saved")
+    again = Plait.from_pretrained(tmp_path / "saved")
+    np.testing.assert_array_equal(again.predict((QUESTION, "river")), model.predict((QUESTION, "river")))
+    said.write_text("{")
+    with pytest.warns(FallbackWarning, match="config_sentence_transformers.json of .* cannot be read"):
+        Plait.from_pretrained(folder)
 
 
 def test_dropout_is_for_training(checkpoint_path: Path) -> None:

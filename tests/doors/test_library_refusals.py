@@ -209,13 +209,16 @@ def test_long_texts_are_cut_with_a_warning(model: Plait, checkpoint_path: Path) 
     assert scores[0] == pytest.approx(fits, abs=1e-5)
 
 
-def test_both_texts_too_long_for_the_full_pair_model(checkpoint_path: Path) -> None:
-    """As the tokenizer's own longest_first: both are cut, none is lost."""
+@pytest.mark.parametrize("counts", [(500, 90), (90, 500), (500, 400), (400, 500), (5, 300), (300, 300), (62, 64)])
+def test_both_texts_too_long_for_the_full_pair_model(checkpoint_path: Path, counts: tuple[int, int]) -> None:
+    """As the tokenizer's own longest_first."""
     full = Plait.from_pretrained(checkpoint_path, plan={"score": "join=0,positions=continue"})
+    texts = "river " * counts[0], "stone " * counts[1]
     with pytest.warns(TruncationWarning):
-        states, _ = states_of(full, full.plan("score"), [("river " * 500, "stone " * 90)])
-    lengths = {role: states[role].layout.lengths[0] for role in states}
-    assert sum(lengths.values()) == 128 and abs(lengths["query"] - lengths["passage"]) <= 2
+        states, _ = states_of(full, full.plan("score"), [texts])
+    theirs = full.tokenizer(*texts, truncation=True, max_length=128)["token_type_ids"]
+    lengths = [states[role].layout.lengths[0] for role in ("query", "passage")]
+    assert lengths == [theirs.count(0), theirs.count(1)] and sum(lengths) == 128
 
 
 def test_what_is_no_document_text_or_model_is_said_to_be_none(model: Plait, tmp_path: Path) -> None:

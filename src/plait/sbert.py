@@ -1,4 +1,4 @@
-"""How a sentence-transformers folder makes its vectors, where Plait can make them alike."""
+"""What a sentence-transformers folder says beside the checkpoint of `transformers` that it holds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ def pooling(model_name_or_path: str | os.PathLike[str], where: Where) -> str:
 
     Vectors that go through more than pooling and a normalization, which cosines do not see, are not made: a
     FallbackWarning says so, and where a folder's files cannot be read.
-
     """
     name = locate(os.fspath(model_name_or_path))
     if is_adapter(name, dict(where)):
@@ -54,8 +53,21 @@ def pooling(model_name_or_path: str | os.PathLike[str], where: Where) -> str:
     more = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
     if more or not pool:
         what = " and ".join([*([] if pool else [f"pooling by {'+'.join(modes) or 'nothing'}"]), *more])
-        _warn(f"are made with {what}, which is left out here", name)
+        warnings.warn(
+            f"the vectors of {name} are made with {what}, which is left out here: they may not be those of "
+            "sentence-transformers; say pool in the plan, train with it, or give its vectors by `plait vectors`",
+            FallbackWarning,
+            stacklevel=4,
+        )
     return pool
+
+
+def activation(model_name_or_path: str | os.PathLike[str], where: Where) -> str:
+    """What a CrossEncoder of version 6 or later applies to its logits, such as `torch.nn.modules.linear.Identity`, or
+    nothing where the folder says none. Earlier ones say it in the config of `transformers`.
+    """
+    fields = _json(locate(os.fspath(model_name_or_path)), "config_sentence_transformers.json", where)
+    return str(fields.get("activation_fn") or "") if isinstance(fields, dict) else ""
 
 
 def _json(name: str, file: str, where: Where) -> Any:
@@ -66,14 +78,10 @@ def _json(name: str, file: str, where: Where) -> Any:
         found = cached_file(name, file, _raise_exceptions_for_missing_entries=False, **where)
         return None if found is None else json.loads(Path(str(found)).read_text("utf-8"))
     except (OSError, ValueError):
-        _warn(f"may be pooled otherwise, for its {file} cannot be read", name)
+        warnings.warn(
+            f"{file} of {name} cannot be read: its vectors or scores may not be those of sentence-transformers; fetch "
+            "it, or say pool in the plan and activation_fn to predict",
+            FallbackWarning,
+            stacklevel=5,
+        )
         return None
-
-
-def _warn(how: str, name: str) -> None:
-    warnings.warn(
-        f"the vectors of {name} {how}: they may not be those of sentence-transformers; say pool in the plan, train "
-        "with it, or give its vectors by `plait vectors`",
-        FallbackWarning,
-        stacklevel=5,
-    )
