@@ -23,7 +23,14 @@ from plait.errors import PlaitError, require_least
 from plait.families import adapter
 from plait.fitting import apart, fit_bottlenecks, fit_plan, fit_score, in_common
 from plait.heads import (
-    HEADS, SpanFound, compared, default_activation, head_plans, require_heads, restored, spans_found,
+    HEADS,
+    SpanFound,
+    compared,
+    default_activation,
+    head_plans,
+    require_heads,
+    restored,
+    spans_found,
 )  # fmt: skip
 from plait.known import Known
 from plait.layout import Layout

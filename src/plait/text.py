@@ -148,7 +148,7 @@ class Text:
     @property
     def together(self) -> int:
         """Tokens of an example whose positions run on: as many as the tokenizer says, if the model can place them."""
-        return min(self.positions, self.tokenizer.model_max_length)
+        return min(self.positions, int(self.tokenizer.model_max_length))
 
     def reading(self, role: str) -> Hashable:
         """All that a text's tokens depend on beside itself; the same for roles that read it alike."""
