@@ -331,6 +331,7 @@ def _compare(name: str, config: Any, plan: Plan, weights: dict[str, torch.Tensor
     head = Compare(plan.compare, plan.bottleneck or config.hidden_size, config.num_labels)
     own = {k.removeprefix("compare."): v for k, v in weights.items() if k.startswith("compare.")}
     _try(name, lambda: head.load_state_dict(own))
+    head.begun = True
     return head.to(next(iter(own.values())).dtype)
 
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 
 from plait import files
-from plait.bottleneck import Bottleneck, bottleneck_key
+from plait.begin import begin_bottlenecks, begin_comparison
 from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
@@ -26,12 +25,10 @@ from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.heads import class_names
-from plait.keep import named
 from plait.lessons import Lesson, example_lessons, first_of, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.mining import judged_lists
 from plait.model import Plait
-from plait.plan import Plan
 from plait.scoring import require_meeting, require_separator
 from plait.tasks import KINDS, class_name
 from plait.teacher import Teacher
@@ -39,8 +36,6 @@ from plait.trainer import Trainer, checkpoints
 
 TRAINED = {"qa": ("score", "span"), "text": ("text",)}
 """The heads that a task trains, if they have plans; of others it is the score head."""
-BEGIN, MOST = 20_000, 100_000
-"""How many states say how a new bottleneck begins, and of how many tokens they may be made: budgets leave few."""
 BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints, with a hash of its data."""
 
@@ -76,7 +71,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if teacher is not None:
         teacher.require_room(items, spans=config.distillation > 0, states=config.representation > 0)
     if earlier is None:
-        _begin_bottlenecks(model, items)
+        begin_bottlenecks(model, items)
+        begin_comparison(model, items, None if config.labels else teacher)
     course = Course(model, teacher, config)
     trainer = Trainer(course, config, items)
     model.train()
@@ -229,39 +225,6 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
     if not items:
         raise PlaitError(f"training needs at least one {needed}, but {config.data} has none; check the file")
     return items
-
-
-@torch.inference_mode()
-def _begin_bottlenecks(model: Plait, items: list[Lesson]) -> None:
-    """Those that are new begin as the principal components of what the first batches put into them."""
-    for plan in model.plans.values():
-        narrow = plan.known if plan.compare == "none" else plan.roles
-        there = {
-            layer: cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
-            for layer, width in plan.bottlenecks(model.layers)
-        }
-        new = {layer: bottleneck for layer, bottleneck in there.items() if not bottleneck.begun}
-        for layer, states in _first_states(model, items, plan, narrow, list(new)).items():
-            new[layer].begin(states)
-
-
-def _first_states(
-    model: Plait, items: list[Lesson], plan: Plan, roles: Sequence[str], layers: Sequence[int]
-) -> dict[int, torch.Tensor]:
-    """What a plan stores of the input states of layers, of the first batches' texts of these roles: [T, H] each."""
-    found: dict[int, list[torch.Tensor]] = {layer: [] for layer in layers}
-    tokens = 0
-    for item in items if layers else ():
-        for role in (role for role in roles if item.segments[role]):
-            recipes = {layer: plan.recipe(role, layer) for layer in layers}
-            names = {layer: named(f"states.{layer}", recipe) for layer, recipe in recipes.items()}
-            states = model.own(item.segments[role], list(names.values()))
-            for layer, name in names.items():
-                found[layer].append(states.tensors[name][: states.rows(recipes[layer]).used])
-            tokens += states.layout.used
-        if tokens >= MOST or min(sum(map(len, some)) for some in found.values()) >= BEGIN:
-            break
-    return {layer: torch.cat(some) for layer, some in found.items()}
 
 
 def _where(config: TrainConfig, trained: Plait) -> dict[str, Any]:
