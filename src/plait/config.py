@@ -67,7 +67,8 @@ class TrainConfig:
             in whole numbers. Other plans score all candidates, which costs them little.
         labels: weight of what the data say; 0 to learn from the teacher alone.
         ranking, ranking_loss: weight of the lists' labels beside those of other targets; listwise or pairwise.
-        distillation, temperature: weight and temperature of the KL to the teacher's spans, classes and texts.
+        distillation, temperature: weight and temperature of the KL to the teacher's spans, classes and texts; of values
+            the weight of the squared distance from what its `predict` answers.
         margin, listwise: weights of MarginMSE and of the KL to the teacher's scores of a list.
         representation: weight of the distance from the teacher's states in the layers that a plan joins.
         dropout: of hidden states.

@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save
 from plait import files
 from plait.checkpoint import fingerprint
 from plait.errors import PlaitError
+from plait.heads import default_activation
 from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Asked, Output, continued, full, outputs, own
 from plait.plan import Plan
-from plait.tasks import Target
+from plait.tasks import Target, Values
 from plait.text import Text
 from plait.writer import laid
 
@@ -67,9 +68,19 @@ class Teacher:
                 f"positions={plan.offset}"
             )
 
-    @torch.enable_grad()  # there is nothing to compute gradients for, but attention is then the student's to the bit
     def outputs(self, lesson: Lesson, targets: Sequence[Target], *, upper: bool = False) -> list[Output]:
-        """Its outputs for the targets of a lesson, and with `upper` the states behind them, which are not kept."""
+        """Its outputs for the targets of a lesson, of values what its `predict` answers in place of logits; and with
+        `upper` the states behind them, which are not kept.
+        """
+        return [
+            replace(output, logits=default_activation(self.model.config)(output.logits))
+            if isinstance(target, Values)
+            else output
+            for target, output in zip(targets, self._outputs(lesson, targets, upper), strict=True)
+        ]
+
+    @torch.enable_grad()  # there is nothing to compute gradients for, but attention is then the student's to the bit
+    def _outputs(self, lesson: Lesson, targets: Sequence[Target], upper: bool) -> list[Output]:
         file = None if self.kept is None or upper else self._file(self.kept, lesson, targets)
         if file is not None and file.exists():
             return self._load(file, lesson, targets)

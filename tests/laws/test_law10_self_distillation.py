@@ -24,7 +24,7 @@ from plait.outputs import Asked, outputs, own
 from plait.tasks import Weights
 from plait.teacher import Teacher
 from plait.training import train
-from tests.small import small_checkpoint, small_writer
+from tests.small import change_config, small_checkpoint, small_writer
 
 TEXTS = [
     "The river was yellow. A sailor built the bridge of stone in winter, and the queen found it in a letter.",
@@ -76,10 +76,13 @@ def of_task(folder: Path, task: str, seed: int = 0) -> Path:
         return small_writer("t5", folder / str(seed))
     plans = {"score": "join=0", "span": "join=0,reader=passage"}
     heads = ("score", "span") if task == "qa" else ("score",)
-    return small_checkpoint(
+    small_checkpoint(
         folder / str(seed), heads=heads, num_labels=2 if task == "class" else 1, seed=seed,
         plans={head: plans[head] for head in heads},
     )  # fmt: skip
+    if task == "value":  # as training saves it: what it answers is its logits
+        change_config(folder / str(seed), sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"})
+    return folder / str(seed)
 
 
 @pytest.mark.parametrize("task", [*TASKS, "text"])

@@ -38,7 +38,7 @@ class Values:
         return F.mse_loss(logits.squeeze(-1), self.values.to(logits.device))
 
     def distance(self, logits: Tensor, taught: Tensor, layout: Layout, weights: Weights) -> Tensor:
-        """Mean squared distance from the teacher's."""
+        """Mean squared distance of logits from what the teacher answers, in the units of its labels."""
         return weights.distillation * F.mse_loss(logits, taught)
 
     def heeds_teacher(self, weights: Weights) -> bool:
