@@ -50,8 +50,9 @@ class TrainConfig:
             full one teaching, so that any join can be chosen later (span and text heads stay joint). Empty for the
             plans alone.
         teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
-        teacher_outputs: folder where the teacher's outputs are kept, to be computed once for several runs; with
-            `representation`, which would have to keep states, they are not.
+        teacher_outputs: folder where the teacher's outputs are kept, example by example, to be computed once for
+            several runs, whatever their seeds and batches; with `representation`, which would have to keep states, they
+            are not.
         full: share of the steps that train the full plan beside the heads' own, so that join=0 keeps working.
         epochs, learning_rate, warmup, weight_decay, seed: as usual; warmup is a share of the steps.
         passages: of `qa`, passages a batch; every one comes with up to four of its questions.

@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from torch import Tensor
 
-from plait import files
 from plait.checkpoint import fingerprint
 from plait.errors import PlaitError
 from plait.heads import default_activation
@@ -22,8 +20,9 @@ from plait.model import Plait
 from plait.outputs import Asked, Output, continued, full, outputs, own
 from plait.plan import Plan
 from plait.tasks import Target, Values
+from plait.taught import Taught
 from plait.text import Text
-from plait.writer import laid
+from plait.writer import ENDED
 
 
 class Teacher:
@@ -34,16 +33,17 @@ class Teacher:
         model: it is put into evaluation mode, and its weights ask for no gradients.
         plans: the student's, whose heads and roles the teacher takes.
         text: how the student reads.
-        kept: folder of outputs that were computed before; each is written there once.
+        kept: folder of outputs that were computed before, for each teacher apart; those of an example are written there
+            once, whatever batches it stands in.
     """
 
     def __init__(self, model: Plait, plans: Mapping[str, Plan], text: Text, kept: Path | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.kept = kept
         self.plans = {head: full(plan, model.plan(head).positions) for head, plan in plans.items()}
         self._read = text, model.texts(text.roles, next(iter(self.plans.values())).offset)
         parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), fingerprint(model)]
-        self._name = json.dumps(parts)
+        name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        self._taught = None if kept is None else Taught(kept / name)
 
     def require_room(self, lessons: Sequence[Lesson], *, spans: bool = True, states: bool = False) -> None:
         """PlaitError if it cannot place some text of these, or some whole example of which it is to teach `spans` or
@@ -81,16 +81,24 @@ class Teacher:
 
     @torch.enable_grad()  # there is nothing to compute gradients for, but attention is then the student's to the bit
     def _outputs(self, lesson: Lesson, targets: Sequence[Target], upper: bool) -> list[Output]:
-        file = None if self.kept is None or upper else self._file(self.kept, lesson, targets)
-        if file is not None and file.exists():
-            return self._load(file, lesson, targets)
+        lesson = self._framed(lesson)
+        taught = None if upper else self._taught
+        if taught is None:
+            return self._compute(lesson, targets, upper)
+        keys = [_keys(lesson, target) for target in targets]
+        if all(key in taught for some in keys for key in some):
+            return [self._output(taught.rows(some)) for some in keys]
         found = self._compute(lesson, targets, upper)
-        if file is not None:
-            files.write(file, save({str(i): output.logits.cpu().contiguous() for i, output in enumerate(found)}))
+        rows = [row for target, output in zip(targets, found, strict=True) for row in _rows(target, output)]
+        taught.add(dict(zip((key for some in keys for key in some), rows, strict=True)))
         return found
 
+    def _output(self, rows: Sequence[Tensor]) -> Output:
+        """What `_rows` took apart."""
+        device = self.model.device
+        return Output(torch.cat(list(rows)).to(device), Layout([len(row) for row in rows], device=device))
+
     def _compute(self, lesson: Lesson, targets: Sequence[Target], upper: bool) -> list[Output]:
-        lesson = self._framed(lesson)
         if any(self.plans[target.head].positions == "continue" for target in targets):
             states, examples = continued(self.model, lesson, targets)
         else:
@@ -107,36 +115,24 @@ class Teacher:
         segments = {role: [theirs.reframed(role, one, ours) for one in of] for role, of in lesson.segments.items()}
         return replace(lesson, segments=segments)
 
-    def _file(self, folder: Path, lesson: Lesson, targets: Sequence[Target]) -> Path:
-        digest = hashlib.sha256(self._name.encode())
-        for role, segments in lesson.segments.items():
-            digest.update(f"{role} {[s.ids for s in segments]}".encode())
-        for target in targets:
-            digest.update(f"{target.head} {target.examples.tolist()}".encode())
-            if target.written is not None:
-                digest.update(f" {target.written.tolist()}".encode())
-        name = digest.hexdigest()
-        return folder / name[:2] / f"{name[2:32]}.safetensors"
 
-    def _load(self, file: Path, lesson: Lesson, targets: Sequence[Target]) -> list[Output]:
-        try:
-            tensors = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise PlaitError(
-                f"kept outputs of a teacher must be whole, but {file} is not ({error}); delete it"
-            ) from None
-        roles = list(lesson.segments)
-        found = []
-        for number, target in enumerate(targets):
-            if target.written is None:
-                role = self.plans[target.head].reader
-                groups = target.examples[:, roles.index(role)]
-                lengths = [len(lesson.segments[role][i].ids) for i in groups.tolist()]
-                layout = Layout(lengths, device=self.model.device)
-            else:
-                layout = laid(target.written.to(self.model.device))
-            found.append(Output(tensors[str(number)].to(self.model.device), layout))
-        return found
+def _keys(lesson: Lesson, target: Target) -> list[str]:
+    """A name for what is asked of each example of a framed lesson: 32 hexadecimal digits."""
+    columns = list(lesson.segments.values())
+    keys = []
+    for number, example in enumerate(target.examples.tolist()):
+        asked = [columns[column][row].ids if row >= 0 else None for column, row in enumerate(example)]
+        written = [] if target.written is None else target.written[number].tolist()
+        words = [token for token in written if token != ENDED]
+        keys.append(hashlib.sha256(f"{target.head} {asked} {words}".encode()).hexdigest()[:32])
+    return keys
+
+
+def _rows(target: Target, output: Output) -> Sequence[Tensor]:
+    """The logits of each example: [1, labels] of a score, else one for each of its tokens."""
+    lengths = [1] * len(output.logits) if target.head == "score" else output.layout.lengths
+    rows: Sequence[Tensor] = output.logits[: sum(lengths)].split(lengths)
+    return rows
 
 
 def _longest(lesson: Lesson, target: Target) -> int:
