@@ -20,7 +20,7 @@ LIVE, KNOWN = 16, 154
 def explain(
     model: str, plan: str | None, lengths: str | None, passages: int, codec: str, head: str = "score"
 ) -> dict[str, Any]:
-    """JSON-able facts; see `plait plan`. Reads the model's config only.
+    """JSON-able facts; see `plait plan`. `bytes_per_token` is by known role. Reads the model's config only.
 
     Args:
         model: folder or hub id.
@@ -63,7 +63,7 @@ def explain(
         "lengths": tokens,
         "passages": passages,
         "codec": codec,
-        "bytes_per_token": sum(counted.bytes_per_token.values()),
+        "bytes_per_token": dict(counted.bytes_per_token),
         "bytes_per_example": counted.bytes_per_example,
         "offline": counted.offline,
         "online": counted.online,

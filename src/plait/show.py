@@ -99,14 +99,22 @@ def plan(out: Console, facts: dict[str, Any]) -> None:
         out.print(f"stored of {role}: {', '.join(names) or 'nothing'}")
     lengths = ", ".join(f"{role} {n}" for role, n in facts["lengths"].items())
     out.print(
-        f"{facts['bytes_per_token']:,} bytes a stored token, {facts['bytes_per_example']:,} an example with "
-        f"{facts['codec']} ({lengths} tokens)"
+        f"{_token(facts['bytes_per_token'])}, {facts['bytes_per_example']:,} an example with {facts['codec']} "
+        f"({lengths} tokens)"
     )
     giga = {key: f"{facts[key] / 1e9:.2f}" for key in ("offline", "online", "full")}
     out.print(
         f"GFLOP: {giga['offline']} once for each passage; {giga['online']} online for a query with {facts['passages']} "
         f"passages; {giga['full']} by the full pair model: {facts['gain']:.1f} times fewer"
     )
+
+
+def _token(sizes: dict[str, int]) -> str:
+    """`386 bytes a stored token`, or so many of each role where these differ."""
+    first, *others = sizes.items() or [("", 0)]
+    if len(set(sizes.values())) < 2:
+        return f"{first[1]:,} bytes a stored token"
+    return ", ".join([f"{first[1]:,} bytes a stored token of {first[0]}", *(f"{n:,} of {role}" for role, n in others)])
 
 
 def adopted(out: Console, report: Report) -> None:

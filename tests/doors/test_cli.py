@@ -34,7 +34,7 @@ def test_plan(checkpoint_path: Path) -> None:
     ]
     facts = json.loads(done(*arguments, "--codec", "int8", "--json"))
     assert facts["stored"] == {"query": [], "passage": ["states.1", "states.2"]}
-    assert facts["bytes_per_token"] == 2 * (32 + 2) and facts["bytes_per_example"] == 50 * 68
+    assert facts["bytes_per_token"] == {"passage": 2 * (32 + 2)} and facts["bytes_per_example"] == 50 * 68
     assert facts["gain"] == facts["full"] / facts["online"] > 1 and facts["layers"] == 3
     said = done(*arguments)
     assert (
@@ -44,6 +44,16 @@ def test_plan(checkpoint_path: Path) -> None:
     plan = '{"join": 2, "mode": "frozen", "states": "kv"}'
     frozen = json.loads(done(*arguments[:2], "--plan", plan, *arguments[4:], "--json"))
     assert frozen["stored"]["passage"] == ["key.2@2", "value.2@2"]
+
+
+def test_plan_counts_a_token_once(checkpoint_path: Path) -> None:
+    """A token has one role: so many bytes of any, or of each where a budget makes them differ."""
+    plan = "join=2,mode=oneway,roles=claim+e1+e2"
+    said = done("plan", checkpoint_path, "--plan", plan, "--lengths", "claim=6,e1=50,e2=50")
+    assert "\n34 bytes a stored token, 3,400 an example with int8 " in said
+    said = done("plan", checkpoint_path, "--plan", f"{plan},keep.e2=8", "--lengths", "claim=6,e1=50,e2=50")
+    assert "\n34 bytes a stored token of e1, 38 of e2, 2,004 an example with int8 " in said
+    assert "\n0 bytes a stored token, 0 an example" in done("plan", checkpoint_path, "--plan", "join=0,roles=text")
 
 
 # index, add, delete
@@ -184,7 +194,7 @@ def test_a_store_of_int4(tmp_path: Path) -> None:
     model = small_checkpoint(tmp_path / "bert", plans=PLANS, seed=2, hidden_size=128, max_position_embeddings=128)
     plan = ["--plan", "join=1,mode=oneway", "--lengths", "query=6,passage=50"]
     facts = json.loads(done("plan", model, *plan, "--codec", "int4", "--json"))
-    assert facts["bytes_per_token"] == 2 * (64 + 4 * 2) and facts["codec"] == "int4"
+    assert facts["bytes_per_token"] == {"passage": 2 * (64 + 4 * 2)} and facts["codec"] == "int4"
     said = done("index", corpus(tmp_path), "--store", tmp_path / "s.plait", "--model", model, *SMALL, "--codec", "int4")
     assert said.startswith("4 documents stored as ")
     assert "were there already" in done("index", corpus(tmp_path), "--store", tmp_path / "s.plait", "--codec", "int4")
