@@ -16,6 +16,7 @@ from plait.errors import PlaitError
 from plait.evaluate import example_quality, scores_of
 from plait.model import Plait
 from plait.plan import Plan
+from plait.plots import panels
 from plait.sweep import Point, choose, markdown, sweep
 from tests.command import done
 from tests.small import small_checkpoint
@@ -58,7 +59,7 @@ def test_single_texts_are_swept_over_schedules(tmp_path: Path) -> None:
     rows.write_text("".join(json.dumps({"text": e.texts[0], "label": e.label}) + "\n" for e in data))
     said = done("sweep", tmp_path / "m", rows, "--task", "value", "--plan", "join=0,roles=text", "--texts", "text",
                 "--keep", "0.5^2", "--min-quality", 0, "--known", 3, "--out", tmp_path / "out")  # fmt: skip
-    assert "keep.text=0.5@1+0.25@2" in said and (tmp_path / "out" / "chart.png").stat().st_size > 1000
+    assert "keep.text=0.5@1+0.25@2" in said and (tmp_path / "out" / "chart.png").is_file()
 
 
 def test_what_cannot_be_moved_is_measured_where_it_is(tmp_path: Path) -> None:
@@ -71,6 +72,7 @@ def test_what_cannot_be_moved_is_measured_where_it_is(tmp_path: Path) -> None:
     dual = Plait.from_pretrained(folder, plan="join=3,compare=maxsim,keep.passage=3,selector=ward")
     codecs = ("float32", "int4")
     found = sweep(dual, "value", data, keeps=["2"], selectors=["first"], codecs=codecs, known=3)
+    assert [panel.first for panel in panels(found)] == [(found[0], f"{found[0].plan} float32")] * 4
     assert [(p.keep, p.codec) for p in found] == [(k, c) for k in ("", "3 ward", "2 first") for c in codecs]
     assert found[0].flops > found[2].flops > found[4].flops and found[0].bytes > found[2].bytes > found[4].bytes
     for point in (*points[1:], *found):

@@ -5,13 +5,16 @@ positions.
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plait import files
 from plait.errors import PlaitError
 from plait.extras import library
+from plait.plan import Plan
 from plait.positions import PositionTable
 from plait.sweep import Point
 
@@ -23,9 +26,55 @@ STYLES = ("-", "--", ":", "-.")
 """All tokens, and the budgets in the order in which they were tried; more begin again."""
 
 
-def _reduced(point: Point, codecs: Collection[str]) -> str:
-    """What makes a plan's store smaller, as a line's name."""
-    return " ".join(filter(None, (point.keep, point.codec if len(codecs) > 1 else "")))
+@dataclass(frozen=True)
+class Panel:
+    """One cost of a sweep's points beside their quality; points without that cost (nothing is stored) are left out.
+
+    Attributes:
+        cost, unit, label: the name of a Point's cost, what it is divided by, and what the axis says.
+        first: the point that all are compared with, and what it is called; None where it is left out.
+        lines: the others by mode and by what makes their store smaller (`32 coreset int4`), by rising join.
+    """
+
+    cost: str
+    unit: float
+    label: str
+    first: tuple[Point, str] | None
+    lines: Mapping[tuple[str, str], Sequence[Point]]
+
+    def at(self, point: Point) -> tuple[float, float]:
+        """Where a point lies: its cost, in units, and its quality."""
+        return getattr(point, self.cost) / self.unit, point.quality
+
+    def shown(self) -> list[Point]:
+        """All points that are drawn."""
+        return [*([self.first[0]] if self.first is not None else []), *itertools.chain(*self.lines.values())]
+
+
+def panels(points: Sequence[Point]) -> list[Panel]:
+    """What a chart of a sweep shows; costs that no point has are left out."""
+    first, *others = points
+    codecs = list(dict.fromkeys(point.codec for point in points if point.bytes))
+    plan = Plan.parse(first.plan)
+    whole = plan.join == 0 and plan.compare == "none"
+    called = "full, join=0" if whole else " ".join([first.plan, *([first.codec] if codecs[1:] else [])])
+    costs = [
+        ("flops", 1e9, f"online GFLOPs, {first.known} known texts"),
+        ("ms", 1, f"milliseconds, {first.known} known texts"),
+        ("memory", 2**20, f"MiB held, {first.known} known texts"),
+        ("bytes", 1024, f"stored KiB a known text ({', '.join(codecs)})"),
+    ]
+    found = []
+    for cost, unit, label in costs:
+        lines: dict[tuple[str, str], list[Point]] = {}
+        for point in others:
+            if getattr(point, cost):
+                reduced = " ".join(filter(None, (point.keep, point.codec if codecs[1:] else "")))
+                lines.setdefault((point.mode, reduced), []).append(point)
+        for line in lines.values():
+            line.sort(key=lambda point: point.join)
+        found.append(Panel(cost, unit, label, (first, called) if getattr(first, cost) else None, lines))
+    return [panel for panel in found if panel.shown()]
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -65,52 +114,41 @@ def positions(found: PositionTable, path: str | Path, title: str = "") -> None:
 
 
 def tradeoff(points: Sequence[Point], chosen: Point | None, path: str | Path, title: str = "") -> None:
-    """Write the chart of a sweep, whose first point is the full plan, in the format that the ending of `path` names.
+    """Write the chart of a sweep, see `panels`, in the format that the ending of `path` names.
 
     Raises:
         PlaitError: matplotlib is not installed.
     """
     figures, ticker = library("matplotlib.figure", "plots"), library("matplotlib.ticker", "plots")
-    whole, *split = points
-    known = whole.known
-    panels = [
-        ("flops", 1e9, f"online GFLOPs, {known} known texts"),
-        ("ms", 1, f"milliseconds, {known} known texts"),
-        ("memory", 2**20, f"MiB held, {known} known texts"),
-        ("bytes", 1024, f"stored KiB a known text ({', '.join(dict.fromkeys(p.codec for p in points))})"),
-    ]
-    panels = panels if any(point.bytes for point in split) else panels[:-1]  # of single texts nothing is stored
-    figure = figures.Figure(figsize=(3.75 * len(panels), 4), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True)
-    for axis, (name, unit, label) in zip(axes, panels, strict=True):
-        axis.axhline(whole.quality, color="0.6", linewidth=1, linestyle="--")
-        codecs = {point.codec for point in split}
-        keeps = list(dict.fromkeys(_reduced(point, codecs) for point in split))
-        for mode, keep in dict.fromkeys((point.mode, _reduced(point, codecs)) for point in split):
-            line = sorted((p for p in split if (p.mode, _reduced(p, codecs)) == (mode, keep)), key=lambda p: p.join)
-            x = [getattr(point, name) / unit for point in line]
+    shown = panels(points)
+    keeps = list(dict.fromkeys(keep for panel in shown for _, keep in panel.lines))
+    figure = figures.Figure(figsize=(3.75 * len(shown), 4), layout="constrained")
+    axes = figure.subplots(1, len(shown), sharey=True)
+    for axis, panel in zip(axes, shown, strict=True):
+        axis.axhline(points[0].quality, color="0.6", linewidth=1, linestyle="--")
+        for (mode, keep), line in panel.lines.items():
             axis.plot(
-                x, [p.quality for p in line], color=COLOURS[mode], marker=MARKERS[mode],
+                *zip(*map(panel.at, line), strict=True), color=COLOURS[mode], marker=MARKERS[mode],
                 linestyle=STYLES[keeps.index(keep) % len(STYLES)], label=f"{mode}, {keep}" if keep else mode,
             )  # fmt: skip
-            for place, point in zip(x, line, strict=True) if any(p.join for p in split) else ():
-                axis.annotate(str(point.join), (place, point.quality), (4, 4), textcoords="offset points", fontsize=8)
-        if len(keeps) > 1:
-            best = frontier([(getattr(point, name) / unit, point.quality) for point in split])
+            for point in line if any(point.join for point in points) else ():
+                axis.annotate(str(point.join), panel.at(point), (4, 4), textcoords="offset points", fontsize=8)
+        if len({keep for _, keep in panel.lines}) > 1:
+            best = frontier([panel.at(point) for line in panel.lines.values() for point in line])
             axis.step(*zip(*best, strict=True), where="post", color="0.3", linewidth=4, alpha=0.25, label="frontier")
-        if name != "bytes":  # the full model stores nothing
-            axis.plot([getattr(whole, name) / unit], [whole.quality], "k*", markersize=11, label="full, join=0")
-        if chosen is not None:
+        if panel.first is not None:
+            axis.plot(*panel.at(panel.first[0]), "k*", markersize=11, linestyle="none", label=panel.first[1])
+        if chosen is not None and chosen in panel.shown():
             axis.plot(
-                [getattr(chosen, name) / unit], [chosen.quality], "o", markersize=16, fillstyle="none", color="k",
+                *panel.at(chosen), "o", markersize=16, fillstyle="none", color="k", linestyle="none",
                 label=f"chosen: {chosen.plan}",
             )  # fmt: skip
-        axis.set_xlabel(label)
+        axis.set_xlabel(panel.label)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
         axis.grid(alpha=0.25)
     axes[0].set_ylabel(points[0].metric)
-    handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     if title:
         figure.suptitle(title, fontsize=11)
