@@ -18,6 +18,7 @@ from plait.model import Plait
 from plait.plan import Plan
 from plait.plots import panels
 from plait.sweep import Point, choose, markdown, sweep
+from plait.text import Segment
 from tests.command import done
 from tests.small import small_checkpoint
 
@@ -114,6 +115,28 @@ def test_codecs_are_compared_by_their_drift(tmp_path: Path) -> None:
     assert "score drift" in markdown(points, points[1])
     alone = sweep(model, "value", data, modes=("joint",), known=3)
     assert all(p.drift is None for p in alone) and "score drift" not in markdown(alone, alone[0])
+
+
+def test_costs_are_those_of_the_middle_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands first, often or twice; what is timed is as long, and of as many texts as there are."""
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan="join=1")
+    rng = random.Random(2)
+    long = [" ".join(rng.sample(WORDS, 6)) for _ in range(4)]
+    passages = [*WORDS[:5], *long, long[0], *(" ".join(WORDS * n) for n in (1, 2, 3))]
+    data = [Example(str(n), (" ".join(WORDS[: 1 + n % 3]), text), float(n)) for n, text in enumerate(passages)]
+    timed: list[Mapping[str, list[Segment]]] = []
+
+    def milliseconds(systems: list[object], head: str, segments: Mapping[str, list[Segment]]) -> list[float]:
+        timed.append(segments)
+        return [1.0] * len(systems)
+
+    monkeypatch.setattr("plait.sweep.milliseconds", milliseconds)
+    one, other = (sweep(model, "value", some, modes=("joint",), known=5) for some in (data, data[::-1]))
+    assert one[0].lengths == {"query": 2 + 2, "passage": 6 + 1}
+    assert [(p.flops, p.bytes, p.lengths) for p in one] == [(p.flops, p.bytes, p.lengths) for p in other]
+    for segments in timed:
+        assert [len(segment.ids) for segment in segments["passage"]] == [7, 7, 7, 7, 9]
+        assert len(segments["query"]) == 5 and len(segments["query"][0].ids) == 4
 
 
 def point(join: int, quality: float, **values: float) -> Point:

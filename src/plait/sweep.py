@@ -42,7 +42,8 @@ class Point:
         ms: milliseconds for the same from decoded states in memory, median, all plans in turn.
         memory: most bytes that the same holds at once beside the model, those states among them.
         bytes: stored for one known example, in `codec`; nothing for the full plan.
-        lengths: tokens of each role that these four are for.
+        lengths: tokens of each role that these four are for, medians over the data; milliseconds and memory are of the
+            texts nearest to them.
         drift: mean absolute difference of the scores from those of states that were not stored, in standard deviations
             of these; None unless several codecs are compared.
     """
@@ -268,12 +269,19 @@ def markdown(points: Sequence[Point], chosen: Point | None) -> str:
 def _typical(
     model: Plait, data: Sequence[Question] | Sequence[Example], known: int
 ) -> tuple[dict[str, int], dict[str, list[Segment]]]:
-    """The median tokens of each role, and `known` segments of it, the first of the data over and over if need be."""
+    """The median tokens of each role, and `known` segments of it: of those texts that are nearest to the median, over
+    and over if there are fewer.
+    """
+    lengths: dict[str, int] = {}
     segments: dict[str, list[Segment]] = {}
     for column, role in enumerate(model.text.roles):
         rows = ((item.question, item.passage) if isinstance(item, Question) else item.texts for item in data)
-        texts = list(itertools.islice((row[column] for row in rows if column < len(row)), known))
+        texts = [row[column] for row in rows if column < len(row)]
         if not texts:
             raise PlaitError(f"every role must have a text in some example, but {role} has none; leave it out")
-        segments[role] = list(itertools.islice(itertools.cycle(model.text.segments(role, texts)), known))
-    return {role: round(statistics.median(len(s.ids) for s in some)) for role, some in segments.items()}, segments
+        distinct = list(dict.fromkeys(texts))
+        segment = dict(zip(distinct, model.text.segments(role, distinct), strict=True))
+        middle = round(statistics.median(len(segment[text].ids) for text in texts))
+        nearest = sorted(segment.values(), key=lambda some: abs(len(some.ids) - middle))
+        lengths[role], segments[role] = middle, list(itertools.islice(itertools.cycle(nearest[:known]), known))
+    return lengths, segments
