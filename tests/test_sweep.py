@@ -98,6 +98,22 @@ def test_every_role_keeps_its_own_budget(tmp_path: Path) -> None:
     assert "keep.e1=3,keep.e2=2" in points[3].plan and "keep.claim=4,keep.e1=1,keep.e2=1" in points[5].plan
 
 
+@pytest.mark.parametrize("plan", ["join=1", "join=1,mode=oneway,states=kv,keep.e2=2", "join=1,known=e1"])
+def test_a_role_that_all_examples_lack_costs_nothing(tmp_path: Path, plan: str) -> None:
+    """It is swept as what it is: the plan of one role less, whether or not that role is known."""
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    three, two = (
+        sweep(Plait.from_pretrained(folder, plan=f"{of},roles={roles}"), "value", examples(2), known=3)
+        for of, roles in ((plan, "claim+e1+e2"), (plan.replace(",keep.e2=2", ""), "claim+e1"))
+    )
+    three = [point for point in three if not point.keep]
+    assert [(p.join, p.mode, p.flops, p.bytes, p.codec) for p in three] == [
+        (p.join, p.mode, p.flops, p.bytes, p.codec) for p in two
+    ]
+    assert [p.quality for p in three] == pytest.approx([p.quality for p in two], abs=1e-3)
+    assert all(p.lengths == {**q.lengths, "e2": 0} and p.ms > 0 for p, q in zip(three, two, strict=True))
+
+
 def test_codecs_are_compared_by_their_drift(tmp_path: Path) -> None:
     """How far scores are from those of states that were not stored; one codec alone is not compared with any."""
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan="join=1")

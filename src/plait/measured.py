@@ -22,7 +22,7 @@ from plait.text import Segment
 ROUNDS = 7
 
 Segments = Mapping[str, list[Segment]]
-"""Texts of every role, equally many; of live roles only the first is read."""
+"""Texts of every role, equally many, or none of one that all examples lack; of live roles only the first is read."""
 
 
 @torch.inference_mode()
@@ -52,7 +52,7 @@ def memory(model: Plait, plan: Plan, head: str, segments: Segments) -> int:
     what kernels work in.
     """
     stored = _stored(model, [plan], segments)
-    held = sum(tensor.nbytes for states in stored.values() for tensor in states.tensors.values())
+    held = sum(tensor.nbytes for role, states in stored.items() if segments[role] for tensor in states.tensors.values())
     return held + peak(lambda: _asked(model, plan, head, segments, stored), model.device)
 
 
@@ -83,14 +83,19 @@ def _stored(model: Plait, plans: Sequence[Plan], segments: Segments) -> dict[str
     for plan in plans:
         for role in plan.known:
             needs.setdefault(role, {}).update(dict.fromkeys(plan.needs(role, model.layers)))
-    return {role: model.own(segments[role], list(names)) for role, names in needs.items()}
+    return {role: _own(model, role, segments[role], list(names)) for role, names in needs.items()}
+
+
+def _own(model: Plait, role: str, some: Sequence[Segment], names: Sequence[str]) -> States:
+    return model.own(some or model.text.segments(role, ["."]), names)  # where there are none, what nobody reads
 
 
 def _asked(model: Plait, plan: Plan, head: str, segments: Segments, stored: Mapping[str, States]) -> None:
-    count = len(next(iter(segments.values())))
+    count = max(map(len, segments.values()))
     live = [role for role in plan.roles if role not in plan.known]
-    now = {role: model.own(segments[role][:1], plan.needs(role, model.layers)) for role in live}
-    columns = [torch.arange(count) * (role in plan.known) for role in plan.roles]
+    now = {role: _own(model, role, segments[role][:1], plan.needs(role, model.layers)) for role in live}
+    columns = [torch.arange(count) * (role in plan.known) if segments[role] else torch.full((count,), -1)
+               for role in plan.roles]  # fmt: skip
     examples = torch.stack(columns, 1).to(model.device)
     written = torch.zeros(count, 1, dtype=torch.int64) if head == "text" else None
     outputs(model, {head: plan}, {**stored, **now}, [Asked(head, examples, written)])

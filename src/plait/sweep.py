@@ -270,18 +270,16 @@ def _typical(
     model: Plait, data: Sequence[Question] | Sequence[Example], known: int
 ) -> tuple[dict[str, int], dict[str, list[Segment]]]:
     """The median tokens of each role, and `known` segments of it: of those texts that are nearest to the median, over
-    and over if there are fewer.
+    and over if there are fewer. Of a role that all of the data lacks 0 tokens and no segments.
     """
     lengths: dict[str, int] = {}
     segments: dict[str, list[Segment]] = {}
     for column, role in enumerate(model.text.roles):
         rows = ((item.question, item.passage) if isinstance(item, Question) else item.texts for item in data)
         texts = [row[column] for row in rows if column < len(row)]
-        if not texts:
-            raise PlaitError(f"every role must have a text in some example, but {role} has none; leave it out")
         distinct = list(dict.fromkeys(texts))
         segment = dict(zip(distinct, model.text.segments(role, distinct), strict=True))
-        middle = round(statistics.median(len(segment[text].ids) for text in texts))
+        middle = round(statistics.median(len(segment[text].ids) for text in texts)) if texts else 0
         nearest = sorted(segment.values(), key=lambda some: abs(len(some.ids) - middle))
         lengths[role], segments[role] = middle, list(itertools.islice(itertools.cycle(nearest[:known]), known))
     return lengths, segments
