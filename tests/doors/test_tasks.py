@@ -409,3 +409,18 @@ def test_a_pair_that_lacks_a_text_is_refused_before_training(tmp_path: Path) -> 
     model = small_checkpoint(tmp_path / "m", heads=("score",))
     said = refused("sweep", model, path, "--task", "value", "--texts", "texts")
     assert "must have both, but example 2 has one text" in said
+
+
+def test_a_file_of_single_texts_needs_a_plan_of_them(tmp_path: Path) -> None:
+    """Which the refusal names."""
+    path = tmp_path / "texts.jsonl"
+    rows = [{"text": word, "label": float(n)} for n, word in enumerate(("river", "stone", "garden"))]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"task": "value", "texts": "text", "epochs": 1.0, "data": str(path)}
+    said = "a plan of query and passage needs examples of two texts, but none of the 3 has two; give a plan of "
+    said += "single texts, such as join=0,roles=text"
+    assert said in refused("train", config(tmp_path, **settings, score="join=1"))
+    sweeping = ("sweep", small_checkpoint(tmp_path / "m", heads=("score",)), path, "--task", "value", "--texts", "text")
+    assert said == refused(*sweeping)
+    done("train", config(tmp_path, **settings, score="join=0,roles=text"))
+    assert "of full" in done(*sweeping, "--plan", "join=0,roles=text", "--known", 2, "--min-quality", 0)

@@ -36,9 +36,15 @@ KINDS = {
 
 
 def require_both(roles: Sequence[str], examples: Sequence[Example]) -> None:
-    """Refuse an example of two roles that has one text; of more roles the last texts may be absent."""
-    alone = next((e for e in examples if len(roles) == 2 and len(e.texts) < 2), None)
-    if alone is not None:
+    """Refuse examples of two roles that have one text; of more roles the last texts may be absent."""
+    alone = [example for example in examples if len(roles) == 2 and len(example.texts) < 2]
+    if not alone:
+        return
+    if len(alone) == len(examples):
         raise PlaitError(
-            f"an example of {' and '.join(roles)} must have both, but example {alone.id} has one text; leave it out"
+            f"a plan of {' and '.join(roles)} needs examples of two texts, but none of the {len(examples)} has two; "
+            "give a plan of single texts, such as join=0,roles=text"
         )
+    raise PlaitError(
+        f"an example of {' and '.join(roles)} must have both, but example {alone[0].id} has one text; leave it out"
+    )
