@@ -16,6 +16,8 @@ from plait.lessons import question_lessons
 from plait.lessons.alike import alike
 from plait.model import Plait
 from plait.tasks import Lists, Spans
+from plait.text import Text
+from tests.tokenizers import small_tokenizer
 
 SUBJECTS = ["river", "stone", "copper", "music"]
 
@@ -90,6 +92,16 @@ def test_long_passages_are_read_by_windows(model: Plait) -> None:
             assert len(segment.ids) <= 61
             found.add(model.tokenizer.decode(segment.ids[int(first) : int(last) + 1]))
     assert found == {"copper", "music"}
+
+
+def test_long_passages_of_few_characters_are_read_by_windows() -> None:
+    """A character can have several tokens, of byte-level tokenizers up to its bytes."""
+    text = Text(small_tokenizer("roberta"), ("query", "passage"), positions=512, types=1)
+    passage = "河" * 40
+    assert len(text.segments("passage", [passage])[0].ids) > 60
+    asked = [Question("q", "what", "a/0", passage, ((passage[30:31], 30),))]
+    [lesson] = question_lessons(asked, text, longest=60, overlap=10)
+    assert max(len(segment.ids) for segment in lesson.segments["passage"]) <= 60 + 2
 
 
 @settings(max_examples=50, deadline=None)

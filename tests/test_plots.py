@@ -53,7 +53,7 @@ def test_codecs_are_told_apart() -> None:
 
 def test_what_no_point_has_is_not_drawn() -> None:
     """Of single texts nothing is stored."""
-    single = replace(FULL, plan="join=0,mode=joint,roles=text,known=,reader=text")
+    single = replace(FULL, plan="join=0,mode=joint,roles=text")
     shown = panels([single, replace(single, plan=f"{single.plan},keep.text=4@1", keep="4@1 norm", flops=10**9)])
     assert [panel.cost for panel in shown] == COSTS[:3]
 

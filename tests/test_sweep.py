@@ -51,7 +51,7 @@ def test_single_texts_are_swept_over_schedules(tmp_path: Path) -> None:
     named = ["", "0.9@1+0.81@2 coreset", "0.5^2 first", "0.5^2 norm", "3@1 first", "3@1 norm"]
     assert [point.keep for point in points] == named
     assert len({point.plan for point in points}) == 6 and all("protect=ends" in point.plan for point in points[1:])
-    assert points[0].plan == "join=0,mode=joint,roles=text,known=,reader=text"
+    assert points[0].plan == "join=0,mode=joint,roles=text"
     for point in points:
         again = Plait.from_pretrained(tmp_path / "m", plan=point.plan)
         assert point.quality == pytest.approx(example_quality(again, "value", data)["spearman"])

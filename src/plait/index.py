@@ -90,6 +90,8 @@ class Index:
         Raises:
             PlaitError: no index is there, it is damaged, or another model, tokenizer, plan or codec made it.
         """
+        if model is not None and not isinstance(model, Plait):
+            raise PlaitError(f"model must be a Plait, but is {model!r:.60}; load it with Plait.from_pretrained")
         settings = read_settings(path)
         store = Store.open(path)
         if model is None:
@@ -123,6 +125,8 @@ class Index:
                 f"vectors must be passed if the index was made with vectors=given and only then, but it has "
                 f"vectors={self.settings.vectors}"
             )
+        if isinstance(documents, Document):
+            raise PlaitError(f"documents must be several, but are the one {documents.id!r}; pass [Document(...)]")
         written = replaced = unchanged = rows_written = tokens = 0
         with self.store.writing():
             there = self.store.contents()

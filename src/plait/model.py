@@ -53,6 +53,8 @@ class Plait(nn.Module):
 
     def __init__(self, parts: Checkpoint) -> None:
         super().__init__()
+        if not isinstance(parts, Checkpoint):
+            raise PlaitError(f"a Plait is made of a Checkpoint, but is given {parts!r:.60}; use Plait.from_pretrained")
         keep_memory()
         self.base: nn.Module = parts.base
         self.heads = nn.ModuleDict(parts.heads)

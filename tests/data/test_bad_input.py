@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from plait.data import bundled, read_documents
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 
 
 def refused(read: Callable[[], object], *said: str) -> None:
@@ -86,7 +86,8 @@ def test_missing_file_is_refused_before_reading(tmp_path: Path) -> None:
 
 def test_directory_without_text(tmp_path: Path) -> None:
     (tmp_path / "image.png").touch()
-    refused(lambda: list(read_documents(tmp_path)), f"{tmp_path} must hold at least one document")
+    with pytest.warns(DataWarning, match="but not 1 of .png"):
+        refused(lambda: list(read_documents(tmp_path)), f"{tmp_path} must hold at least one document")
 
 
 def test_empty_file_in_a_directory_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from plait.data import Document, bundled, read_documents
-from plait.errors import DataWarning
+from plait.errors import DataWarning, PlaitError
 
 
 def test_beir_jsonl(tmp_path: Path) -> None:
@@ -103,11 +103,45 @@ def test_text_file_keeps_every_character(tmp_path: Path) -> None:
     assert list(read_documents(file)) == [Document("chapter.txt", "Eins.\r\nZwei: ü.\r\n")]
 
 
+def test_times_that_python_lacks_become_texts(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    nested = pyarrow.struct([("day", pyarrow.date32())])
+    columns = {
+        "text": ["One."],
+        "at": pyarrow.array([1700000000123456789], pyarrow.timestamp("ns")),
+        "clock": pyarrow.array([5], pyarrow.time64("ns")),
+        "in": pyarrow.array([{"day": datetime.date(2024, 1, 2)}], nested),
+    }
+    parquet.write_table(pyarrow.table(columns), file)
+    [document] = read_documents(file)
+    assert document.metadata == {
+        "at": "2023-11-14 22:13:20.123456789",
+        "clock": "00:00:00.000000005",
+        "in": {"day": "2024-01-02"},
+    }
+    parquet.write_table(pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 2, names=["text", "text"]), file)
+    with pytest.raises(PlaitError, match="must name each column once, but has 'text' twice"):
+        list(read_documents(file))
+
+
+def test_metadata_that_json_lacks_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    columns = {"text": ["One.", "Two."], "raw": [b"x", None], "price": [1.5, float("nan")], "tags": [["a"], ["b"]]}
+    parquet.write_table(pyarrow.table(columns), file)
+    with pytest.warns(DataWarning, match="'raw' of 1, 'price' of 1 of 2 documents; write"):
+        found = [document.metadata for document in read_documents(file)]
+    assert found == [{"price": 1.5, "tags": ["a"]}, {"raw": None, "tags": ["b"]}]
+    lines = tmp_path / "b.jsonl"
+    lines.write_text('{"text": "One.", "title": "half \\ud83d", "url": "u"}\n')
+    with pytest.warns(DataWarning, match="'title' of 1 of 1 documents"):
+        assert [document.metadata for document in read_documents(lines)] == [{"url": "u"}]
+
+
 def test_directory_is_its_text_files_in_order(tmp_path: Path) -> None:
     for name in ("b.txt", "a/z.md", "a/b.txt", "image.png", "a/table.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"text of {name}")
-    with pytest.warns(DataWarning, match="of a folder .txt and .md files are read, but 1 of .csv"):
+    with pytest.warns(DataWarning, match="of a folder .txt and .md files are read, but not 1 of .csv, 1 of .png"):
         found = list(read_documents(tmp_path))
     assert [document.id for document in found] == ["a/b.txt", "a/z.md", "b.txt"]
 
@@ -131,7 +165,11 @@ def test_bundled_corpus() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )

@@ -226,8 +226,16 @@ def test_what_is_no_document_text_or_model_is_said_to_be_none(model: Plait, tmp_
     for wrong in ({"id": "a", "text": "b"}, "a text", ("a", "b")):
         with pytest.raises(PlaitError, match=r"documents must be plait.Document\(id, text\), but one is"):
             index.add([wrong])  # type: ignore[list-item]
-    with pytest.raises(PlaitError, match="model must be a Plait"):
-        Index.create(tmp_path / "t.plait", "bert")  # type: ignore[arg-type]
+    for call in (
+        lambda: Index.create(tmp_path / "t.plait", "bert"),  # type: ignore[arg-type]
+        lambda: Index.open(tmp_path / "s.plait", "bert"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(PlaitError, match="model must be a Plait"):
+            call()
+    with pytest.raises(PlaitError, match="use Plait.from_pretrained"):
+        Plait("bert")  # type: ignore[arg-type]
+    with pytest.raises(PlaitError, match="documents must be several, but are the one 'a'"):
+        index.add(Document("a", "river"))  # type: ignore[arg-type]
     with pytest.raises(PlaitError, match="a text to be read must be a str"):
         model.read(["a text"])  # type: ignore[arg-type]
     index.add([Document(str(n), "river stone") for n in range(12)])

@@ -1,6 +1,7 @@
 """The shelf's one door: a path of any known kind -> documents; and the corpora that come with Plait."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,11 +61,14 @@ def bundled(name: str) -> Path:
 def _reader(path: Path) -> tuple[Reader, str]:
     known = TABLES | WHOLES
     if path.is_dir():
-        others = known.keys() - set(plain.KINDS)
-        if left := sum(kind(file) in others and file.is_file() for file in path.rglob("*")):
+        there = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
+        seen = [file for file in there if not any(part.startswith(".") for part in file.parts)]
+        left = Counter(kind(file) or "no ending" for file in seen if kind(file) not in plain.KINDS)
+        if left:
+            counts = ", ".join(f"{count} of {ending}" for ending, count in sorted(left.items()))
             warnings.warn(
-                f"{path}: of a folder {' and '.join(plain.KINDS)} files are read, but {left} of "
-                f"{', '.join(sorted(others))} are not; name each",
+                f"{path}: of a folder {' and '.join(plain.KINDS)} files are read, but not {counts}; name tables one by "
+                "one, convert others",
                 DataWarning,
                 stacklevel=3,
             )

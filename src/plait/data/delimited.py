@@ -2,11 +2,10 @@
 
 import csv
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from plait.data.document import Record
+from plait.data.document import Record, unique
 from plait.data.source import kind, lines
 from plait.errors import PlaitError
 
@@ -28,8 +27,7 @@ def records(path: Path, header: Sequence[str] | None = None) -> Iterator[Record]
     rows = _quoted(path) if quoted else _tabbed(path)
     if header is None:
         _, header = next(rows, (1, []))
-    if twice := [name for name, count in Counter(header).items() if count > 1]:
-        raise PlaitError(f"{path} must name each column once, but has '{twice[0]}' twice; rename one")
+    header = unique(header, path)
     for number, (line, cells) in enumerate(rows, start=1):
         if len(cells) != len(header):
             raise PlaitError(

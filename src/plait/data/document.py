@@ -1,11 +1,14 @@
 """Document: one text with a name; and the one way from a record of named fields to it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError, reason
 
 ID_FIELDS = ("id", "_id")
 TEXT_FIELD = "text"
@@ -23,13 +26,11 @@ class Document:
         """PlaitError unless it can be stored: texts that are Unicode and not blank, metadata that JSON can hold."""
         checked_text(self.id, "the id", f"document {self.id!r}")
         checked_text(self.text, "the text", f"document {self.id!r}")
-        try:
-            json.dumps(self.metadata, allow_nan=False, sort_keys=True)
-        except (TypeError, ValueError) as error:
+        if problem := _beyond_json(self.metadata):
             raise PlaitError(
-                f"document {self.id!r}: metadata must be something that JSON can hold, but is not ({error}); keep "
+                f"document {self.id!r}: metadata must be something that JSON can hold, but is not ({problem}); keep "
                 "texts, finite numbers, lists and dicts"
-            ) from None
+            )
 
 
 class Record(NamedTuple):
@@ -51,9 +52,12 @@ def documents(
     """One document a record; `source` is the file and the unit that `where` counts, like "docs.jsonl line"; `what` is
     the word for one of them in messages; `before` begins the ids of those that bring none.
 
+    Metadata that JSON cannot hold (bytes, NaN, half a character) is left out, and a DataWarning names its fields.
+
     Raises PlaitError for a record without a text or with a wrong id, an id that two records have, and no record at all.
     """
     seen: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
     for where, default_id, fields in records:
         place = f"{source} {where}"
         text_name = named(fields, text_column, (TEXT_FIELD,), place)
@@ -67,10 +71,37 @@ def documents(
         if identity in seen:
             raise repeated(what, identity, f"{source} {seen[identity]}", place)
         seen[identity] = where
-        yield Document(identity, text, _metadata(fields, (text_name, id_name), place))
+        metadata = _metadata(fields, (text_name, id_name), place)
+        beyond = [name for name, value in metadata.items() if _beyond_json({name: value})]
+        left_out.update(beyond)
+        yield Document(identity, text, {name: value for name, value in metadata.items() if name not in beyond})
+    path = source.rsplit(" ", 1)[0]
+    if left_out:
+        counts = ", ".join(f"{name!r} of {count}" for name, count in left_out.items())
+        warnings.warn(
+            f"{path}: metadata that JSON cannot hold is left out: {counts} of {len(seen)} {what}s; write texts or "
+            "finite numbers to keep it",
+            DataWarning,
+            stacklevel=2,
+        )
     if not seen:
-        path = source.rsplit(" ", 1)[0]
         raise PlaitError(f"{path} must hold at least one {what}, but holds none; fill it or name another path")
+
+
+def _beyond_json(metadata: Mapping[str, object]) -> str:
+    """Why JSON cannot hold it, or nothing."""
+    try:
+        json.dumps(metadata, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
+    except (TypeError, ValueError) as error:
+        return reason(error)
+    return ""
+
+
+def unique(columns: Sequence[str], path: Path) -> Sequence[str]:
+    """The names of a table's columns; PlaitError if two are the same."""
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
+        raise PlaitError(f"{path} must name each column once, but has '{twice[0]}' twice; rename one")
+    return columns
 
 
 def repeated(what: str, identity: str, first: str, again: str) -> PlaitError:

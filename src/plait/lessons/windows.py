@@ -21,7 +21,7 @@ def windowed(
     """
     cuts: dict[str, list[Passage]] = {}
     for passage in dict.fromkeys(q.passage for q in questions):
-        if len(passage) > tokens:  # a token has at least one character
+        if len(passage.encode()) >= tokens:  # a token has at least one byte, but for a blank put before the first
             cuts[passage] = list(split(passage, text.tokenizer, tokens, overlap))
     for question in questions:
         windows = cuts.get(question.passage, [])
