@@ -232,7 +232,7 @@ def test_what_is_no_document_text_or_model_is_said_to_be_none(model: Plait, tmp_
     ):
         with pytest.raises(PlaitError, match="model must be a Plait"):
             call()
-    with pytest.raises(PlaitError, match="use Plait.from_pretrained"):
+    with pytest.raises(PlaitError, match=r"use Plait\.from_pretrained"):
         Plait("bert")  # type: ignore[arg-type]
     with pytest.raises(PlaitError, match="documents must be several, but are the one 'a'"):
         index.add(Document("a", "river"))  # type: ignore[arg-type]
