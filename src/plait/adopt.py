@@ -142,7 +142,7 @@ def adopt(
     for name, value, least in (("pseudo", pseudo, 0), ("held_out", held_out, 1), ("candidates", candidates, 2),
                                ("depth", depth, 2), ("longest", longest, 8)):  # fmt: skip
         if value < least:
-            raise PlaitError(f"{name} must be {least} or more, but is {value}")
+            raise PlaitError(f"{name} must be {least} or more, but is {value}; leave it out for what is usual")
     library("scipy.stats", "train")  # for the report, and not after the training
     place = to_device("auto")  # where training runs, too
     dtype = fast_dtype(place) if bfloat16 else "float32"

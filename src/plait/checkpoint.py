@@ -240,8 +240,7 @@ def locate(name: str) -> str:
         if not folder.is_dir():
             there = ", ".join(sorted(p.name for p in folder.parent.glob("*")))
             raise PlaitError(
-                f"a bundled checkpoint must be one of {there}, but is {rest!r}; pass --model with a folder, or "
-                "train one with configs/"
+                f"a bundled checkpoint must be one of {there}, but is {rest!r}; name one of these, or a folder"
             )
         return str(folder)
     if kind == "package":

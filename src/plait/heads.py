@@ -197,7 +197,7 @@ def default_activation(config: Any) -> nn.Module:
     kind = getattr(nn, str(named).rpartition(".")[2], None)
     if not str(named).startswith("torch.nn.") or kind is None:
         raise PlaitError(
-            f"a checkpoint's activation_fn must be one of torch.nn, but is {named!r}; pass predict an activation_fn"
+            f"a checkpoint's activation_fn must be one of torch.nn, but is {named!r}; name one in its config.json"
         )
     return kind()  # type: ignore[no-any-return]
 
@@ -268,9 +268,13 @@ def _given(plan: str | Plan | Mapping[str, str | Plan] | None) -> str | Plan | M
         return given
     given = given or {}
     if not isinstance(given, Mapping) or not all(isinstance(one, str | Plan) for one in given.values()):
-        raise PlaitError(f"a plan must be a text, a Plan, or one of these for each head by name, but is {plan!r:.60}")
+        raise PlaitError(
+            f"a plan must be a text, a Plan, or one of these for each head by name, but is {plan!r:.60}; e.g. 'join=4'"
+        )
     if unknown := [head for head in given if head not in HEADS]:
-        raise PlaitError(f"plans are given for the heads {', '.join(HEADS)}, but one is for {unknown[0]!r}")
+        raise PlaitError(
+            f"plans are given for the heads {', '.join(HEADS)}, but one is for {unknown[0]!r}; leave it out"
+        )
     return given
 
 

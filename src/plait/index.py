@@ -123,7 +123,7 @@ class Index:
         if (self.settings.vectors == "given") != (vectors is not None):
             raise PlaitError(
                 f"vectors must be passed if the index was made with vectors=given and only then, but it has "
-                f"vectors={self.settings.vectors}"
+                f"vectors={self.settings.vectors}; {'pass' if vectors is None else 'leave out'} vectors"
             )
         if isinstance(documents, Document):
             raise PlaitError(f"documents must be several, but are the one {documents.id!r}; pass [Document(...)]")
@@ -329,7 +329,9 @@ class Index:
         seen: set[str] = set()
         for document in documents:
             if not isinstance(document, Document):
-                raise PlaitError(f"documents must be plait.Document(id, text), but one is {document!r:.60}")
+                raise PlaitError(
+                    f"documents must be plait.Document(id, text), but one is {document!r:.60}; make it one"
+                )
             document.check()
             if document.id in seen:
                 raise PlaitError(f"documents must have different ids, but {document.id!r} comes twice; rename one")

@@ -71,7 +71,9 @@ def write_merged(name: str, where: dict[str, Any], folder: Path, use_safetensors
         warnings.simplefilter("ignore", FutureWarning)  # between two libraries
         live = peft.PeftModel.from_pretrained(model, name, **where)
     if not hasattr(live, "merge_and_unload"):
-        raise PlaitError(f"an adapter must merge into weights, but {name!r} is {settings.get('peft_type')}")
+        raise PlaitError(
+            f"an adapter must merge into weights, but {name!r} is {settings.get('peft_type')}; train a LoRA adapter"
+        )
     live.merge_and_unload().save_pretrained(folder)
     tokenizer = name if _found(name, "tokenizer_config.json", where) else base
     AutoTokenizer.from_pretrained(tokenizer, **(where if tokenizer == name else at)).save_pretrained(folder)

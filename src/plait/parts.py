@@ -81,7 +81,7 @@ def _row(plan: Plan, number: int, row: object) -> tuple[Part, ...]:
     if len(parts) != len(plan.roles):
         raise PlaitError(
             f"an example must have {len(plan.roles)} texts ({', '.join(plan.roles)}), but number {number} has "
-            f"{len(parts)}"
+            f"{len(parts)}; give one a role"
         )
     return parts
 

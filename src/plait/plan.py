@@ -90,7 +90,7 @@ class Plan:
         if self.positions not in ("restart", "continue") and not number:
             raise PlaitError(
                 "positions must be restart, continue or a number of 1 or more, where all roles but the first begin, "
-                f"but is {self.positions!r}"
+                f"but is {self.positions!r}; e.g. positions=64"
             )
         _one_of("states", self.states, get_args(StatesKind))
         if not self.roles or len(set(self.roles)) != len(self.roles):
@@ -339,7 +339,7 @@ class Plan:
                 found: Mapping[str, object] = json.loads(text)
             except json.JSONDecodeError as error:
                 raise PlaitError(
-                    f"a plan must be valid JSON or key=value pairs, but {text!r} is not ({error})"
+                    f"a plan must be valid JSON or key=value pairs, but {text!r} is not ({error}); mend it"
                 ) from None
             return found
         fields: dict[str, object] = {}

@@ -105,7 +105,8 @@ def hierarchical(rows: Tensor, length: int) -> Tensor:
     """Place i * N + j as a mixture of rows i and j, which leaves the first N as they were (Su 2020); at most N * N."""
     if length > len(rows) ** 2:
         raise PlaitError(
-            f"{len(rows)} rows make {len(rows) ** 2:,} hierarchical ones at most, but {length:,} are asked"
+            f"{len(rows)} rows make {len(rows) ** 2:,} hierarchical ones at most, but {length:,} are asked; ask for "
+            "fewer, or make them another way"
         )
     base = (rows - SHARE * rows[:1]) / (1 - SHARE)
     place = torch.arange(length)
@@ -132,7 +133,7 @@ def extended(model: Plait, length: int, how: str) -> Plait:
             `sinusoids` takes its place).
     """
     if how not in WAYS:
-        raise PlaitError(f"positions are made longer by one of {', '.join(WAYS)}, but how is {how!r}")
+        raise PlaitError(f"positions are made longer by one of {', '.join(WAYS)}, but how is {how!r}; choose one")
     embedding, first = _embedding(model)
     rows = table_of(model)
     if length < len(rows):

@@ -183,8 +183,8 @@ def require_one_label(model: Plait) -> None:
     model.plan("score")
     if model.config.num_labels != 1:
         raise PlaitError(
-            f"rank needs a checkpoint with one label, but this one has {model.config.num_labels}; use predict and "
-            "choose a class"
+            f"ranking needs a checkpoint with one label, but this one has {model.config.num_labels}; train one for "
+            "ranking, or predict classes"
         )
 
 

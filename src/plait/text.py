@@ -260,7 +260,8 @@ def require_texts(role: str, texts: Iterable[object], numbers: Iterable[int] | N
     for number, text in enumerate(texts) if numbers is None else zip(numbers, texts, strict=True):
         if not isinstance(text, str) or not text.strip():
             raise PlaitError(
-                f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}"
+                f"a {role} must be a text with a character that is not blank, but number {number} is {text!r}; leave "
+                "it out"
             )
         try:
             text.encode()

@@ -30,8 +30,8 @@ def checkpoints(output: str | os.PathLike[str], resume: bool) -> list[Path]:
     whole = [path.parent for path in states if _is_whole(path)]
     if whole and not resume:
         raise PlaitError(
-            f"a new training needs an output without checkpoints, but {output} holds {len(whole)}; pass --resume to go "
-            "on, or choose another output"
+            f"a new training needs an output without checkpoints, but {output} holds {len(whole)}; resume it, or "
+            "choose another output"
         )
     return whole
 

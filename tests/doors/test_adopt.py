@@ -62,7 +62,7 @@ def test_adopting_brings_the_split_model_nearer(tmp_path: Path, corpus: Path, te
          out / "final", "--learning-rate", 1e-6, "--pseudo", 80)  # fmt: skip
     further = json.loads((tmp_path / "on" / "report.json").read_text())
     assert further["split"] == pytest.approx(report["adopted"], abs=1e-6)  # that is where it began
-    assert "pass --resume" in refused(
+    assert "resume it, or choose another output" in refused(
         "adopt", teacher, "--corpus", corpus, "--out", out, "--plan", "join=2,mode=oneway"
     )
     card = (out / "final" / "README.md").read_text()

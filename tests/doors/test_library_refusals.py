@@ -79,7 +79,7 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
         "one label, but this one has 3": lambda: three.rank(QUESTION, PASSAGES),
         "sequence-classification head": lambda: spans_only.predict([("a", "b")]),
         "sequence-classification head, ": lambda: spans_only.rank("a", ["b"]),
-        "one label, but this one has 3; use": lambda: index_of_three.rank(QUESTION),
+        "one label, but this one has 3; train": lambda: index_of_three.rank(QUESTION),
         "read must be 1 or more, but is -5": lambda: index_of_both.ask("what?", read=-5),
         "half of a surrogate pair; check": lambda: model.predict([("a", "\udce9")]),
         "half of a surrogate pair; write": lambda: index_of_both.add([Document("b", "a \ud800 b")]),

@@ -35,7 +35,7 @@ def positions(
     if out_folder is not None and (chart is not None or json_):
         raise PlaitError("--chart and --json say what a table is like, but --extend makes another; give one of them")
     if how not in WAYS:
-        raise PlaitError(f"positions are made longer by one of {', '.join(WAYS)}, but how is {how!r}")
+        raise PlaitError(f"positions are made longer by one of {', '.join(WAYS)}, but how is {how!r}; choose one")
     if chart is not None:
         require_format(chart)
     loaded = load(model, None, "float32", "cpu")

@@ -160,7 +160,7 @@ def adopt(
     try:
         asked = [line.strip() for line in queries.read_text().splitlines()] if queries is not None else []
     except (OSError, UnicodeDecodeError) as error:
-        raise PlaitError(f"--queries must be a text file of one query a line, but is not ({error})") from None
+        raise PlaitError(f"--queries must be a text file of one query a line, but is not ({error}); check it") from None
     if queries is not None and not any(asked):
         raise PlaitError(f"--queries must hold at least one query, but {queries} holds none; leave it out to make some")
     documents = list(read_documents(corpus, text_column=text_column, id_column=id_column))

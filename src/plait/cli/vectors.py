@@ -27,7 +27,9 @@ def vectors(
     try:
         rows = np.load(matrix, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise PlaitError(f"--matrix must be an array that numpy saved, but {matrix} is not ({error})") from None
+        raise PlaitError(
+            f"--matrix must be an array that numpy saved, but {matrix} is not ({error}); write it with numpy.save"
+        ) from None
     if not isinstance(rows, np.ndarray):
         raise PlaitError(f"--matrix must be one array, but {matrix} holds several; numpy.save one")
     found = list(_texts(texts))
