@@ -36,7 +36,7 @@ def test_values_are_what_its_predict_answers(tmp_path: Path, named: str | None) 
     numbered = [Example(f"{number}", pair, float(number)) for number, pair in enumerate(PAIRS)]
     [lesson] = example_lessons("value", numbered, model.text)
     [target] = lesson.targets
-    assert isinstance(target, Values)
+    assert isinstance(target, Values) and target.values is not None
     rows = [PAIRS[int(number)] for number in target.values]
     wanted = Plait.from_pretrained(folder).predict(rows)
     for _ in ("fresh", "kept"):

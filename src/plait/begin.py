@@ -70,8 +70,9 @@ def begin_comparison(model: Plait, items: Sequence[Lesson], teacher: Teacher | N
         for target in (target for target in item.targets if isinstance(target, Values)):
             plan = model.plans["score"]
             cosines.append(head.cosines(plan, own(model, item, [plan]), target.examples.to(model.device)))
-            taught = None if teacher is None else teacher.outputs(item, [target])[0].logits
-            values.append(target.values if taught is None else taught.squeeze(-1))
+            wanted = target.values if teacher is None else teacher.outputs(item, [target])[0].logits.squeeze(-1)
+            assert wanted is not None
+            values.append(wanted)
         if sum(map(len, values)) >= VALUES:
             break
     if values:

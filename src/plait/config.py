@@ -66,7 +66,8 @@ class TrainConfig:
         negatives: of `qa`, wrong passages scored for each question by the teacher and by plans that run known tokens
             anew for it (`joint`, the full one among them): below 1, one for that share of the questions, else so many,
             in whole numbers. Other plans score all candidates, which costs them little.
-        labels: weight of what the data say; 0 to learn from the teacher alone.
+        labels: weight of what the data say; 0 to learn from the teacher alone: then `class`, `value`, `rank` and
+            `choice` need no labels, classes are the teacher's, and a group with no right candidate counts as it stands.
         ranking, ranking_loss: weight of the lists' labels beside those of other targets; listwise or pairwise.
         distillation, temperature: weight and temperature of the KL to the teacher's spans, classes and texts; of values
             the weight of the squared distance from what its `predict` answers.

@@ -72,7 +72,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         teacher.require_room(items, spans=config.distillation > 0, states=config.representation > 0)
     if earlier is None:
         begin_bottlenecks(model, items)
-        begin_comparison(model, items, None if config.labels else teacher)
+        begin_comparison(model, items, None if _labelled(config) else teacher)
     course = Course(model, teacher, config)
     trainer = Trainer(course, config, items)
     model.train()
@@ -152,7 +152,17 @@ def _model(config: TrainConfig, data: Data) -> Plait:
 
 
 def _classes(config: TrainConfig, data: Data) -> tuple[str, ...]:
-    """The classes in the order of their numbers: the teacher's or the checkpoint's, if these know all of them."""
+    """The classes in the order of their numbers: the teacher's or the checkpoint's, if these know all of them; the
+    teacher's where labels weigh nothing.
+    """
+    if not _labelled(config):
+        theirs = class_names(load_config(config.teacher))
+        if len(theirs) < 2:
+            raise PlaitError(
+                f"a class task needs a teacher of two classes or more, but {config.teacher} has {', '.join(theirs)}; "
+                "name another, or set task to value"
+            )
+        return theirs
     labels = [example.label for example in data if isinstance(example, Example)]
     if None in labels:
         raise PlaitError(
@@ -168,6 +178,11 @@ def _classes(config: TrainConfig, data: Data) -> tuple[str, ...]:
             return known
     numbers = all(isinstance(label, int | float) for label in labels)
     return tuple(sorted(found, key=float if numbers else None))
+
+
+def _labelled(config: TrainConfig) -> bool:
+    """Whether the data must say what is right, or a teacher alone does."""
+    return config.labels > 0 or not config.teacher
 
 
 def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
@@ -219,9 +234,10 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
         items = example_lessons(
             config.task, cast(list[Example], data), model.text, classes=class_names(model.config), batch=config.batch,
             candidates=config.candidates, longest=config.longest, longest_written=config.longest_written,
-            seed=config.seed,
+            seed=config.seed, labelled=_labelled(config),
         )  # fmt: skip
-        needed = "list with a right and a wrong candidate" if KINDS[config.task].grouped else "example"
+        lists = "list with a right and a wrong candidate" if _labelled(config) else "list of two candidates"
+        needed = lists if KINDS[config.task].grouped else "example"
     if not items:
         raise PlaitError(f"training needs at least one {needed}, but {config.data} has none; check the file")
     return items

@@ -46,6 +46,7 @@ def example_lessons(
     longest: int = 384,
     longest_written: int = 64,
     seed: int = 0,
+    labelled: bool = True,
 ) -> list[Lesson]:
     """Every example once, `batch` at a time; of a `rank` task every relevant one, with wrong ones of its group.
 
@@ -54,6 +55,9 @@ def example_lessons(
             above 0 right; lists of `candidates`, one right. `choice`: groups are the options of a question, one right.
             `text`: labels are what is to be written.
         examples: each with a text for each role; the last roles may be without (claims with few evidence sentences).
+        labelled: whether labels are to be learned. If not, examples need none but texts to be written, and a group
+            without a right and a wrong candidate, or without one right option, counts as it stands; of a `rank` task in
+            lists of `candidates` at most.
         longest, longest_written: most tokens of a text and of one that is to be written; what is cut is said in a
             TruncationWarning.
 
@@ -68,9 +72,9 @@ def example_lessons(
                 f"an example must have at most {len(text.roles)} texts ({', '.join(text.roles)}), but example "
                 f"{example.id} has {len(example.texts)}; give the plan as many roles"
             )
-    units = list(_units(task, examples, candidates, rng))
+    units = list(_units(task, examples, candidates, rng, labelled))
     segments = _segments(examples, text, longest)
-    make = _texts(examples, text, longest_written) if task == "text" else _target(task, classes)
+    make = _texts(examples, text, longest_written) if task == "text" else _target(task, classes, labelled)
     size = max(1, batch // (max(map(len, units), default=1) if KINDS[task].grouped else 1))
     rng.shuffle(units)
     batches = []
@@ -90,8 +94,10 @@ def first_of(task: str, examples: list[Example], count: int) -> list[Example]:
     return [example for example in examples if group_name(example.group, example.texts) in kept]
 
 
-def _units(task: str, examples: Sequence[Example], candidates: int, rng: random.Random) -> Iterator[list[Example]]:
-    """What stays together: an example, or a list of candidates, the right one first."""
+def _units(
+    task: str, examples: Sequence[Example], candidates: int, rng: random.Random, labelled: bool
+) -> Iterator[list[Example]]:
+    """What stays together: an example, or a list of candidates, the right one first if there is one."""
     if not KINDS[task].grouped:
         for example in examples:
             yield [example]
@@ -101,29 +107,35 @@ def _units(task: str, examples: Sequence[Example], candidates: int, rng: random.
     for example in examples:
         groups[group_name(example.group, example.texts)].append(example)
     for name, group in groups.items():
-        right = [e for e in group if number_of(task, e) > 0]
-        wrong = [e for e in group if number_of(task, e) <= 0]
-        if task == "choice":
-            if len(right) != 1 or not wrong:
-                raise PlaitError(
-                    f"a question must have one right and some wrong options, but {name!r} has {len(right)} right and "
-                    f"{len(wrong)} wrong ones"
-                )
+        right = [e for e in group if _is_right(task, e, labelled)]
+        wrong = [e for e in group if not _is_right(task, e, labelled)]
+        if task == "choice" and len(right) == 1 and wrong:
             yield [*right, *wrong]
-        elif wrong and right:
+        elif task == "rank" and right and wrong:
             for example in right:
                 yield [example, *rng.sample(wrong, min(candidates - 1, len(wrong)))]
-        else:
+        elif labelled and task == "choice":
+            raise PlaitError(
+                f"a question must have one right and some wrong options, but {name!r} has {len(right)} right and "
+                f"{len(wrong)} wrong ones"
+            )
+        elif labelled or len(group) < 2:
             lacking += 1
+        else:
+            lists = 1 if task == "choice" else -(-len(group) // candidates)
+            yield from (group[first::lists] for first in range(lists))
     if lacking:
+        what = "no right or no wrong candidate" if labelled else "one candidate alone"
         warnings.warn(
-            f"{lacking} of {len(groups)} groups have no right or no wrong candidate; they are left out",
-            TruncationWarning,
-            stacklevel=3,
+            f"{lacking} of {len(groups)} groups have {what}; they are left out", TruncationWarning, stacklevel=3
         )
 
 
-def _target(task: str, classes: Sequence[str]) -> Callable[[list[list[Example]], Tensor], Target]:
+def _is_right(task: str, example: Example, labelled: bool) -> bool:
+    return (labelled or isinstance(example.label, int | float)) and number_of(task, example) > 0
+
+
+def _target(task: str, classes: Sequence[str], labelled: bool) -> Callable[[list[list[Example]], Tensor], Target]:
     number = {name: i for i, name in enumerate(classes)}
 
     def class_of(example: Example) -> int:
@@ -136,9 +148,9 @@ def _target(task: str, classes: Sequence[str]) -> Callable[[list[list[Example]],
 
     def make(units: list[list[Example]], numbers: Tensor) -> Target:
         if task == "class":
-            return Classes(numbers, torch.tensor([class_of(unit[0]) for unit in units]))
+            return Classes(numbers, torch.tensor([class_of(unit[0]) for unit in units]) if labelled else None)
         if task == "value":
-            return Values(numbers, torch.tensor([number_of(task, unit[0]) for unit in units]))
+            return Values(numbers, torch.tensor([number_of(task, unit[0]) for unit in units]) if labelled else None)
         return Lists(numbers, [len(unit) for unit in units])
 
     return make

@@ -21,15 +21,16 @@ def class_name(label: str | float) -> str:
 
 @dataclass(frozen=True)
 class Classes:
-    """Examples int64 [B, roles] and their classes int64 [B]."""
+    """Examples int64 [B, roles] and their classes int64 [B], or None: a teacher alone says something of them."""
 
     examples: Tensor
-    classes: Tensor
+    classes: Tensor | None
     head: ClassVar[str] = "score"
     written: ClassVar[None] = None
 
     def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
         """Cross entropy of logits [B, labels], mean."""
+        assert self.classes is not None
         return F.cross_entropy(logits, self.classes.to(logits.device))
 
     def distance(self, logits: Tensor, taught: Tensor, layout: Layout, weights: Weights) -> Tensor:

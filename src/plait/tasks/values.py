@@ -26,15 +26,18 @@ def number_of(task: str, example: Example) -> float:
 
 @dataclass(frozen=True)
 class Values:
-    """Examples int64 [B, roles] and their values float32 [B], in the units of the data."""
+    """Examples int64 [B, roles] and their values float32 [B], in the units of the data, or None: a teacher alone says
+    something of them.
+    """
 
     examples: Tensor
-    values: Tensor
+    values: Tensor | None
     head: ClassVar[str] = "score"
     written: ClassVar[None] = None
 
     def loss(self, logits: Tensor, layout: Layout, weights: Weights) -> Tensor:
         """Mean squared error of logits [B, 1]."""
+        assert self.values is not None
         return F.mse_loss(logits.squeeze(-1), self.values.to(logits.device))
 
     def distance(self, logits: Tensor, taught: Tensor, layout: Layout, weights: Weights) -> Tensor:
