@@ -14,6 +14,7 @@ import pytest
 from plait.data import Example
 from plait.errors import PlaitError
 from plait.evaluate import example_quality, scores_of
+from plait.given import write_vectors
 from plait.model import Plait
 from plait.plan import Plan
 from plait.plots import panels
@@ -129,6 +130,8 @@ def test_codecs_are_compared_by_their_drift(tmp_path: Path) -> None:
     raw, moved = (scores_of(model, [e.texts for e in data], codec) for codec in ("", "int4"))
     assert half.drift == pytest.approx(np.abs(moved - raw).mean() / raw.std(), rel=1e-4)
     assert "score drift" in markdown(points, points[1])
+    assert [p.codec for p in points if p.bytes == 0] == [""] and points[0].bytes == 0
+    assert markdown(points, None).splitlines()[2].startswith("| join=0,mode=joint | - |")
     alone = sweep(model, "value", data, modes=("joint",), known=3)
     assert all(p.drift is None for p in alone) and "score drift" not in markdown(alone, alone[0])
 
@@ -153,6 +156,22 @@ def test_costs_are_those_of_the_middle_of_the_data(tmp_path: Path, monkeypatch: 
     for segments in timed:
         assert [len(segment.ids) for segment in segments["passage"]] == [7, 7, 7, 7, 9]
         assert len(segments["query"]) == 5 and len(segments["query"][0].ids) == 4
+
+
+def test_vectors_of_another_model_are_stored_though_they_have_no_layers(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).normal(size=(len(WORDS), 8)).astype(np.float32)
+    write_vectors(WORDS, numbers, tmp_path / "v")
+    data = [Example(str(n), (word, WORDS[(3 * n + 1) % 8]), float(n)) for n, word in enumerate(WORDS)]
+    for plan, stored in (
+        ("join=0,compare=cosine", [("float32", 32), ("int4", 6)]),
+        ("join=0,compare=cosine,known=", [("", 0)]),
+    ):
+        model = Plait.from_pretrained(tmp_path / "v", plan=plan)
+        points = sweep(model, "value", data, codecs=("float32", "int4"), known=3)
+        assert [(p.codec, p.bytes) for p in points] == stored
+        for p in points:
+            assert p.quality == pytest.approx(example_quality(model, "value", data, p.codec)["spearman"])
+    assert points[0].drift is None and points[0].flops == 0
 
 
 def point(join: int, quality: float, **values: float) -> Point:

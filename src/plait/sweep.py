@@ -9,7 +9,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast, get_args
+from typing import NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -41,7 +41,8 @@ class Point:
         flops: operations online, for one live text with `known` known ones each of the other roles; a decoder's apart.
         ms: milliseconds for the same from decoded states in memory, median, all plans in turn.
         memory: most bytes that the same holds at once beside the model, those states among them.
-        bytes: stored for one known example, in `codec`; nothing for the full plan.
+        bytes: stored for one known example, in `codec`.
+        codec: what known texts are stored as; empty where nothing is stored, as under the full plan, and bytes are 0.
         lengths: tokens of each role that these four are for, medians over the data; milliseconds and memory are of the
             texts nearest to them.
         drift: mean absolute difference of the scores from those of states that were not stored, in standard deviations
@@ -120,16 +121,16 @@ def sweep(
         for plan in plans:
             model.require_plan(head, plan)
         lengths, segments = _typical(model, data, known)
-        found: list[list[tuple[dict[str, float], float | None]]] = []
+        found: list[list[_Measured]] = []
         for plan in plans:
             model.plans = {**restart, **head_plans([head], {head: plan}, {})}
-            if plan.join and head == "score" and len(codecs) > 1:
+            if _stores(plan) and head == "score" and len(codecs) > 1:
                 found.append(_drifting(model, task, cast("Sequence[Example]", data), codecs, progress))
                 continue
             found.append([])
-            for codec in codecs if plan.join else [""]:
+            for codec in codecs if _stores(plan) else [""]:
                 progress(f"{plan} {codec}")
-                found[-1].append((quality(model, task, data, codec), None))
+                found[-1].append(_Measured(codec, quality(model, task, data, codec)))
         progress("milliseconds and memory")
         times = milliseconds([(model, plan) for plan in plans], head, segments)
         held = [memory(model, plan, head, segments) for plan in plans]
@@ -137,10 +138,10 @@ def sweep(
         model.plans = before
     points = []
     kind = KINDS[task].metric
-    for plan, measured, ms, most, keep in zip(plans, found, times, held, kept, strict=True):
-        for (metrics, drift), codec in zip(measured, codecs, strict=False):
-            counted = cost(plan, model.encoder.family.shape, lengths, known, codec)
-            stored = counted.bytes_per_example if plan.join else 0
+    for plan, some, ms, most, keep in zip(plans, found, times, held, kept, strict=True):
+        for codec, metrics, drift in some:
+            counted = cost(plan, model.encoder.family.shape, lengths, known, codec or codecs[0])
+            stored = counted.bytes_per_example if codec else 0
             points.append(
                 Point(
                     str(plan), plan.join, plan.mode, kind, metrics[kind], metrics, counted.online, ms, most, stored,
@@ -148,6 +149,19 @@ def sweep(
                 )
             )  # fmt: skip
     return points
+
+
+class _Measured(NamedTuple):
+    """A plan's metrics with states that went through a codec, or with none stored; and their drift, see Point."""
+
+    codec: str
+    metrics: dict[str, float]
+    drift: float | None = None
+
+
+def _stores(plan: Plan) -> bool:
+    """Whether anything is kept of known texts: under a plan whose texts meet from layer 0 on they are read anew."""
+    return bool(plan.known) and (plan.join > 0 or plan.compare != "none")
 
 
 def _budgets(own: Plan, keeps: Sequence[str], selectors: Sequence[str]) -> dict[str, tuple[tuple[Keep, ...], Selector]]:
@@ -189,16 +203,16 @@ def _tried(
 
 def _drifting(
     model: Plait, task: str, examples: Sequence[Example], codecs: Sequence[str], progress: Callable[[str], None]
-) -> list[tuple[dict[str, float], float | None]]:
-    """Metrics and drift by codec, under the plan that the model has."""
+) -> list[_Measured]:
+    """Metrics and drift with each codec, under the plan that the model has."""
     rows = rows_of(model, examples)
     exact = scores_of(model, rows)
-    found: list[tuple[dict[str, float], float | None]] = []
+    found = []
     for codec in codecs:
         progress(f"{model.plans['score']} {codec}")
         scores = scores_of(model, rows, codec)
         drift = float(np.abs(scores - exact).mean() / (exact.std() or 1.0))
-        found.append((example_metrics(task, examples, scores, model), drift))
+        found.append(_Measured(codec, example_metrics(task, examples, scores, model), drift))
     return found
 
 
@@ -255,7 +269,7 @@ def markdown(points: Sequence[Point], chosen: Point | None) -> str:
         lines = [lines[0] + " score drift |", lines[1] + "---|"]
     for point in points:
         cells = [
-            point.plan, point.codec if point.join else "-",
+            point.plan, point.codec or "-",
             f"{point.quality:.4g}", f"{point.quality / whole.quality:.1%}" if whole.quality else "-",
             f"{point.flops / 1e9:.3g}", f"{whole.flops / max(point.flops, 1):.1f}", f"{point.ms:.3g}",
             f"{point.memory / 2**20:.3g}", f"{point.bytes:,}",

@@ -51,7 +51,7 @@ def test_a_bottleneck_is_of_one_join(tmp_path: Path) -> None:
     examples = [Example(str(n), ("river", text), float(n)) for n, text in enumerate(("garden", "winter stone", "a"))]
     points = sweep(model, "value", examples, codecs=["int8", "int4"], known=3)
     assert [(point.plan, point.codec) for point in points] == [
-        ("join=0,mode=joint", "int8"), (plan, "int8"), (plan, "int4")
+        ("join=0,mode=joint", ""), (plan, "int8"), (plan, "int4")
     ]  # fmt: skip
     (tmp_path / "pairs.jsonl").write_text(
         "\n".join(json.dumps({"query": "river", "passage": "garden", "label": label}) for label in "aabb")

@@ -127,7 +127,7 @@ def sweep(
     if none is not None:
         raise none
     if chosen is not None and not json_:
-        stored = f", stored as {chosen.codec}" if "+" in codecs else ""
+        stored = f", stored as {chosen.codec}" if chosen.codec and "+" in codecs else ""
         out.print(f"chosen: {chosen.plan}{stored}")
 
 
