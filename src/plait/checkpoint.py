@@ -52,8 +52,8 @@ beside a score head with the same names.
 @dataclass
 class Checkpoint:
     """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved
-    with, whether its span head can say that there is no answer, its model card, the bottlenecks of stored states, and
-    whether its dual encoder reads texts framed alone (None if nobody said).
+    with, whether its span head can say that there is no answer, its model card, the bottlenecks of stored states,
+    whether its dual encoder reads texts framed alone (None if nobody said), and whether its score head was trained.
     """
 
     base: Any
@@ -65,6 +65,7 @@ class Checkpoint:
     card: str = ""
     bottlenecks: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     single: bool | None = None
+    trained: bool = False
 
 
 def load(
@@ -140,6 +141,7 @@ def load(
         if not same and (dual or not info["missing_keys"]):
             _start_anew(name, config, scorer)
         found: dict[str, nn.Module] = {}
+        trained = same and not dual and not info["missing_keys"] and not _is(config, "ForQuestionAnswering")
         if dual and same and compare is not False and "score" in heads:
             found["score"] = _compare(name, config, saved.plans.get("score", FULL), beside)
         elif "score" in heads and ("score" in new_heads or not info["missing_keys"]):
@@ -152,8 +154,10 @@ def load(
                 found["span"] = reader
     _require_tokens(name, tokenizer, config)
     narrow = _bottlenecks(scorer.config, beside)
-    plans = dict(saved.plans)
-    return Checkpoint(base, tokenizer, scorer.config, found, plans, saved.no_answer, _card(name), narrow, saved.single)
+    return Checkpoint(
+        base, tokenizer, scorer.config, found, dict(saved.plans), saved.no_answer, _card(name), narrow, saved.single,
+        trained,
+    )  # fmt: skip
 
 
 def _span(name: str, parts: dict[str, torch.Tensor], new: bool, reading: dict[str, Any]) -> Span | None:

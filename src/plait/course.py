@@ -15,7 +15,7 @@ from plait.distill import representation_loss
 from plait.errors import PlaitError
 from plait.lessons import Lesson
 from plait.model import Plait
-from plait.outputs import Asked, Output, full, outputs, own
+from plait.outputs import Asked, Output, continued, full, outputs, own
 from plait.plan import Mode, Plan
 from plait.tasks import Spans, Target, Weights
 from plait.teacher import Teacher
@@ -62,13 +62,17 @@ class Course(nn.Module):
             heeding = [(number, target) for number, target, _ in thin if upper or target.heeds_teacher(weights)]
             known = teacher.outputs(lesson, [target for _, target in heeding], upper=upper) if heeding else []
             taught = {number: output for (number, _), output in zip(heeding, known, strict=True)}
-        states = own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
+        running = any(plan.positions == "continue" for plan in self.model.plans.values())
+        states = {} if running else own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
         losses: list[Tensor] = []
         for plans in drawn:
             few = {head for head, plan in plans.items() if _runs_known(plan)}
             asked = [(n, t) for n, t, _ in thin if t.head in few]
             asked += [(n, t) for n, t in enumerate(lesson.targets) if t.head not in few]
-            questions = [Asked(t.head, t.examples, t.written) for _, t in asked]
+            examples = [target.examples for _, target in asked]
+            if running:
+                states, examples = continued(self.model, lesson, [target for _, target in asked])
+            questions = [Asked(t.head, some, t.written) for (_, t), some in zip(asked, examples, strict=True)]
             found = outputs(self.model, plans, states, questions, upper=upper)
             said = {number: output for (number, _), output in zip(asked, found, strict=True)}
             if config.labels:
@@ -96,8 +100,8 @@ class Course(nn.Module):
             join = 1 + int(torch.randint(deepest, (), generator=generator)) if deepest else 0
             first, second = (modes[int(torch.randint(len(modes), (), generator=generator))] for _ in range(2))
             return [whole, *(_split(plans, j, mode) for j, mode in ((deepest, first), (join, second)) if j > 0)]
-        if plans == whole:
-            return [whole]
+        if plans == {head: full(plan, plan.positions) for head, plan in plans.items()}:
+            return [plans]
         return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
 
     def _distance(self, target: Target, plan: Plan, output: Output, kept: Tensor | None, taught: Output) -> Tensor:

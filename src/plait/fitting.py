@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.checkpoint import Checkpoint
@@ -15,19 +14,23 @@ from plait.families.family import Family
 from plait.keep import MERGING
 from plait.passages import SHORTEST
 from plait.places import require_last
-from plait.plan import Plan
+from plait.plan import Plan, Positions
 
 APART = 64
 """Where the texts behind the first begin to count positions in a new full pair model, if nobody says otherwise."""
 
 
-def apart(base: Any) -> int:
-    """`APART` for an encoder with a table of learned positions that leaves most of it to them, else 0.
+def begins(parts: Checkpoint, new_heads: Sequence[str]) -> Positions:
+    """Where the texts behind the first begin to count positions in a full pair model that is to be trained: as they did
+    where its score head was trained before. Else at `APART`, for an encoder with a table of learned positions that
+    leaves most of it to them, or at 0.
 
     An encoder was pretrained on two texts one behind the other. If both begin at 0, its heads that look for neighbours
     find those of the other text too, and must unlearn it: docs/positions.md has what that costs.
     """
-    family = adapter(base)
+    if parts.trained and list(new_heads) == ["score"]:
+        return "continue"
+    family = adapter(parts.base)
     return APART if family.position_table() is not None and family.shape.positions >= 4 * APART else 0
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from plait.errors import FallbackWarning, PlaitError
 from plait.families import classifier, pooler, span_outputs
 from plait.layout import Layout
-from plait.plan import FULL, VECTORS, Plan
+from plait.plan import FULL, VECTORS, Plan, Positions
 
 HEADS = ("score", "span", "text")
 """`score`: sequence classification, read from the reader's first token (or the mean of all). `span`: question
@@ -212,7 +212,7 @@ def head_plans(
     heads: Sequence[str],
     plan: str | Plan | Mapping[str, str | Plan] | None,
     saved: Mapping[str, Plan],
-    begin: int = 0,
+    begin: Positions = 0,
     pool: str = "",
 ) -> dict[str, Plan]:
     """The plan of every head: the given one, else the saved one, else the full pair model.

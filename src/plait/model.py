@@ -21,7 +21,7 @@ from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError, require_least
 from plait.families import adapter
-from plait.fitting import apart, fit_bottlenecks, fit_plan, fit_score, in_common
+from plait.fitting import begins, fit_bottlenecks, fit_plan, fit_score, in_common
 from plait.heads import (
     HEADS,
     SpanFound,
@@ -98,7 +98,7 @@ class Plait(nn.Module):
                 (`"score: join=4,mode=oneway; span: join=3"`); the span head has of one for all what it can, see
                 `plait.heads.head_plans`. Default: the plans the checkpoint was saved with, else the full pair model.
                 Where a text does not say, positions begin as in the saved plans, else anew, a new full pair model's
-                apart (`plait.fitting.apart`), and a dual encoder pools as the checkpoint does (`plait.pooling`).
+                apart (`plait.fitting.begins`), and a dual encoder pools as the checkpoint does (`plait.pooling`).
             dtype: of weights and states, or `auto`: bfloat16 where that is computed faster. Scores are float32.
             device: where to run, such as `cuda:1`, or `auto`: the GPU where there is one.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
@@ -124,7 +124,8 @@ class Plait(nn.Module):
         pool = pooling(model_name_or_path, where) if how in VECTORS else ""
         if "score" in parts.heads and (named := activation(model_name_or_path, where)):
             parts.config.sentence_transformers = {"activation_fn": named}
-        parts.plans = head_plans(there, plan, parts.plans, apart(parts.base) if new_heads else 0, pool)
+        begin = begins(parts, new_heads) if new_heads else 0
+        parts.plans = head_plans(there, plan, parts.plans, begin, pool)
         fit_score(parts, new="score" in new_heads)
         fit_bottlenecks(parts, new=bool(new_heads))
         model = cls(parts)

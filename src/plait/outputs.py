@@ -97,7 +97,7 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
     longest = max(sum(len(segment.ids) for segment in row) for row in zip(*columns, strict=True))
     if longest > model.text.together:
         warnings.warn(
-            f"examples of more than {model.text.together} tokens are cut for the teacher, which reads no more",
+            f"examples of more than {model.text.together} tokens are cut, for the full model reads no more",
             TruncationWarning,
             stacklevel=2,
         )

@@ -121,9 +121,10 @@ def _model(config: TrainConfig, data: Data) -> Plait:
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=heads, labels=classes, heads=heads)
     for head, plan in model.plans.items():
         require_meeting(head, plan, model.layers)
-        if plan.positions == "continue":
+        if plan.positions == "continue" and (config.task == "qa" or config.elastic):
             raise PlaitError(
-                f"training needs positions=restart or a number, but the plan of the {head} head is {plan}; change it"
+                f"{'a qa task' if config.task == 'qa' else 'elastic'} needs positions=restart or a number, but the "
+                f"plan of the {head} head is {plan}; change it"
             )
         if config.elastic:
             plan.at(plan.join, plan.mode)  # refuses what has one join only

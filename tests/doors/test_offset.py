@@ -9,15 +9,17 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from plait.config import TrainConfig
+from plait.course import Course
 from plait.data import Document, Example
 from plait.errors import PlaitError, TruncationWarning
 from plait.fitting import APART
 from plait.index import Index
 from plait.lessons import example_lessons
 from plait.model import Plait
-from plait.plan import Plan
+from plait.plan import FULL, Plan
 from plait.teacher import Teacher
-from tests.command import done, refused
+from tests.command import config, done, refused
 from tests.small import small_checkpoint
 
 PAIR = ("who built the bridge", "a silver bridge of stone was built by the doctor in winter")
@@ -113,10 +115,46 @@ def test_a_new_pair_model_keeps_texts_apart(tmp_path: Path) -> None:
     assert begun("join=0", of=small_checkpoint(tmp_path / "short", heads=())) == {"restart"}
     distances = small_checkpoint(tmp_path / "d", "modernbert", heads=(), max_position_embeddings=256)
     assert begun("join=0", of=distances) == {"restart"}
-    for said, full, split in (("restart", "restart", "restart"), ("continue", APART, "restart"), ("7", 7, 7)):
+    for said, full, split in (("restart", "restart", "restart"), ("continue", "continue", "restart"), ("7", 7, 7)):
         old = Plait.from_pretrained(folder, plan=f"join=0,positions={said}", new_heads=("score",))
         old.save_pretrained(tmp_path / said)
         assert begun("join=0", of=tmp_path / said) == {full} and begun("join=2", of=tmp_path / said) == {split}
+
+
+def test_a_cross_encoder_is_trained_as_transformers_trains_it(tmp_path: Path) -> None:
+    """One that was trained before, or any where its plan says so: the same loss, gradients and scores."""
+    folder = small_checkpoint(tmp_path / "m", heads=("score",), max_position_embeddings=256)
+    model = Plait.from_pretrained(folder, plan="join=0", new_heads=("score",), heads=("score",))
+    assert model.plan("score") == FULL
+    pairs, values = [PAIR, PAIR[::-1], ("a queen", "stone " * 9)], [1.0, 0.0, 0.5]
+    examples = [Example(str(i), pair, value) for i, (pair, value) in enumerate(zip(pairs, values, strict=True))]
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    read = AutoTokenizer.from_pretrained(folder)(
+        [a for a, _ in pairs], [b for _, b in pairs], padding=True, return_tensors="pt"
+    )
+    expected = torch.nn.functional.mse_loss(theirs(**read).logits.squeeze(-1), torch.tensor(values))
+    expected.backward()
+    said = TrainConfig(model=str(folder), data="a.csv", output="out", task="value", score="join=0", bfloat16=False)
+    [lesson] = example_lessons("value", examples, model.text)
+    loss = Course(model, None, said)(lesson)["loss"]
+    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    gradients = dict(theirs.base_model.named_parameters())
+    for name, weight in model.base.named_parameters():
+        torch.testing.assert_close(weight.grad, gradients[name].grad, atol=1e-5, rtol=1e-4)
+
+    data = tmp_path / "a.csv"
+    data.write_text(
+        "query,passage,label\n" + "".join(f"{a},{b},{v}\n" for (a, b), v in zip(pairs, values, strict=True))
+    )
+    fields = {"model": str(folder), "data": str(data), "task": "value", "score": "join=0", "learning_rate": 1e-9}
+    done("train", config(tmp_path, **fields))
+    trained = Plait.from_pretrained(tmp_path / "out" / "final")
+    assert trained.plan("score").positions == "continue"
+    after = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "final")
+    np.testing.assert_allclose(trained.predict(pairs), after(**read).logits.squeeze(-1).detach(), atol=1e-5)
+    again = config(tmp_path, **fields, elastic="joint", output=str(tmp_path / "b"))
+    assert "elastic needs positions=restart or a number" in refused("train", again)
 
 
 def test_positions_that_cannot_be(tmp_path: Path) -> None:
