@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
-from transformers import ProgressCallback, TrainingArguments
+from transformers import ProgressCallback, TrainerCallback, TrainingArguments
 from transformers import Trainer as HuggingFaceTrainer
 
 from plait import files
@@ -62,6 +62,13 @@ class _Progress(ProgressCallback):
             self.training_bar.set_postfix(loss=f"{float(logs['loss']):.3f}")
 
 
+class _Saving(TrainerCallback):
+    """Saves as often as the config says, where the Trainer goes on as often as a checkpoint was saved."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.save_steps = args.save_steps
+
+
 class Trainer(HuggingFaceTrainer):
     """Checkpoints in Plait's own form, which `transformers` also loads."""
 
@@ -75,6 +82,7 @@ class Trainer(HuggingFaceTrainer):
         self.course = course
         self.remove_callback(ProgressCallback)
         self.add_callback(_Progress)
+        self.add_callback(_Saving)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = output_dir or str(self.args.output_dir)

@@ -38,6 +38,8 @@ TRAINED = {"qa": ("score", "span"), "text": ("text",)}
 """The heads that a task trains, if they have plans; of others it is the score head."""
 BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints, with a hash of its data."""
+FREE = ("output", "dev", "save_steps", "save_dtype", "tensorboard", "teacher_outputs")
+"""The keys that change nothing of what is trained, and may change when a training goes on."""
 
 Data = list[Question] | list[Example]
 
@@ -50,7 +52,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     Args:
         config: what to do.
         resume: go on from the last checkpoint in `config.output`, if there is one; the result is that of an
-            undisturbed run.
+            undisturbed run. Only `FREE` keys of the config may be others than it began with.
 
     Raises:
         PlaitError: the data or a checkpoint cannot be read, a plan or a label does not fit, or the disk is full.
@@ -285,7 +287,7 @@ def _begin(config: TrainConfig, resume: bool) -> str | None:
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     for key, value in now.items():
         was = before.get(key, defaults.get(key, value))  # a key that an earlier version did not have
-        if was != value and key != "output":
+        if was != value and key not in FREE:
             raise PlaitError(
                 f"a training goes on as it began, but {key} was {was!r} and is now {value!r}; set it back, or choose "
                 "another output"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -108,6 +109,32 @@ def test_resuming_otherwise_is_refused(
     assert "contents of data was 'others'" in refused("train", again, "--resume")
     beside.write_text("{")
     assert "plait-train.json is not readable" in refused("train", other, "--resume")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions: Path, checkpoint_path: Path) -> None:
+    """What was stopped goes on with a `dev` that it began without, and ends with the same weights."""
+    whole = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2)
+    done("train", whole)
+    out = tmp_path / "run" / "out"
+    expected = weights(out / "final")
+    assert "Nothing was measured" in (out / "final" / "README.md").read_text()
+    shutil.rmtree(out / "final")
+    last = max(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    shutil.rmtree(last)  # as if it had been stopped before
+    dev = tmp_path / "dev.json"
+    dev.write_text(questions.read_text())
+    others = config(
+        tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=1, dev=str(dev), tensorboard=True,
+        teacher_outputs=str(tmp_path / "kept"), save_dtype="bfloat16",
+    )  # fmt: skip
+    done("train", others, "--resume")
+    assert "On `dev.json`, which was not trained on" in (out / "final" / "README.md").read_text()
+    assert list((out / "runs").rglob("events.*")) and (out / f"checkpoint-{int(last.name[11:]) - 1}").is_dir()
+    found = weights(out / "final")
+    assert all(torch.equal(found[name], one.bfloat16().float()) for name, one in expected.items())
+    again = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=1, learning_rate=1e-4)
+    assert "learning_rate was 0.001 and is now 0.0001" in refused("train", again, "--resume")
 
 
 @pytest.mark.parametrize(
