@@ -1,4 +1,4 @@
-"""SQuAD's exact match and F1."""
+"""SQuAD's exact match and F1, and equality to the letter."""
 
 import collections
 import re
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.evaluate import squad_scores
+from plait.evaluate import squad_scores, writing_metrics
 
 CASES = {
     "equal": ("Denver Broncos", ["Denver Broncos"], 1, 1),
@@ -60,3 +60,20 @@ def test_the_official_definition(prediction: str, golds: list[str]) -> None:
     left = [gold for gold in golds if normalized(gold)] or [""]
     expected = max(float(normalized(gold) == normalized(prediction)) for gold in left), max(map(f1, left))
     assert squad_scores(prediction, golds) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "gold", "em", "exact"),
+    [
+        ("", "A", 100, 0),
+        ("the", "A", 100, 0),
+        (" A ", "A", 100, 100),
+        ("15", "1.5", 100, 0),
+        ("entailment", "entailment", 100, 100),
+        ("Entailment.", "entailment", 100, 0),
+        ("neutral", "entailment", 0, 0),
+    ],
+)
+def test_what_is_written_is_also_compared_to_the_letter(written: str, gold: str, em: float, exact: float) -> None:
+    found = writing_metrics([written], [gold])
+    assert (found["em"], found["exact"], found["examples"]) == (em, exact, 1)

@@ -242,10 +242,11 @@ LONGEST = 32
 
 
 def writing_quality(model: Plait, examples: Sequence[Example], codec: str = "") -> dict[str, float]:
-    """What a model writes of labelled examples, greedily, under the plan that it has; see `squad_scores`.
+    """What a model writes of labelled examples, greedily, under the plan that it has.
 
     Returns:
-        `em` and `f1` (0..100), and the number of `examples`.
+        `em` and `f1` of `squad_scores`, to which an option A is no answer and 15 is 1.5; `exact`, how many are the
+        label to the letter, blanks around it aside; all in 0..100; and the number of `examples`.
     """
     require_fit("text", examples, model)
     golds = [text_of(example) for example in examples]
@@ -254,9 +255,15 @@ def writing_quality(model: Plait, examples: Sequence[Example], codec: str = "") 
     for numbers, rows in _chunks(model, "text", rows_of(model, examples), codec):
         for number, text in zip(numbers, model.generate(rows, max_new_tokens=most), strict=True):
             written[number] = text
-    scores = [squad_scores(text, [gold]) for text, gold in zip(written, golds, strict=True)]
-    exact, f1 = (100 * sum(column) / len(scores) for column in zip(*scores, strict=True))
-    return {"em": exact, "f1": f1, "examples": len(scores)}
+    return writing_metrics(written, golds)
+
+
+def writing_metrics(written: Sequence[str], golds: Sequence[str]) -> dict[str, float]:
+    """The same from what was written."""
+    pairs = list(zip(written, golds, strict=True))
+    scores = [(*squad_scores(text, [gold]), float(text.strip() == gold.strip())) for text, gold in pairs]
+    em, f1, exact = (100 * sum(column) / len(scores) for column in zip(*scores, strict=True))
+    return {"em": em, "f1": f1, "exact": exact, "examples": len(scores)}
 
 
 def answer_metrics(answers: Iterable[tuple[str, Question]]) -> dict[str, float]:

@@ -57,13 +57,13 @@ def test_a_model_learns_to_write_and_is_swept(tmp_path: Path) -> None:
     assert str(model.plan("text")) == "join=1,mode=joint" and found["em"] > 80 and found["examples"] == 60
     assert quality(model, "text", examples, "float32") == found
     card = (final / "README.md").read_text()
-    assert "pipeline_tag: text-generation" in card and "| em | f1 | examples |" in card
+    assert "pipeline_tag: text-generation" in card and "| em | f1 | exact | examples |" in card
     assert f"| this model | {' | '.join(f'{value:.4g}' for value in found.values())} |" in card
     written = [
         json.loads(line)["text"] for line in done("generate", final, held_out, "--dtype", "float32").splitlines()
     ]
     right = sum(text == example.label for text, example in zip(written, examples, strict=True))
-    assert 100 * right / len(examples) == pytest.approx(found["em"])
+    assert 100 * right / len(examples) == pytest.approx(found["exact"]) == pytest.approx(found["em"])
     swept = done("sweep", final, held_out, "--task", "text", "--known", 3, "--min-quality", 0.5, "--json")
     points = json.loads(swept)["points"]
     assert [point["join"] for point in points] == list(range(LAYERS + 1)) and points[1]["metric"] == "em"
