@@ -135,3 +135,36 @@ def test_claims_with_few_evidence_sentences_are_learned_and_swept(tmp_path: Path
     fewer = config.read_text().replace("e1+e2+e3", "e1+e2").replace(str(tmp_path / "out"), str(tmp_path / "other"))
     config.write_text(fewer)
     assert "at most 3 texts" in refused("train", config)
+
+
+def test_claims_without_evidence_are_learned_swept_and_scored(tmp_path: Path) -> None:
+    """FEVER's "not enough info", in lists and in columns; under a plan of two texts they are refused."""
+    rows: list[dict[str, object]] = [
+        {"claim": f"the {word} is copper", "evidence": [f"{word} stone", "a garden"][:n], "label": str(n)}
+        for word in ("river", "lantern", "music", "harbour") for n in range(3)
+    ]  # fmt: skip
+    listed, cells = tmp_path / "claims.jsonl", tmp_path / "claims.csv"
+    listed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = [[row["claim"], *row["evidence"], "", ""][:3] for row in rows]  # type: ignore[misc]
+    cells.write_text("claim,e1,e2\n" + "".join(",".join(map(str, line)) + "\n" for line in lines))
+    start = small_checkpoint(tmp_path / "start", heads=())
+    fields = {
+        "model": str(start), "data": str(listed), "output": str(tmp_path / "out"), "task": "class", "epochs": 1.0,
+        "score": "join=1,mode=oneway,roles=claim+e1+e2", "freeze_embeddings": False, "bfloat16": False,
+    }  # fmt: skip
+    config = toml(tmp_path / "config.toml", fields)
+    done("train", config)
+    final = tmp_path / "out" / "final"
+    said = [json.loads(line) for line in done("predict", final, listed, "--dtype", "float32").splitlines()]
+    assert [line["texts"] for line in said] == [[row["claim"], *row["evidence"]] for row in rows]  # type: ignore[misc]
+    assert said == [json.loads(line) for line in done("predict", final, cells, "--texts", "claim+e1+e2", "--dtype",
+                                                      "float32").splitlines()]  # fmt: skip
+    alone = Plait.from_pretrained(final).predict([(str(rows[0]["claim"]), None, None)])[0]
+    assert list(said[0]["scores"].values()) == pytest.approx(alone.tolist(), abs=1e-5)
+    swept = done("sweep", final, listed, "--task", "class", "--known", 2, "--min-quality", 0, "--json")
+    assert {point["metrics"]["examples"] for point in json.loads(swept)["points"]} == {12}
+    listed.write_text(json.dumps(rows[1]) + "\n" + json.dumps(rows[0]) + "\n")
+    assert "must have all of them, but number 1 has no passage" in refused("predict", final, listed, "--plan", "join=1")
+    assert "must have both, but example 2 has one" in refused(
+        "sweep", final, listed, "--task", "class", "--plan", "join=1"
+    )

@@ -36,7 +36,7 @@ Label = str | float | None
 
 @dataclass(frozen=True)
 class Example:
-    """Two or more texts, one for each role and in the order of these, and what is known about them.
+    """One or more texts, one for each role and in the order of these, and what is known about them.
 
     `label` is a class by its name, or a value or relevance as a float, or None if nobody said it. Examples of one
     `group` are alternatives (one query's passages, one question's options); those of group "" stand alone. One that a
@@ -56,10 +56,10 @@ def read_examples(
     """The examples of a file or folder, in order; .gz and .xz files are read as what they hold.
 
     .jsonl, .csv, .tsv, .parquet: text columns named as in `pairs.FIELDS` or by `texts` (a list of strings in one of
-    them is several texts), a label column named as in `LABELS` or by `label`, and if there are such columns an id
-    (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in .tsv. A folder that Hugging Face
-    datasets wrote with `save_to_disk`. RACE, as a folder of its files, or elsewhere a row an article or, as on the hub,
-    a question: an example an option (see `race.options`).
+    them is several texts, or none if it is empty and the last), a label column named as in `LABELS` or by `label`, and
+    if there are such columns an id (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in .tsv. A
+    folder that Hugging Face datasets wrote with `save_to_disk`. RACE, as a folder of its files, or elsewhere a row an
+    article or, as on the hub, a question: an example an option (see `race.options`).
 
     A label that is a number or true or false is a float; so is, in .csv, .tsv and .txt, a cell that is written as a
     number; any other text is a class. Null, an empty cell and an absent column are None. '-', and -1 where a dataset

@@ -1,4 +1,4 @@
-"""Texts to be scored together: two or more a row, in columns of known names."""
+"""Texts to be scored together: one or more a row, in columns of known names."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,9 +25,9 @@ def read_pairs(path: str | Path, *, texts: Sequence[str] = ()) -> Iterator[tuple
     """The texts of each row, in the order in which a model reads them.
 
     .jsonl (also .gz, .xz): objects with two names of FIELDS (query and passage, text1 and text2, premise and
-    hypothesis, …), where a list of strings is several texts; or lists of two or more strings. .csv, .tsv, .parquet:
-    two of these columns; others are ignored. `texts` names other columns. Raises PlaitError that names the line for
-    anything else, and for an empty text.
+    hypothesis, …), where a list of strings is several texts, or none if it is empty and the last; or lists of two or
+    more strings. .csv, .tsv, .parquet: two of these columns; others are ignored. `texts` names other columns. Raises
+    PlaitError that names the line for anything else, and for an empty text.
     """
     path = Path(path)
     return _pairs(rows(path, "pairs"), path, texts)
@@ -45,9 +45,9 @@ def _pairs(rows: Iterator[Row], path: Path, names: Sequence[str]) -> Iterator[tu
 def texts(row: object, place: str, names: Sequence[str] = ()) -> tuple[str, ...]:
     """The texts of one row: of its columns `names`, or of the first FIELDS that it has; or of the list that it is.
 
-    One column that is named may hold one text; of three or more the last ones may be empty or null, where a row has
-    fewer texts. PlaitError that names `place` for a row without these columns, a list of fewer than two texts, and a
-    text that is none.
+    One column that is named may hold one text. Where a row has fewer texts, the last columns hold an empty list or, of
+    three columns or more, are empty or null; the first never. PlaitError that names `place` for a row without these
+    columns, a list of fewer than two texts, and a text that is none.
     """
     if isinstance(row, dict):
         chosen = names or next((pair for pair in FIELDS if all(name in row for name in pair)), ())
@@ -71,7 +71,7 @@ def _of_columns(row: Mapping[str, object], names: Sequence[str], place: str) -> 
     for name in names:
         named(row, name, (), place)
     last = len(names)
-    while last > 2 and (row[names[last - 1]] is None or not str(row[names[last - 1]]).strip()):
+    while last > 1 and _absent(row[names[last - 1]], len(names)):
         last -= 1
     for name in names[:last]:
         value = row[name]
@@ -79,3 +79,8 @@ def _of_columns(row: Mapping[str, object], names: Sequence[str], place: str) -> 
             raise PlaitError(f"{place}: '{name}' must hold a text, but is an empty list; write a text there")
         found += [checked_text(text, f"'{name}'", place) for text in (value if isinstance(value, list) else [value])]
     return tuple(found)
+
+
+def _absent(value: object, columns: int) -> bool:
+    """Whether a row has no text there; a blank one of two is rather a mistake."""
+    return value == [] or (columns > 2 and (value is None or not str(value).strip()))
