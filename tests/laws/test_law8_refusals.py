@@ -112,6 +112,36 @@ def test_a_checkpoint_that_was_changed_in_its_place(made: Path, tmp_path: Path) 
         Index.open(tmp_path / "s.plait")
 
 
+@pytest.mark.parametrize("commits", [1, 2])
+def test_a_store_built_anew_by_another_model_where_one_is_open(made: Path, tmp_path: Path, commits: int) -> None:
+    """Whatever its version is, an index that was open before neither follows it nor writes its states into it."""
+    ours = Plait.from_pretrained(made / "bert")
+    theirs = Plait.from_pretrained(small_checkpoint(tmp_path / "other", plans=PLANS, seed=1))
+    path = tmp_path / "s.plait"
+    index = Index.create(path, ours, passage_tokens=40, overlap=8)
+    index.add(DOCUMENTS)
+    before = index.rank("river", first_stage="all").hits
+    shutil.rmtree(path)
+    other = Index.create(path, theirs, passage_tokens=40, overlap=8)
+    for part in [DOCUMENTS] if commits == 1 else [DOCUMENTS[:1], DOCUMENTS[1:]]:
+        other.add(part)
+    assert (index.store.version == other.store.version) == (commits == 1)
+    expected = other.rank("river", first_stage="all").hits
+    assert [hit.score for hit in expected] != [hit.score for hit in before]
+    for change in (
+        index.store.refresh,
+        index.compact,
+        lambda: index.delete(["one"]),
+        lambda: index.add([Document("three", "Another river."), *DOCUMENTS]),
+    ):
+        with pytest.raises(PlaitError, match=r"was built anew since.*; open it again"):
+            change()
+    again = Index.open(path, theirs)
+    assert again.store.contents().keys() == {"one", "two"} and not again.verify()
+    assert again.rank("river", first_stage="all").hits == expected
+    refused(lambda: Index.open(path, ours), "model")
+
+
 def restamp(path: Path, **changes: object) -> None:
     """Write another fingerprint into the table, as if something else had made it."""
     import lance

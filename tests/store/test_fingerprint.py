@@ -1,14 +1,24 @@
 """A store made by something else is refused by name."""
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import lance
 import pytest
 
 from plait.errors import PlaitError
 from plait.store import Fingerprint, Store, check
+from plait.store.schema import KEY
 
-from .samples import fingerprint, make
+from .samples import document, fingerprint, make
+
+
+def forget_id(path: Path) -> None:
+    """Leave a store as those are that were made before stores had ids."""
+    stamp: dict[str, str | None] = {KEY.decode(): fingerprint().to_json()}
+    lance.dataset(str(path / "passages.lance")).update_schema_metadata(stamp, replace=True)
 
 
 def test_survives_json_and_the_table(tmp_path: Path) -> None:
@@ -51,3 +61,26 @@ def test_garbage_is_refused(text: str) -> None:
 def test_a_later_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match="format 99"):
         Store.create(tmp_path / "s", replace(fingerprint(), format=99))
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["with an id", "without"])
+def test_another_store_at_the_same_path_is_not_followed(tmp_path: Path, named: bool) -> None:
+    """Neither by a handle that only reads nor by one that writes; nor if what made it is the same."""
+    for name in ("s.plait", "other.plait"):
+        make(tmp_path / name, documents=2)
+        if not named:
+            forget_id(tmp_path / name)
+    store = Store.open(tmp_path / "s.plait")
+    os.rename(tmp_path / "s.plait", tmp_path / "old.plait")
+    os.rename(tmp_path / "other.plait", tmp_path / "s.plait")
+    other = Store.open(tmp_path / "s.plait")
+    assert other.version == store.version and other.fingerprint == store.fingerprint
+    for change in (store.refresh, store.optimize, lambda: store.add(document("new", store.codec))):
+        with pytest.raises(PlaitError, match="built anew"):
+            change()
+    shutil.rmtree(tmp_path / "s.plait")
+    with pytest.raises(PlaitError, match="check the path"):
+        store.refresh()
+    os.rename(tmp_path / "old.plait", tmp_path / "s.plait")
+    store.add(document("new", store.codec))
+    assert len(store) == 9 and len(other) == 6

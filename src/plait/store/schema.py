@@ -1,5 +1,6 @@
 """The columns of the table, and rows as an Arrow table of them."""
 
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from plait.store.row import Row, checksum
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TABLE = "passages.lance"
 KEY = b"plait.fingerprint"
+ID = b"plait.id"
 IDENTITY = ("id", "document", "ordinal", "start", "text", "content", "metadata")
 """The columns that the checksum covers as plain values, in its order."""
 
@@ -24,7 +27,9 @@ def state_columns(fingerprint: Fingerprint) -> list[str]:
 
 
 def make_schema(fingerprint: Fingerprint, vector_width: int) -> "pa.Schema":
-    """The table's schema with the fingerprint in its metadata. No vector column if vector_width is 0."""
+    """A new table's schema with the fingerprint and an id of its own in its metadata. No vector column if vector_width
+    is 0.
+    """
     import pyarrow as pa
 
     fields = [
@@ -44,7 +49,7 @@ def make_schema(fingerprint: Fingerprint, vector_width: int) -> "pa.Schema":
     # Blob columns lie uncompressed in the data file and are found by position and size.
     blob = {"lance-encoding:blob": "true"}
     fields += [pa.field(name, pa.large_binary(), metadata=blob) for name in state_columns(fingerprint)]
-    return pa.schema(fields, metadata={KEY: fingerprint.to_json().encode()})
+    return pa.schema(fields, metadata={KEY: fingerprint.to_json().encode(), ID: uuid.uuid4().hex.encode()})
 
 
 def make_table(rows: Sequence[Row], schema: "pa.Schema", codec: Codec) -> "pa.Table":

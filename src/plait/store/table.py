@@ -29,20 +29,20 @@ from plait.store import rules, search
 from plait.store.cache import Cache
 from plait.store.catalog import Catalog
 from plait.store.failure import told
-from plait.store.fingerprint import FORMAT, Fingerprint
+from plait.store.fingerprint import Fingerprint
 from plait.store.lock import WriterLock
 from plait.store.memory import Memory
+from plait.store.origin import origin_of, require_same
 from plait.store.passages import read_passages
 from plait.store.reader import Reader
 from plait.store.row import Batch, Damage, Hit, Passage, Row
-from plait.store.schema import KEY, make_schema, make_table, state_columns
+from plait.store.schema import TABLE, make_schema, make_table, state_columns
 from plait.store.stats import Stats, Version, measure
 from plait.store.verify import damages
 
 if TYPE_CHECKING:
     import lance
 
-TABLE = "passages.lance"
 FRAGMENT_BYTES = 1 << 30
 """Compaction makes data files of about this size, so that it never rewrites a large store as a whole."""
 
@@ -58,16 +58,9 @@ class Store:
 
     def __init__(self, path: Path, dataset: "lance.LanceDataset", cache_bytes: int, pinned: bool) -> None:
         """For create and open, which say what they raise."""
-        found = (dataset.schema.metadata or {}).get(KEY)
-        if found is None:
-            raise PlaitError(f"{path} is a table but no Plait store; build one with plait index")
         self.path = path
-        self.fingerprint = Fingerprint.from_json(found.decode())
-        if self.fingerprint.format != FORMAT:
-            raise PlaitError(
-                f"this version reads stores of format {FORMAT}, but {path} has format {self.fingerprint.format}; "
-                "build a new store with plait index"
-            )
+        self._origin = origin_of(path, dataset)
+        self.fingerprint = self._origin.fingerprint
         self.codec = self.fingerprint.make_codec()
         self._columns = state_columns(self.fingerprint)
         self._cache = Cache(cache_bytes)
@@ -147,14 +140,14 @@ class Store:
         self.close()
 
     def refresh(self) -> None:
-        """Read the newest version from now on, with what other processes have committed."""
-        import lance
+        """Read the newest version from now on, with what other processes have committed.
 
+        PlaitError if the store was removed, and another built in its place.
+        """
         if self._pinned:
             return
         with told(self.path, "read the newest version of"), self._refreshing:
-            before = self._now
-            dataset = lance.dataset(str(self.path / TABLE), session=before.dataset.session())
+            before, dataset = self._now, self._newest()
             if dataset.version != before.dataset.version:
                 now = _Snapshot(dataset, catalogs.load(dataset, self._columns, before.catalog))
                 self._cache.keep_files({part.file for part in now.catalog.parts.values() if part.file})
@@ -298,7 +291,7 @@ class Store:
             self._free_ids(rows, wanted)
             table = make_table(rows, self._now.dataset.schema, self.codec)
             with told(self.path, "replace documents in"):
-                merge = self._writable().merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge = self._newest().merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.when_not_matched_by_source_delete(rules.among(wanted)).execute(table)
             self.refresh()
 
@@ -315,7 +308,7 @@ class Store:
                 )
             if documents:
                 with told(self.path, "delete documents from"):
-                    self._writable().delete(rules.among(set(documents)))
+                    self._newest().delete(rules.among(set(documents)))
                 self.refresh()
             return before - len(self)
 
@@ -324,7 +317,7 @@ class Store:
         score them by statistics of their own.
         """
         with self.writing(), told(self.path, "update the text index of"):
-            dataset = self._writable()
+            dataset = self._newest()
             if search.unindexed(dataset):
                 dataset.optimize.optimize_indices()
                 self.refresh()
@@ -335,7 +328,7 @@ class Store:
         Other processes that have the store open must refresh() afterwards.
         """
         with self.writing(), told(self.path, "compact"):
-            dataset = self._writable()
+            dataset = self._newest()
             row_bytes = max(1, self.stats().state_bytes // max(1, len(self)))
             dataset.optimize.optimize_indices()  # First: files in the index and files outside are not merged.
             dataset.optimize.compact_files(
@@ -354,7 +347,7 @@ class Store:
         self._free_ids(rows, set())
         table = make_table(rows, self._now.dataset.schema, self.codec)
         with told(self.path, "add passages to"):
-            lance.write_dataset(table, self._writable(), mode="append")
+            lance.write_dataset(table, self._newest(), mode="append")
         self.refresh()
 
     def _free_ids(self, rows: Sequence[Row], leaving: set[str]) -> None:
@@ -363,8 +356,14 @@ class Store:
         taken = {id for id in taken if places[id][0].documents[places[id][1]] not in leaving}
         rules.refuse("passages", taken, "give every passage of the store an id of its own")
 
-    def _writable(self) -> "lance.LanceDataset":
-        """A second handle on the current version: commits move a handle on, and readers must not notice."""
+    def _newest(self) -> "lance.LanceDataset":
+        """A handle of its own on the newest version: commits move a handle on, and readers must not notice.
+
+        It shares no session with others: what one remembers of a version would hold for a store that is gone, too, if
+        the numbers are the same, and it never closes the files of an index.
+        """
         import lance
 
-        return lance.dataset(str(self.path / TABLE), session=self._now.dataset.session())
+        dataset = lance.dataset(str(self.path / TABLE))
+        require_same(self.path, self._origin, dataset)
+        return dataset
