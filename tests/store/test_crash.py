@@ -148,6 +148,40 @@ def test_two_writers(tmp_path: Path) -> None:
         Store.open(path).delete(["x"])
 
 
+FORKING = """
+import os, signal, sys, warnings
+from plait.errors import PlaitError
+from plait.store import Store
+from tests.store.samples import document, make
+warnings.simplefilter("ignore")
+store = make(sys.argv[1], documents=2)
+store.optimize()
+store.search_text("river", 3)
+store.add(document("x", store.codec))
+for call in (store.optimize, lambda: store.add(document("y", store.codec)), store.compact, store.refresh,
+             lambda: store.search_text("river", 3), lambda: store.texts(store.ids()), lambda: store.read(store.ids()),
+             lambda: Store.open(sys.argv[1])):
+    if not (child := os.fork()):
+        signal.alarm(10)
+        try:
+            call()
+        except PlaitError as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+store.optimize()
+store.add(document("y", store.codec))
+print(len(store))
+"""
+
+
+def test_a_forked_process_is_told_and_does_not_hang(tmp_path: Path) -> None:
+    forking = start(FORKING, tmp_path / "s.plait")
+    *told, last = forking.communicate()[0].splitlines()
+    assert last == "12" and len(told) == 8
+    assert all(f"forked from {forking.pid}; start processes by spawn" in sentence for sentence in told)
+
+
 def test_writers_take_turns(tmp_path: Path) -> None:
     one = make(tmp_path / "s.plait", documents=1)
     two = Store.open(tmp_path / "s.plait")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from plait.errors import PlaitError
+from plait.store.forks import require_unforked
 
 _FULL = ("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122")
 
@@ -13,8 +14,10 @@ _FULL = ("no space left", "file too large", "quota exceeded", "os error 28", "os
 def told(path: Path, action: str) -> Iterator[None]:
     """PlaitError in place of any failure of `action` (a verb phrase such as "read passages from") on the store at path.
 
-    Also for a panic of the native library, which Python sees as a BaseException of the module pyo3_runtime.
+    Also for a panic of the native library, which Python sees as a BaseException of the module pyo3_runtime; and in a
+    forked process, where the action could hang.
     """
+    require_unforked(path)
     try:
         yield
     except PlaitError:

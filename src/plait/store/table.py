@@ -30,6 +30,7 @@ from plait.store.cache import Cache
 from plait.store.catalog import Catalog
 from plait.store.failure import told
 from plait.store.fingerprint import Fingerprint
+from plait.store.forks import require_unforked
 from plait.store.lock import WriterLock
 from plait.store.memory import Memory
 from plait.store.origin import origin_of, require_same
@@ -256,7 +257,10 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the writer's lock over several calls. PlaitError if another process holds it, or at an old version."""
+        """Hold the writer's lock over several calls. PlaitError if another process holds it, at an old version, or in a
+        forked process.
+        """
+        require_unforked(self.path)
         if self._pinned:
             raise PlaitError(
                 f"only the newest version of a store can change, but {self.path} is open at version {self.version}; "
