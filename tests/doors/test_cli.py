@@ -13,7 +13,7 @@ from plait.index import Index
 from plait.model import Plait
 from plait.plan import Plan
 from plait.store import Store
-from tests.command import done, run, start
+from tests.command import done, refused, run, start
 from tests.conftest import PLANS
 from tests.corpus import SMALL, TEXTS, corpus, write
 from tests.small import small_checkpoint
@@ -177,6 +177,28 @@ def test_index_again_adds_what_is_new(store: Path, tmp_path: Path, checkpoint_pa
         "index", path, "--store", store, "--model", checkpoint_path, "--plan", "score: join=2,mode=oneway; span: join=1"
     )
     assert "1 were there already" in again
+
+
+def test_what_a_file_lacks_is_pruned_where_asked(store: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "fresh.jsonl", [{"id": "bridge", "text": TEXTS["bridge"]}])
+    noted = run("index", path, "--store", store)
+    assert noted.code == 0 and "3 documents that are not in" in noted.err and "'castle' first; --prune" in noted.err
+    assert len(Store.open(store).contents()) == 4
+    assert "of 3 other documents removed" in done("index", path, "--store", store, "--prune")
+    assert set(Store.open(store).contents()) == {"bridge"}
+    assert "--prune" not in run("index", path, "--store", store).err
+
+
+def test_files_of_one_name_without_ids(store: Path, tmp_path: Path) -> None:
+    """The second takes the first one's place, and says so."""
+    for folder, text in (("a", "a river"), ("b", "a stone")):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "docs.jsonl", [{"text": text}])
+    assert "note:" not in run("add", store, tmp_path / "a" / "docs.jsonl").err
+    assert "another docs.jsonl are replaced; give them ids" in run("add", store, tmp_path / "b" / "docs.jsonl").err
+    assert "--vectors must be pooled or none, but is given" in refused(
+        "index", tmp_path / "a" / "docs.jsonl", "--store", tmp_path / "new", "--vectors", "given"
+    )
 
 
 def test_the_plans_that_a_checkpoint_has(checkpoint_path: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def index(
     device: Device = "auto",
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what the store has beside these documents.")] = False,
 ) -> None:
     """Compute and store a corpus. A build that was stopped goes on where it was; unchanged documents are skipped."""
     from plait.data import read_documents
@@ -52,6 +53,11 @@ def index(
         model = str(Path(model).resolve())  # so that the store can be opened from anywhere
     asked = {"codec": codec, "passage_tokens": passage_tokens, "overlap": overlap, "vectors": vectors}
     given = {key: value for key, value in asked.items() if value is not None}
+    if vectors == "given":
+        raise PlaitError(
+            "--vectors must be pooled or none, but is given, which is for vectors that a program passes to Index.add; "
+            "leave it out, or take pooled"
+        )
     if (store / FILE).exists():
         target = Index.open(store, device=device)
         _same(target, store, model, plan, given | ({} if dtype == "auto" else {"dtype": dtype}))
@@ -62,8 +68,14 @@ def index(
             require_one_label(loaded)  # else no command could ask this store
         target = Index.create(store, loaded, name=model, **given)  # type: ignore[arg-type]
         for note in unpractised(model, loaded.config, loaded.plans):
-            err.print(f"note: {note}", style="yellow", markup=False)
+            _note(note)
     _add(target, texts)
+    if others := sorted(target.store.contents().keys() - {text.id for text in texts}):
+        if prune:
+            out.print(f"{target.delete(others)} passages of {len(others)} other documents removed")
+        else:
+            _note(f"the store has {len(others)} documents that are not in {documents}, {others[0]!r} first; --prune "
+                  "removes them")  # fmt: skip
 
 
 @app.command()
@@ -79,7 +91,10 @@ def add(
     from plait.index import Index
 
     texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
-    _add(Index.open(store, device=device), texts)
+    replaced = _add(Index.open(store, device=device), texts)
+    if replaced and id_column is None and all(text.id.startswith(documents.name) for text in texts):
+        _note(f"documents without ids are named for their file, so that those of another {documents.name} are replaced; "
+              "give them ids, or rename the file")  # fmt: skip
 
 
 @app.command()
@@ -164,7 +179,12 @@ def _same(index: Index, store: Path, model: str | None, plan: str | None, given:
             )
 
 
-def _add(index: Index, documents: Sequence[Document]) -> None:
+def _note(text: str) -> None:
+    err.print(f"note: {text}", style="yellow", markup=False)
+
+
+def _add(index: Index, documents: Sequence[Document]) -> int:
+    """How many took the place of others."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -180,3 +200,4 @@ def _add(index: Index, documents: Sequence[Document]) -> None:
         + (f", {done.replaced} in place of others with their ids" if done.replaced else "")
         + (f", {done.unchanged} were there already" if done.unchanged else "")
     )
+    return done.replaced
