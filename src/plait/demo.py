@@ -64,9 +64,9 @@ def run(
     documents = list(read_documents(bundled("squad-dev")))[: passages or None]
     dtype = fast_dtype(to_device(device))
     model = Plait.from_pretrained(name, dtype=dtype, device=device)
-    out.print(
-        f"[bold]Plait[/]: {len(documents):,} paragraphs of 48 Wikipedia articles (SQuAD 1.1 dev), {name}, {dtype}"
-    )
+    articles = len({_article(document.id) for document in documents})
+    of = f"{len(documents):,} paragraphs of {articles} Wikipedia article{'s' * (articles > 1)} (SQuAD 1.1 dev)"
+    out.print(f"[bold]Plait[/]: {of}, {name}, {dtype}")
     for head, plan in model.plans.items():
         out.print(f"  {head}: {plan}", style="dim")
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +133,9 @@ def _ask_full(full: Plait, index: Index, texts: dict[str, str], question: str) -
 def _show(out: Console, question: str, ours: Answers, theirs: Full) -> None:
     out.print(f"[bold]? {escape(question)}[/]")
     if not ours.answers:
-        return out.print("  no passage shares a word with the question")
+        some = bool(ours.ranking.hits)
+        why = "the passages that were read have no answer" if some else "no passage shares a word with the question"
+        return out.print(f"  {why}")
     answer = ours.answers[0]
     out.print(f"  {show.found(answer)}")
     for number, hit in enumerate(ours.ranking.hits, 1):
@@ -148,6 +150,11 @@ def _spread(questions: Sequence[Question], documents: set[str], count: int) -> l
     first: dict[str, Question] = {}
     for question in questions:
         if question.document in documents:
-            first.setdefault(question.document.rpartition("/")[0], question)
+            first.setdefault(_article(question.document), question)
     there = list(first.values())
     return there[:: max(1, len(there) // count)][:count]
+
+
+def _article(document: str) -> str:
+    """The article that a paragraph is of, by its id."""
+    return document.rpartition("/")[0]

@@ -38,14 +38,14 @@ def known(answer: KnownAnswer) -> str:
     return marked(answer.sentence, answer.start - begin, answer.end - begin)
 
 
-def ranking(out: Console, result: Ranking) -> None:
-    """Print hits, one a line, and where the time went."""
+def ranking(out: Console, result: Ranking, stored: int) -> None:
+    """Print hits, one a line, of so many stored passages, and where the time went."""
     for number, hit in enumerate(result.hits, 1):
         flat = " ".join(hit.text.split())
         flat = flat if len(flat) <= 100 else flat[:99] + "…"
         out.print(f"[bold]{number:>3}[/]  {hit.score:7.3f}  [cyan]{escape(hit.id)}[/]  {escape(flat)}")
     if not result.hits:
-        out.print("no passage shares a word with the query; --first-stage all ranks without")
+        out.print(_nothing_found(stored, "query"))
     out.print(milliseconds(result.timing), style="dim")
 
 
@@ -66,20 +66,23 @@ def evaluated(out: Console, facts: dict[str, Any]) -> None:
         out.print("the weight is measured on other queries than it is chosen on, half and half", style="dim")
 
 
-def answers(out: Console, result: Answers) -> None:
-    """Print answers in their sentences, where they stand, and where the time went."""
+def answers(out: Console, result: Answers, stored: int) -> None:
+    """Print answers in their sentences, where they stand, and where the time went; `stored` as in `ranking`."""
     for answer in result.answers:
         at = answer.hit.start
         out.print(found(answer))
         out.print(f"  {escape(answer.hit.id)}, characters {answer.start + at}-{answer.end + at}", style="dim")
     if not result.answers:
         some = bool(result.ranking.hits)
-        out.print(
-            "the passages that were read have no answer"
-            if some
-            else "no passage shares a word with the question; --first-stage all asks without"
-        )
+        out.print("the passages that were read have no answer" if some else _nothing_found(stored, "question"))
     out.print(milliseconds(result.ranking.timing), style="dim")
+
+
+def _nothing_found(stored: int, query: str) -> str:
+    """Why a first stage found no passage: only that of words leaves any out."""
+    if not stored:
+        return "the store holds no passage; plait add puts documents there"
+    return f"no passage shares a word with the {query}; --first-stage all reads every one"
 
 
 def milliseconds(timing: Timing) -> str:

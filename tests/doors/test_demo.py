@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from plait.demo import run
+from plait.demo import Full, _show, run
 from plait.index import Index
+from plait.results import Answers, Hit, Ranking
+from plait.scoring import Timing
 from tests.command import refused
 
 
@@ -18,10 +22,19 @@ def test_demo_answers_beside_the_full_model(
 ) -> None:
     run(20, tmp_path / "demo.plait", questions=2, name=str(checkpoint_path))
     printed = capsys.readouterr().out
-    assert "20 paragraphs" in printed
+    assert "20 paragraphs of 1 Wikipedia article (SQuAD 1.1 dev)" in printed
     assert "times faster" in printed and "bytes a passage" in printed
     assert "«" in printed and "full pair model:" in printed
     assert not Index.open(tmp_path / "demo.plait").verify()
+
+
+def test_an_unanswered_question_says_why() -> None:
+    """The passages that were read lack the answer, or none was found to read."""
+    hit, timing = Hit("a/1", "a/1", "the river", 0, 1.0, 1.0, {}), Timing()
+    for hits, why in (([hit], "the passages that were read have no answer"), ([], "no passage shares a word with the")):
+        out = Console(file=io.StringIO())
+        _show(out, "who?", Answers([], Ranking(hits, timing, 0)), Full("a/1", "", 0.1))
+        assert why in out.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_demos_that_cannot_be(store: Path, checkpoint_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_one_store_serves_all_known_roles(tmp_path: Path, plan: str) -> None:
     assert index.store.search_text("sailor bridge", 1)[0].id == "0"
     with pytest.raises(PlaitError, match="plans of two roles, but these have claim, first, second; give predict"):
         index.rank("river")
-    with pytest.raises(PlaitError, match="are not there"):
+    with pytest.raises(PlaitError, match="but '9' is not there"):
         index.parts(["9"])
     unlike = Plait.from_pretrained(tmp_path / "m", plan=f"join=1,{ROLES},keep.first=4")
     with pytest.raises(PlaitError, match="read and kept alike, but first, second are not"):

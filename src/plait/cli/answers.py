@@ -67,13 +67,14 @@ def rank(
     """Rank stored passages for a query."""
     from plait.index import Index
 
-    found = Index.open(store, device=device).rank(
+    index = Index.open(store, device=device)
+    found = index.rank(
         query, top_k, candidates=candidates,
         first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
     )  # fmt: skip
     if json_:
         return show.json_line({"hits": [vars(hit) for hit in found.hits], **about(found)})
-    show.ranking(out, found)
+    show.ranking(out, found, len(index.store))
 
 
 @app.command()
@@ -109,14 +110,15 @@ def ask(
         raise PlaitError(f"--model, --plan and --dtype are for --text, but {store} has its own; leave them out")
     from plait.index import Index
 
-    found = Index.open(store, device=device).ask(
+    index = Index.open(store, device=device)
+    found = index.ask(
         question, top_k, read=read, candidates=candidates,
         first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
     )  # fmt: skip
     if json_:
         answers = [{**vars(a), "hit": vars(a.hit)} for a in found.answers]
         return show.json_line({"answers": answers, **about(found.ranking)})
-    show.answers(out, found)
+    show.answers(out, found, len(index.store))
 
 
 @app.command()
@@ -130,9 +132,11 @@ def predict(
     batch_size: Annotated[int, typer.Option(help="Pairs joined at once.")] = 32,
 ) -> None:
     """Score text pairs: one JSON line a pair, in the order of the file."""
+    from plait.heads import class_names
+
     loaded = load(model, plan, dtype, device)
     rows = _rows(loaded, pairs, texts)
-    labels = dict(loaded.config.id2label)
+    labels = class_names(loaded.config)
     for row, score in zip(rows, loaded.predict(rows, batch_size), strict=True):
         result: dict[str, Any] = {"texts": [text for text in row if text is not None]}
         if score.ndim == 0:

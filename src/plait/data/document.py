@@ -165,5 +165,12 @@ def listed(fields: Iterable[str]) -> str:
 
 def described(value: object) -> str:
     """What a value is, as messages say it."""
-    names = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")

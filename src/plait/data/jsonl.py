@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from plait.data.document import Record
+from plait.data.document import Record, described
 from plait.data.source import lines
 from plait.errors import PlaitError
 
@@ -21,7 +21,7 @@ def records(path: Path) -> Iterator[Record]:
     for number, value in values(path):
         if not isinstance(value, dict):
             raise PlaitError(
-                f'{path} line {number} must be a JSON object, but is a {type(value).__name__}; write {{"text": "..."}}'
+                f'{path} line {number} must be a JSON object, but is {described(value)}; write {{"text": "..."}}'
             )
         yield Record(number, str(number), value)
 

@@ -20,8 +20,9 @@ FILES = {
     "gte": "gte", "nomic_bert": "gte", "jina_embeddings_v3": "jina", "deberta-v2": "deberta",
     "xlnet": "xlnet", "t5": "t5", "mt5": "t5", "umt5": "umt5",
 }  # fmt: skip
-"""Which file of this folder adapts a `model_type`. Each holds `shape(config)`, `pooler(model)` and `Adapter(base)`, and
-`span_outputs(model)` or `classifier(model)` where these have another name or more parts than in BERT.
+"""Which file of this folder adapts a `model_type`. Each holds `shape(config)` and `Adapter(base)`; where models have a
+score head `pooler(model)` too, and `span_outputs(model)` or `classifier(model)` where these have another name or more
+parts than in BERT.
 """
 MODEL_TYPES = tuple(FILES)
 OURS = {"vectors": "vectors"}

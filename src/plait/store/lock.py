@@ -20,7 +20,9 @@ class WriterLock:
         self._guard = threading.RLock()
 
     def __enter__(self) -> None:
-        """Take the lock without waiting. PlaitError that names the holder if another writer has it."""
+        """Take the lock; a thread waits for others that share it. PlaitError that names the holder, without waiting, if
+        another writer has it.
+        """
         self._guard.acquire()
         try:
             if self._depth == 0:

@@ -1,10 +1,13 @@
 """What must hold of ids before anything is read or written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from plait.errors import PlaitError
 from plait.store.catalog import Catalog, Part
 from plait.store.row import Row
+
+SHOWN = 5
+"""Ids that a message names."""
 
 
 def find(catalog: Catalog, ids: Sequence[str]) -> list[tuple[Part, int]]:
@@ -12,10 +15,8 @@ def find(catalog: Catalog, ids: Sequence[str]) -> list[tuple[Part, int]]:
     try:
         return [catalog.places[id] for id in ids]
     except KeyError:
-        missing = [id for id in ids if id not in catalog.places]
-        raise PlaitError(
-            f"only stored passages can be read, but {some(missing)} are not there; they may have been deleted"
-        ) from None
+        missing = {id for id in ids if id not in catalog.places}
+        raise PlaitError(f"only stored passages can be read, but {absent(missing)}; search again") from None
 
 
 def unique(rows: Sequence[Row]) -> None:
@@ -23,12 +24,13 @@ def unique(rows: Sequence[Row]) -> None:
     seen: set[str] = set()
     twice = {row.id for row in rows if row.id in seen or seen.add(row.id)}  # type: ignore[func-returns-value]
     if twice:
-        raise PlaitError(f"ids must be given once, but {some(twice)} come twice in one call; rename or drop one")
+        said = some(twice, "comes", "come")
+        raise PlaitError(f"ids must be given once, but {said} twice in one call; rename or drop one")
     contents: dict[str, str] = {}
     mixed = {row.document for row in rows if contents.setdefault(row.document, row.content) != row.content}
     if mixed:
         raise PlaitError(
-            f"all passages of a document must carry one content hash, but {some(mixed)} have several; "
+            f"all passages of a document must carry one content hash, but {some(mixed, 'has', 'have')} several; "
             "pass the hash of the whole document"
         )
 
@@ -37,14 +39,18 @@ def refuse(kind: str, taken: Iterable[str], fix: str) -> None:
     """PlaitError naming what is taken already, if anything is."""
     found = list(taken)
     if found:
-        raise PlaitError(f"{kind} to add must not be in the store, but {some(found)} are; {fix}")
+        raise PlaitError(f"{kind} to add must not be in the store, but {some(found, 'is', 'are')}; {fix}")
 
 
-def some(ids: Iterable[str], limit: int = 5) -> str:
-    """The first few ids, quoted, and how many more."""
-    found = sorted(ids)
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(repr(id) for id in found[:limit]) + more
+def absent(ids: Collection[str]) -> str:
+    """`'a' is not there`; ids that differ."""
+    return f"{some(ids, 'is', 'are')} not there"
+
+
+def some(ids: Collection[str], one: str, several: str) -> str:
+    """The first few of ids that differ, quoted, how many more, and the verb that they take."""
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return ", ".join(repr(id) for id in sorted(ids)[:SHOWN]) + f"{more} {one if len(ids) == 1 else several}"
 
 
 def among(documents: set[str]) -> str:

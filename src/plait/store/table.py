@@ -168,9 +168,7 @@ class Store:
         """Ids of a document's passages. PlaitError if it is not there."""
         found = self._now.catalog.by_document.get(document)
         if found is None:
-            raise PlaitError(
-                f"only stored documents have passages, but {rules.some([document])} is not there; check the id"
-            )
+            raise PlaitError(f"only stored documents have passages, but {rules.absent([document])}; check the id")
         return list(found)
 
     def contents(self) -> dict[str, str]:
@@ -305,11 +303,9 @@ class Store:
             raise PlaitError(f"documents must be a list of ids, but are {documents!r}; pass [{documents!r}]")
         with self.writing():
             before = len(self)
-            missing = [document for document in documents if document not in self._now.catalog.contents]
+            missing = set(documents) - self._now.catalog.contents.keys()
             if missing:
-                raise PlaitError(
-                    f"only stored documents can be deleted, but {rules.some(missing)} are not there; check the ids"
-                )
+                raise PlaitError(f"only stored documents can be deleted, but {rules.absent(missing)}; check the ids")
             if documents:
                 with told(self.path, "delete documents from"):
                     self._newest().delete(rules.among(set(documents)))
