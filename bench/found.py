@@ -28,6 +28,7 @@ def _number(value: float) -> str:
 
 
 FROM = " from the reader"
+DUAL = ("dual", "cosine")
 UNTRAINED = ("commoner class", "cosine untrained")
 
 
@@ -36,14 +37,14 @@ def pairs() -> str:
     of all) the latest row. Of an elastic model every join's, in order, LAIT's choice in bold.
     """
     found: dict[tuple[str, str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    alone: dict[tuple[str, bool], str] = {}
+    alone: dict[tuple[str, str], str] = {}
     metrics: dict[str, str] = {}
     chosen: set[tuple[tuple[str, str, str], str]] = set()
     for row in _rows("pairs"):
         name, plan, metric = row["run"], row.get("plan", ""), METRICS[row["task"]]
         metrics[row["set"]] = metric
-        if name in UNTRAINED or name == "dual":  # which begin their own way
-            alone[row["set"], name != "dual"] = _number(row["test"][metric])
+        if name in UNTRAINED or name in DUAL:  # which begin their own way
+            alone[row["set"], name if name in DUAL else "untrained"] = _number(row["test"][metric])
             continue
         positions = plan.partition("positions=")[2].partition(",")[0] or "restart"
         line = row["set"], "reader" if name.endswith(FROM) else "encoder", positions
@@ -58,9 +59,9 @@ def pairs() -> str:
         joins = [f"**{value}**" if (line, name) in chosen else value for name, value in written.items() if "=" in name]
         cells = [line[0], metrics[line[0]], *line[1:], *(written.get(name, "") for name in ("full", "split"))]
         cells += [written.get("distilled", ""), " ".join(joins)]
-        lines.append([*cells, *(alone.get((line[0], without), "") for without in (False, True))])
+        lines.append([*cells, *(alone.get((line[0], name), "") for name in (*DUAL, "untrained"))])
     head = ["set", "metric", "begins from", "positions", "full", "split", "distilled", "elastic, join=0 1 2 3 4 5"]
-    return _table([*head, "dual", "untrained"], lines)
+    return _table([*head, *DUAL, "untrained"], lines)
 
 
 def _spread(values: list[float]) -> str:

