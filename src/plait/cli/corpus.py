@@ -93,8 +93,8 @@ def add(
     texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
     replaced = _add(Index.open(store, device=device), texts)
     if replaced and id_column is None and all(text.id.startswith(documents.name) for text in texts):
-        _note(f"documents without ids are named for their file, so that those of another {documents.name} are replaced; "
-              "give them ids, or rename the file")  # fmt: skip
+        _note(f"documents without ids are named for their file, so that those of another {documents.name} are "
+              "replaced; give them ids, or rename the file")  # fmt: skip
 
 
 @app.command()
