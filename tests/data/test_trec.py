@@ -30,6 +30,17 @@ def test_written_run(tmp_path: Path) -> None:
     assert (tmp_path / "a.run").read_text() == "q Q0 d2 1 2.5 mine\nq Q0 d1 2 1.0 mine\nq Q0 d3 3 1.0 mine\n"
 
 
+def test_a_run_takes_the_place_of_another_whole(tmp_path: Path) -> None:
+    """Who reads the one that was there reads on in it; a run that is refused leaves it."""
+    file = tmp_path / "runs" / "a.run"
+    write_run(file, {"q": {"d1": 1}})
+    with file.open() as before:
+        write_run(file, {"q": {"d2": 2}})
+        assert before.read() == "q Q0 d1 1 1.0 plait\n"
+    refused(lambda: write_run(file, {"q": {"d3": 3}, "r": {"a b": 1}}), "a document's id must hold no blank", "'a b'")
+    assert read_run(file) == {"q": {"d2": 2.0}} and list(file.parent.iterdir()) == [file]
+
+
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(
     lambda name: name.split() == [name] and "\0" not in name and not name.startswith("\ufeff")
 )
@@ -94,5 +105,7 @@ def test_runs_that_cannot_be_written(tmp_path: Path) -> None:
     refused(lambda: write_run(file, {"q": {"d": float("nan")}}), "a score must be finite, but is nan for 'd'")
     refused(lambda: write_run(file, {"q": {}}), "a run must hold at least one document", "a.run is not written")
     refused(lambda: write_run(tmp_path / "a.gz", {"q": {"d": 1}}), "must be written as plain text, but", "a.gz")
-    refused(lambda: write_run(tmp_path / "no" / "a.run", {"q": {"d": 1}}), "a.run must be a file that can be written")
     assert not list(tmp_path.iterdir())
+    file.mkdir()
+    refused(lambda: write_run(file, {"q": {"d": 1}}), "a file must be written whole, but", "a.run could not be")
+    assert list(tmp_path.iterdir()) == [file]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from plait import files
 from plait.data.source import OPENERS, lines
 from plait.errors import PlaitError
 
@@ -44,7 +45,8 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
 
 
 def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str = "plait") -> None:
-    """A run as `read_run` reads it: each query's documents by falling score, equal ones in the order of `run`.
+    """A run as `read_run` reads it: each query's documents by falling score, equal ones in the order of `run`. The file
+    is written whole or not at all.
 
     A query without documents has no line. Raises PlaitError for an id or a tag that is empty or holds a blank, a score
     that is not finite, a run without documents, and a path that cannot be written.
@@ -62,12 +64,7 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
         raise PlaitError(f"a run must hold at least one document, but holds none; {path} is not written")
     if path.suffix.lower() in OPENERS:
         raise PlaitError(f"a run must be written as plain text, but {path} ends in {path.suffix}; leave that out")
-    try:
-        path.write_text("".join(written), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise PlaitError(
-            f"{path} must be a file that can be written, but is not ({error.strerror}); check the path"
-        ) from None
+    files.write(path, "".join(written))
 
 
 def relevance(cell: str, place: str) -> int:
