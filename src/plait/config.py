@@ -11,7 +11,7 @@ from typing import get_args
 
 from plait.data import is_beir
 from plait.errors import PlaitError
-from plait.plan import Mode
+from plait.plan import Mode, Plan
 from plait.tasks import KINDS, Weights
 
 CHOICES = {"task": tuple(KINDS), "ranking_loss": ("listwise", "pairwise")}
@@ -58,11 +58,13 @@ class TrainConfig:
         passages: of `qa`, passages a batch; every one comes with up to four of its questions.
         batch: of other tasks, examples a batch.
         accumulate: batches whose gradients are averaged before a step.
-        longest: most tokens of a text; of a longer passage `qa` takes the window that holds the answer.
+        longest: most tokens of a text that is learned from; of a longer passage `qa` takes the window that holds the
+            answer. `dev` is measured as the saved model reads, which is whole texts.
         longest_written: of `text`, most tokens of a text that is to be written; longer ones are cut, which is said.
         questions: use only the first so many questions, examples or groups of examples of the data; 0 for all.
         hard: of `qa`, put passages that share rare words into one batch, where they are one another's wrong candidates.
-        candidates: of a list to be ranked, the right one among them; of `qa` at most `passages`.
+        candidates: of a list to be ranked, the right one among them; of `qa` at most `passages`. Of longer lists wrong
+            ones are drawn by `seed`, once for all epochs.
         negatives: of `qa`, wrong passages scored for each question by the teacher and by plans that run known tokens
             anew for it (`joint`, the full one among them): below 1, one for that share of the questions, else so many,
             in whole numbers. Other plans score all candidates, which costs them little.
@@ -128,6 +130,16 @@ class TrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "str" and isinstance(value, os.PathLike | Plan):  # as Python writes them
+                value = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+                object.__setattr__(self, field.name, value)
+            right = isinstance(value, int | float) if field.type == "float" else type(value).__name__ == field.type
+            if not right or (field.type == "float" and isinstance(value, bool)):
+                raise PlaitError(
+                    f"{field.name} of a training must be of type {field.type}, but is {value!r}; write one"
+                )
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}")
@@ -139,11 +151,14 @@ class TrainConfig:
         for mode in filter(None, self.elastic.split("+")):
             if mode not in get_args(Mode):
                 raise PlaitError(
-                    f"elastic must be modes joined by +, among {', '.join(get_args(Mode))}, but has {mode!r}"
+                    f"elastic must be modes joined by +, among {', '.join(get_args(Mode))}, but has {mode!r}; mend it"
                 )
         for key, (least, most) in BOUNDS.items():
             if not least <= getattr(self, key) <= most:
-                raise PlaitError(f"{key} must be between {least:g} and {most:g}, but is {getattr(self, key)}")
+                raise PlaitError(
+                    f"{key} must be between {least:g} and {most:g}, but is {getattr(self, key)}; leave it out for what "
+                    "is usual"
+                )
         if not self.labels and not self.teacher and not self.elastic:
             raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
         if self.task == "text" and self.representation:
@@ -173,7 +188,7 @@ class TrainConfig:
             fields = tomllib.loads(Path(path).read_text())
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise PlaitError(
-                f"a training config must be a TOML file, but {path} is not readable as one ({error})"
+                f"a training config must be a TOML file, but {path} is not readable as one ({error}); mend it"
             ) from None
         known = {f.name: f for f in dataclasses.fields(cls)}
         for key in fields:
@@ -184,9 +199,4 @@ class TrainConfig:
         for key in ("model", "data", "output"):
             if key not in fields:
                 raise PlaitError(f"a training config must have the key {key!r}, but {path} has not; add it")
-        for key, value in fields.items():
-            kind = known[key].type
-            right = isinstance(value, int | float) if kind == "float" else type(value).__name__ == kind
-            if not right or (kind == "float" and isinstance(value, bool)):
-                raise PlaitError(f"{key} of a training config must be of type {kind}, but in {path} is {value!r}")
         return cls(**fields)

@@ -66,6 +66,15 @@ def evaluated(out: Console, facts: dict[str, Any]) -> None:
         out.print("the weight is measured on other queries than it is chosen on, half and half", style="dim")
 
 
+def measured(out: Console, facts: dict[str, Any]) -> None:
+    """Print what a checkpoint was measured by, and under which plans."""
+    for name, value in facts["quality"].items():
+        digits = 3 if name in ("rr10", "ndcg10") else 1
+        out.print(f"{name:>12}  {value:,}" if isinstance(value, int) else f"{name:>12}  {value:.{digits}f}")
+    for head, plan in facts["plans"].items():
+        out.print(f"{head:>12}  {escape(plan)}", style="dim")
+
+
 def answers(out: Console, result: Answers, stored: int) -> None:
     """Print answers in their sentences, where they stand, and where the time went; `stored` as in `ranking`."""
     for answer in result.answers:

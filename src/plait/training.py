@@ -20,14 +20,14 @@ from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
-from plait.data import Example, Question, is_beir, located, read_examples, read_squad
+from plait.data import Example, Question, located
 from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.heads import class_names
-from plait.lessons import Lesson, example_lessons, first_of, question_lessons
+from plait.labelled import Data, read_task
+from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
-from plait.mining import judged_lists
 from plait.model import Plait
 from plait.scoring import require_meeting, require_separator
 from plait.tasks import KINDS, class_name
@@ -40,8 +40,6 @@ BESIDE = "plait-train.json"
 """The config of a training, kept beside its checkpoints, with a hash of its data."""
 FREE = ("output", "dev", "save_steps", "save_dtype", "tensorboard", "teacher_outputs")
 """The keys that change nothing of what is trained, and may change when a training goes on."""
-
-Data = list[Question] | list[Example]
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -106,14 +104,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
 
 def _data(config: TrainConfig, path: str, split: str, run: str = "", count: int = 0) -> Data:
-    """The first `count` questions, examples or groups of them in a file or a split; all for 0."""
-    if config.task == "qa":
-        return read_squad(located(path))[: count or None]
-    if config.task == "rank" and is_beir(Path(path)):
-        return first_of("rank", judged_lists(Path(path), split, run), count)
-    texts = [name for name in config.texts.split("+") if name]
-    found = read_examples(path, texts=texts, label=config.label, numbers=config.task != "text")
-    return first_of(config.task, found, count)
+    return read_task(config.task, path, split=split, run=run, texts=config.texts, label=config.label, count=count)
 
 
 def _model(config: TrainConfig, data: Data) -> Plait:

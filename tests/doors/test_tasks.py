@@ -24,6 +24,7 @@ from plait.evaluate import example_metrics, example_quality, raw_scores
 from plait.lessons import example_lessons
 from plait.mining import judged_lists
 from plait.model import Plait
+from plait.plan import Plan
 from plait.tasks import Lists
 from plait.training import train
 from tests.command import config, done, refused, run
@@ -71,6 +72,9 @@ def test_a_model_learns_every_task_and_is_swept(tmp_path: Path, task: str) -> No
     for other in ("join=0", "join=1", plan)[0 if elastic else 2 :]:
         found = example_quality(Plait.from_pretrained(final, plan=other), task, examples)
         assert found[MAIN[task]] > CHANCE[task], (other, found)
+    facts = json.loads(done("evaluate", final, held_out, "--task", task, "--plan", plan, "--json"))
+    assert facts["quality"] == pytest.approx(measured, abs=0.5) and facts["plans"] == {"score": plan}
+    assert f"{MAIN[task]}  " in done("evaluate", final, held_out, "--task", task, "--limit", 30)
     swept = tmp_path / "sweep"
     said = done("sweep", final, held_out, "--task", task, "--out", swept, "--known", 5, "--min-quality", 0,
                 "--keep", "3", "--selectors", "first+coreset", "--codecs", "bfloat16+int8")  # fmt: skip
@@ -100,6 +104,18 @@ def test_classes_are_the_checkpoints_where_it_knows_them(tmp_path: Path) -> None
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text('["river", "stone river"]\n')
     assert json.loads(done("predict", tmp_path / "out" / "final", pairs))["label"] in ("no", "yes")
+
+
+def test_a_config_may_be_written_in_python(tmp_path: Path) -> None:
+    """With paths and plans as they are there; a value of a wrong type is told before the work."""
+    data = write(tmp_path / "train.jsonl", "class", 8, seed=1)
+    start = small_checkpoint(tmp_path / "start", heads=())
+    said: Any = {"model": start, "data": data, "output": tmp_path / "out", "task": "class", "score": Plan(join=1)}
+    final = train(TrainConfig(**said, dev=str(write(tmp_path / "dev.jsonl", "class", 8, seed=2)), bfloat16=False))
+    assert Plait.from_pretrained(final).plan("score").join == 1 and (final / "README.md").exists()
+    for key, value in {"epochs": "1", "batch": 8.0, "data": 3}.items():
+        with pytest.raises(PlaitError, match=f"{key} of a training must be of type"):
+            TrainConfig(**{**said, key: value})
 
 
 def test_a_teacher_of_another_tokenizer_is_refused(tmp_path: Path) -> None:

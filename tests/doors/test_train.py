@@ -78,7 +78,7 @@ def test_a_killed_training_resumes_and_ends_equal(tmp_path: Path, questions: Pat
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert first.exists() and not (tmp_path / "cut" / "out" / "final").exists()
-    assert "--resume" in refused("train", cut)
+    assert "resume it, or choose another output" in refused("train", cut)
     for number, state in ((9998, ""), (9999, None)):  # what a kill in the midst of saving leaves
         cut_short = tmp_path / "cut" / "out" / f"checkpoint-{number}"
         cut_short.mkdir()
@@ -141,8 +141,8 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
     ("changes", "words"),
     [
         ({"save_dtype": "int4"}, "dtype must be one of"),
-        ({"epochs": "two"}, "epochs of a training config must be of type float"),
-        ({"score": 3}, "score of a training config must be of type str"),
+        ({"epochs": "two"}, "epochs of a training must be of type float"),
+        ({"score": 3}, "score of a training must be of type str"),
         ({"wings": 2}, "'wings'"),
         ({"span": "join=1,mode=oneway"}, "mode=joint"),
         ({"score": "join=9"}, "join must be between 0 and 3"),

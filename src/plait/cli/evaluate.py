@@ -1,4 +1,4 @@
-"""The command that says how well a store ranks."""
+"""The command that says how well a store ranks, or a checkpoint does a task."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait import show
-from plait.cli.app import Device, First, Json, StorePath, app, err, out
+from plait.cli.app import Device, First, Json, PlanOption, StorePath, Texts, app, err, load, out
 from plait.errors import PlaitError
+from plait.extras import library
 
 if TYPE_CHECKING:
     from plait.judged import Qrels
@@ -24,6 +25,15 @@ def evaluate(
     data: Annotated[
         str, typer.Argument(help="A BEIR folder, a SQuAD .json, bundled:squad-dev, or with --qrels a file of queries.")
     ],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Then STORE is a checkpoint, measured on labelled DATA: qa, class, value, rank, choice, text."
+        ),
+    ] = "",
+    plan: PlanOption = None,
+    texts: Texts = "",
+    label: Annotated[str, typer.Option(help="Column of the label.")] = "",
     split: Annotated[str, typer.Option(help="Of a BEIR folder: the judgements, qrels/SPLIT.tsv.")] = "test",
     qrels: Annotated[Path | None, typer.Option(help="Judgements as TREC writes them, of the queries in DATA.")] = None,
     candidates: Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")] = 100,
@@ -40,6 +50,10 @@ def evaluate(
 
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
+    if task:
+        return _task(str(store), data, task, plan, texts, label, split, limit, device, json_)
+    if plan or texts or label:
+        raise PlaitError("--plan, --texts and --label are of a checkpoint's --task, but none is given; name one")
     queries, judgements = _queries(data, split, qrels)
     if limit and limit < len(queries):
         queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
@@ -57,6 +71,25 @@ def evaluate(
     show.json_line(facts) if json_ else show.evaluated(out, facts)
     if out_file is not None:
         write_run(out_file, found.run(0.0))
+
+
+def _task(
+    model: str, data: str, task: str, plan: str | None, texts: str, label: str, split: str, limit: int, device: str,
+    json_: bool,
+) -> None:  # fmt: skip
+    """Measure a checkpoint under one plan."""
+    from plait.evaluate import quality
+    from plait.labelled import read_task
+    from plait.tasks import KINDS
+
+    items = read_task(task, data, split=split, texts=texts, label=label, count=limit)
+    for module in KINDS[task].libraries:
+        library(module, "train")
+    loaded = load(model, plan, "auto", device)
+    found, metric = quality(loaded, task, items), KINDS[task].metric
+    plans = {head: str(one) for head, one in loaded.plans.items()}
+    facts = {"task": task, "plans": plans, "quality": {metric: found[metric], **found}}
+    show.json_line(facts) if json_ else show.measured(out, facts)
 
 
 def _queries(data: str, split: str, qrels: Path | None) -> tuple[Mapping[str, str], Qrels]:

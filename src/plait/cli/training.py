@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -14,9 +14,6 @@ from plait import files, show
 from plait.cli.app import Device, Dtype, Json, PlanOption, Texts, app, err, load, out
 from plait.errors import PlaitError
 from plait.extras import library
-
-if TYPE_CHECKING:
-    from plait.data import Example, Question
 
 
 @app.command()
@@ -74,27 +71,15 @@ def sweep(
     """Evaluate every join, mode and budget, and pick the cheapest plan that keeps the quality."""
     import dataclasses
 
-    from plait.data import is_beir, located, read_examples, read_squad
-    from plait.lessons import first_of
-    from plait.mining import judged_lists
+    from plait.labelled import read_task
     from plait.plots import tradeoff
     from plait.sweep import choose, markdown, rows
     from plait.sweep import sweep as run
     from plait.tasks import KINDS
 
-    if task not in KINDS:
-        raise PlaitError(f"task must be one of {', '.join(KINDS)}, but is {task!r}")
-    columns = [name for name in texts.split("+") if name]
-    source = located(data)
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
-    items: list[Question] | list[Example]
-    if task == "qa":
-        items = read_squad(source)[: limit or None]
-    elif task == "rank" and is_beir(source):
-        items = first_of(task, judged_lists(source, split, candidates), limit)
-    else:
-        items = first_of(task, read_examples(source, texts=columns, label=label, numbers=task != "text"), limit)
+    items = read_task(task, data, split=split, run=candidates, texts=texts, label=label, count=limit)
     for module in (*KINDS[task].libraries, *(("matplotlib.figure",) if out_folder is not None else ())):
         library(module, "plots" if "plot" in module else "train")
     if out_folder is not None:
