@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.data import Question
-from plait.errors import TruncationWarning
-from plait.lessons import question_lessons
+from plait.data import Example, Question
+from plait.errors import DataWarning
+from plait.lessons import example_lessons, question_lessons
 from plait.lessons.alike import alike
 from plait.model import Plait
 from plait.tasks import Lists, Spans
@@ -63,11 +63,24 @@ def test_hard_batches_share_words(model: Plait) -> None:
     assert subjects(True) < subjects(False)
 
 
+def test_groups_without_a_choice_are_left_out(model: Plait) -> None:
+    """Which is said of the data: no text is cut."""
+    labels = {"both": (1.0, 0.0), "right": (1.0, 2.0), "wrong": (0.0,)}
+    examples = [
+        Example(f"{group}{n}", ("river", f"stone {n}"), label, group)
+        for group, found in labels.items() for n, label in enumerate(found)
+    ]  # fmt: skip
+    with pytest.warns(DataWarning, match="2 of 3 groups have no right or no wrong candidate; they are left out"):
+        [lesson] = example_lessons("rank", examples, model.text)
+    [lists] = lesson.targets
+    assert isinstance(lists, Lists) and lists.lengths == [2]
+
+
 def test_questions_without_an_answer(model: Plait) -> None:
     asked = questions(1, 4)
     unknown = Question("u", "why", "a0/0", asked[0].passage, ())
     never = Question("n", "why", "a0/0", asked[0].passage, (), impossible=True)
-    with pytest.warns(TruncationWarning, match="1 of 21 questions"):
+    with pytest.warns(DataWarning, match="1 of 21 questions"):
         [lesson] = question_lessons([*asked, unknown], model.text, passages=4, questions_a_passage=9)
     assert len(lesson.targets[0].examples) == 20
     [lesson] = question_lessons([*asked, never], model.text, passages=4, questions_a_passage=9)

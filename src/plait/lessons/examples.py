@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plait.data import Example
-from plait.errors import PlaitError, TruncationWarning
+from plait.errors import DataWarning, PlaitError
 from plait.lessons.cut import say_cut
 from plait.lessons.lesson import Lesson
 from plait.lessons.written import written
@@ -48,7 +48,8 @@ def example_lessons(
     seed: int = 0,
     labelled: bool = True,
 ) -> list[Lesson]:
-    """Every example once, `batch` at a time; of a `rank` task every relevant one, with wrong ones of its group.
+    """Every example once, `batch` at a time; of a `rank` task every relevant one, with wrong ones of its group. Groups
+    without a right or a wrong one are left out, with a DataWarning.
 
     Args:
         task: `class`: labels are among `classes`. `value`: labels are numbers. `rank`: labels are relevances, those
@@ -117,7 +118,7 @@ def _units(
         elif labelled and task == "choice":
             raise PlaitError(
                 f"a question must have one right and some wrong options, but {name!r} has {len(right)} right and "
-                f"{len(wrong)} wrong ones"
+                f"{len(wrong)} wrong ones; label one as right"
             )
         elif labelled or len(group) < 2:
             lacking += 1
@@ -127,7 +128,7 @@ def _units(
     if lacking:
         what = "no right or no wrong candidate" if labelled else "one candidate alone"
         warnings.warn(
-            f"{lacking} of {len(groups)} groups have {what}; they are left out", TruncationWarning, stacklevel=3
+            f"{lacking} of {len(groups)} groups have {what}; they are left out", DataWarning, stacklevel=3
         )
 
 

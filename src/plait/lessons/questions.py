@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from plait.data import Question
-from plait.errors import TruncationWarning
+from plait.errors import DataWarning
 from plait.lessons.alike import alike
 from plait.lessons.lesson import Lesson
 from plait.lessons.windows import windowed
@@ -43,7 +43,7 @@ def question_lessons(
 
     Each batch has two targets: the spans of the answers, and lists of `candidates` passages of the batch, those of the
     right one's article first. Of a passage of more than `longest` tokens a question reads one window. A question whose
-    answer no window holds, or is not given, is left out with a TruncationWarning. An impossible one (SQuAD 2.0) has the
+    answer no window holds, or is not given, is left out with a DataWarning. An impossible one (SQuAD 2.0) has the
     passage's last token, a separator, for one, and no list.
     """
     rng = random.Random(seed)
@@ -66,7 +66,7 @@ def question_lessons(
         warnings.warn(
             f"{len(questions) - len(answers)} of {len(questions)} questions have no answer, or one that no window of "
             f"{room} tokens holds; they are left out",
-            TruncationWarning,
+            DataWarning,
             stacklevel=2,
         )
     pieces: list[Piece] = []
