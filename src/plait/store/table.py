@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from plait.errors import PlaitError
 from plait.store import catalog as catalogs
-from plait.store import rules, search
+from plait.store import rules, search, upkeep
 from plait.store.cache import Cache
 from plait.store.catalog import Catalog
 from plait.store.failure import told
@@ -43,9 +42,6 @@ from plait.store.verify import damages
 
 if TYPE_CHECKING:
     import lance
-
-FRAGMENT_BYTES = 1 << 30
-"""Compaction makes data files of about this size, so that it never rewrites a large store as a whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +181,9 @@ class Store:
         return int(self._now.dataset.version)
 
     def versions(self) -> list[Version]:
-        """The versions that open() can still reach, oldest first. compact() forgets all but the newest."""
+        """The versions that open() can still reach, oldest first. compact() forgets all but the newest, optimize() all
+        but a few.
+        """
         with told(self.path, "list the versions of"):
             found: list[Any] = list(self._now.dataset.versions())
             return [Version(v["version"], v["timestamp"]) for v in found]
@@ -314,12 +312,11 @@ class Store:
 
     def optimize(self) -> None:
         """Bring the text index up to date, if it is not: searches find new rows before, but scan them one by one, and
-        score them by statistics of their own.
+        score them by statistics of their own. Where small data files or old versions have become many, merge and drop
+        them, as compact() does.
         """
         with self.writing(), told(self.path, "update the text index of"):
-            dataset = self._newest()
-            if search.unindexed(dataset):
-                dataset.optimize.optimize_indices()
+            if upkeep.optimize(self._newest(), self._row_bytes()):
                 self.refresh()
 
     def compact(self) -> None:
@@ -328,16 +325,13 @@ class Store:
         Other processes that have the store open must refresh() afterwards.
         """
         with self.writing(), told(self.path, "compact"):
-            dataset = self._newest()
-            row_bytes = max(1, self.stats().state_bytes // max(1, len(self)))
-            dataset.optimize.optimize_indices()  # First: files in the index and files outside are not merged.
-            dataset.optimize.compact_files(
-                target_rows_per_fragment=max(1, FRAGMENT_BYTES // row_bytes),
-                batch_size=max(1, (32 << 20) // row_bytes),
-            )
-            dataset.optimize.optimize_indices()
-            dataset.cleanup_old_versions(retain_versions=1, older_than=timedelta(0), delete_unverified=True)
+            upkeep.compact(self._newest(), self._row_bytes())
             self.refresh()
+
+    def _row_bytes(self) -> int:
+        """Of the stored states of a passage, about."""
+        parts = self._now.catalog.parts.values()
+        return max(1, sum(int(part.sizes.sum()) for part in parts) // max(1, len(self)))
 
     def _append(self, rows: Sequence[Row]) -> None:
         import lance
