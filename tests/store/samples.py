@@ -52,9 +52,9 @@ def document(name: str, codec: Codec, passages: int = 3, edition: str = "1") -> 
     return [passage(name, ordinal, codec, edition=edition) for ordinal in range(passages)]
 
 
-def make(path: Path, documents: int = 4, codec: str = "int8", cache_bytes: int = 1 << 20) -> Store:
+def make(path: Path, documents: int = 4, codec: str = "int8") -> Store:
     """A store with documents d0, d1, ... of three passages each, one commit each."""
-    store = Store.create(path, fingerprint(codec), vector_width=4, cache_bytes=cache_bytes)
+    store = Store.create(path, fingerprint(codec), vector_width=4)
     for number in range(documents):
         store.add(document(f"d{number}", store.codec))
     return store

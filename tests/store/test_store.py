@@ -26,9 +26,8 @@ def test_holds_what_was_added(tmp_path: Path, codec: str) -> None:
     assert_holds(Store.open(tmp_path / "s.plait"), rows_of(store))
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 300, 1 << 20])
-def test_reads_in_the_order_asked(tmp_path: Path, cache_bytes: int) -> None:
-    store = make(tmp_path / "s.plait", cache_bytes=cache_bytes)
+def test_reads_in_the_order_asked(tmp_path: Path) -> None:
+    store = make(tmp_path / "s.plait")
     rows = {row.id: row for row in rows_of(store)}
     chance = random.Random(0)
     for _ in range(20):
@@ -40,12 +39,11 @@ def test_reads_in_the_order_asked(tmp_path: Path, cache_bytes: int) -> None:
         assert store.lengths(ids) == [rows[id].n_tokens for id in ids]
         one = store.read(ids, ["states.5"], torch.float32)
         assert list(one.states) == ["states.5"] and one.states["states.5"].dtype == torch.float32
-        assert store._cache.used <= cache_bytes
     assert store.read([]).states["states.4"].shape == (0, 12) and store.texts([]) == []
 
 
 def test_reads_through_the_library_where_files_lie_otherwise(tmp_path: Path) -> None:
-    store = make(tmp_path / "s.plait", cache_bytes=0)
+    store = make(tmp_path / "s.plait")
     ids = store.ids()
     direct = store.read(ids)
     for part in store._now.catalog.parts.values():  # What the first read of a differing file would have found.
@@ -57,7 +55,7 @@ def test_reads_through_the_library_where_files_lie_otherwise(tmp_path: Path) -> 
 
 def test_add_delete_replace_compact(tmp_path: Path) -> None:
     store = make(tmp_path / "s.plait")
-    store.read(store.ids())  # Fills the cache with what is about to change.
+    store.read(store.ids())  # Opens files of what is about to change.
     edited = document("d1", store.codec, passages=2, edition="2")
     store.replace([*edited, *document("new", store.codec)])
     assert store.delete(["d0", "d3"]) == 6
@@ -182,7 +180,7 @@ def test_unknown_ids_are_named(tmp_path: Path) -> None:
 
 def test_a_reader_goes_on_while_another_writes(tmp_path: Path) -> None:
     writer = make(tmp_path / "s.plait")
-    reader = Store.open(tmp_path / "s.plait", cache_bytes=0)
+    reader = Store.open(tmp_path / "s.plait")
     rows = rows_of(writer)
     with writer.writing():
         writer.delete(["d0"])
@@ -195,7 +193,7 @@ def test_a_reader_goes_on_while_another_writes(tmp_path: Path) -> None:
 
 
 def test_threads_read_while_one_writes(tmp_path: Path) -> None:
-    store = make(tmp_path / "s.plait", cache_bytes=500)
+    store = make(tmp_path / "s.plait")
     rows = rows_of(store)
     expected = store.codec.decode([row.blob for row in rows], [row.n_tokens for row in rows])
     wrong: list[BaseException] = []

@@ -1,11 +1,15 @@
 """A store that grows document by document stays quick and small, and gives back what it no longer needs."""
 
+import os
 from pathlib import Path
 
-from plait.store import Store
+import pytest
+
+from plait.errors import PlaitError
+from plait.store import Store, reader
 from plait.store.upkeep import FILES, VERSIONS
 
-from .samples import assert_holds, fingerprint, passage
+from .samples import assert_holds, fingerprint, make, passage
 from .test_crash import start
 
 ONE_BY_ONE = """
@@ -49,3 +53,33 @@ def test_small_files_and_old_versions_do_not_become_many(tmp_path: Path) -> None
     assert written <= 2.5 * len(rows)
     assert store.ids() == [row.id for row in rows]
     assert_holds(Store.open(tmp_path / "s.plait"), rows)
+
+
+def open_files(store: Store) -> list[str]:
+    """The files of a store that this process has open."""
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return [file for link in links if os.path.islink(link) and str(store.path) in (file := os.readlink(link))]
+
+
+def test_removed_files_are_not_kept_open(tmp_path: Path) -> None:
+    store = make(tmp_path / "s.plait")
+    store.read(store.ids())
+    store.search_text("river", 3)
+    assert len(open_files(store)) >= 4
+    store.compact()
+    assert not [file for file in open_files(store) if file.endswith("(deleted)")]
+    store.read(store.ids())
+    assert store.verify() == []
+
+
+def test_a_damaged_file_is_not_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make(tmp_path / "s.plait", documents=1)
+
+    def broken(*_: object) -> bytes:
+        raise OSError("the table library cannot read this")
+
+    monkeypatch.setattr(reader, "_asked", broken)
+    for _ in range(2):
+        with pytest.raises(PlaitError, match="cannot read this"):
+            store.read(store.ids())
+    assert not [file for file in open_files(store) if "/data/" in file]

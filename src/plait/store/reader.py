@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import PlaitError
-from plait.store.cache import Cache
 from plait.store.catalog import Part
 
 if TYPE_CHECKING:
@@ -31,9 +30,8 @@ PIECE = 1 << 20
 class Reader:
     """Reads matrices from the data files in `folder`. For use by several threads."""
 
-    def __init__(self, folder: Path, cache: Cache) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._cache = cache
         self._lock = threading.Lock()
         self._files: OrderedDict[str, int | None] = OrderedDict()
 
@@ -64,53 +62,60 @@ class Reader:
         if used:
             yield memory[:used]
 
+    def keep(self, files: set[str]) -> None:
+        """Close all other data files: the disk has no room back from a removed one while it is open."""
+        with self._lock:
+            for file in self._files.keys() - files:
+                _close(self._files.pop(file))
+
     def close(self) -> None:
         """Close the data files."""
         with self._lock:
             while self._files:
-                self._drop()
+                _close(self._files.popitem()[1])
 
     def __del__(self) -> None:
         self.close()
 
     def _fill(self, target: memoryview, dataset: "lance.LanceDataset", part: Part, tensor: int, row: int) -> None:
         position = int(part.positions[tensor, row])
-        kept = self._cache.get((part.file, position)) if part.file else None
-        if kept is not None:
-            target[:] = kept
-            return
         with self._lock:  # Held while reading, so that no other thread closes the file meanwhile.
             descriptor = self._open(dataset, part, tensor, row)
             if descriptor is not None and os.preadv(descriptor, [target], position) != len(target):
                 raise OSError(f"the data file {part.file} ends before byte {position + len(target)}")
         if descriptor is None:
             target[:] = _asked(dataset, part, tensor, row)
-        elif part.file and self._cache.limit:
-            self._cache.put((part.file, position), target)
 
     def _open(self, dataset: "lance.LanceDataset", part: Part, tensor: int, row: int) -> int | None:
         if part.file is None:
             return None
         if part.file not in self._files:
-            descriptor = os.open(self._folder / part.file, os.O_RDONLY)
-            found = os.pread(descriptor, int(part.sizes[tensor, row]), int(part.positions[tensor, row]))
-            if found != _asked(dataset, part, tensor, row):
-                os.close(descriptor)
-                self._files[part.file] = None
-            else:
-                self._files[part.file] = descriptor
+            self._files[part.file] = self._compared(dataset, part, part.file, tensor, row)
             if len(self._files) > OPEN_FILES:
-                self._drop()
+                _close(self._files.popitem(last=False)[1])
         self._files.move_to_end(part.file)
         return self._files[part.file]
 
-    def _drop(self) -> None:
-        _, descriptor = self._files.popitem(last=False)
-        if descriptor is not None:
+    def _compared(self, dataset: "lance.LanceDataset", part: Part, file: str, tensor: int, row: int) -> int | None:
+        """A descriptor of the data file; None if its matrix does not lie where this reader looks for it."""
+        descriptor = os.open(self._folder / file, os.O_RDONLY)
+        try:
+            found = os.pread(descriptor, int(part.sizes[tensor, row]), int(part.positions[tensor, row]))
+            if found == _asked(dataset, part, tensor, row):
+                return descriptor
+        except BaseException:
             os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
 
 
 def _asked(dataset: "lance.LanceDataset", part: Part, tensor: int, row: int) -> bytes:
     address = int(part.addresses[row])
     [(_, found)] = dataset.read_blobs(f"state_{tensor}", addresses=[address], preserve_order=True)
     return found or b""
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)

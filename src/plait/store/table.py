@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from plait.errors import PlaitError
 from plait.store import catalog as catalogs
 from plait.store import rules, search, upkeep
-from plait.store.cache import Cache
 from plait.store.catalog import Catalog
 from plait.store.failure import told
 from plait.store.fingerprint import Fingerprint
@@ -53,16 +52,15 @@ class _Snapshot:
 class Store:
     """Passages and their states on disk. Made by Store.create or Store.open; usable from several threads."""
 
-    def __init__(self, path: Path, dataset: "lance.LanceDataset", cache_bytes: int, pinned: bool) -> None:
+    def __init__(self, path: Path, dataset: "lance.LanceDataset", pinned: bool) -> None:
         """For create and open, which say what they raise."""
         self.path = path
         self._origin = origin_of(path, dataset)
         self.fingerprint = self._origin.fingerprint
         self.codec = self.fingerprint.make_codec()
         self._columns = state_columns(self.fingerprint)
-        self._cache = Cache(cache_bytes)
         self._memory = Memory()
-        self._reader = Reader(path / TABLE / "data", self._cache)
+        self._reader = Reader(path / TABLE / "data")
         self._lock = WriterLock(path / "writer.lock")
         self._pinned = pinned
         self._refreshing = threading.Lock()
@@ -75,7 +73,6 @@ class Store:
         fingerprint: Fingerprint,
         *,
         vector_width: int = 0,
-        cache_bytes: int = 0,
         beside: Mapping[str, str] | None = None,
     ) -> Self:
         """Make an empty store. vector_width: numbers in each passage's vector, 0 for none. beside: names and contents
@@ -105,14 +102,13 @@ class Store:
                 os.rename(draft, path)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-        return cls.open(path, cache_bytes=cache_bytes)
+        return cls.open(path)
 
     @classmethod
-    def open(cls, path: str | Path, *, version: int | None = None, cache_bytes: int = 0) -> Self:
+    def open(cls, path: str | Path, *, version: int | None = None) -> Self:
         """Open a store to read and write; with a version, that one, to read only.
 
-        cache_bytes: how much of the bytes read lately to keep in memory. PlaitError if path is no store, is damaged,
-        or has no such version.
+        PlaitError if path is no store, is damaged, or has no such version.
         """
         import lance
 
@@ -120,7 +116,7 @@ class Store:
         if not (path / TABLE).is_dir():
             raise PlaitError(f"a store is a folder with {TABLE} in it, but {path} is not; build one with plait index")
         with told(path, "open the store at"):
-            return cls(path, lance.dataset(str(path / TABLE), version=version), cache_bytes, version is not None)
+            return cls(path, lance.dataset(str(path / TABLE), version=version), version is not None)
 
     def still(self) -> Self:
         """The store as it is now, to read: what is written through this one does not reach it."""
@@ -147,7 +143,7 @@ class Store:
             before, dataset = self._now, self._newest()
             if dataset.version != before.dataset.version:
                 now = _Snapshot(dataset, catalogs.load(dataset, self._columns, before.catalog))
-                self._cache.keep_files({part.file for part in now.catalog.parts.values() if part.file})
+                self._reader.keep({part.file for part in now.catalog.parts.values() if part.file})
                 self._now = now
 
     # What is in it
@@ -242,7 +238,7 @@ class Store:
     def verify(self) -> list[Damage]:
         """Read every passage and compare it with its checksum; empty if all is well."""
         now = self._now
-        reader = Reader(self.path / TABLE / "data", Cache(0))  # The disk is asked, not the memory.
+        reader = Reader(self.path / TABLE / "data")
         try:
             parts = now.catalog.parts.values()
             return [d for part in parts for d in damages(now.dataset, now.catalog, part, self.codec, reader)]
