@@ -29,7 +29,7 @@ from plait.plan import Plan
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import Query, Timing, encode_query, require_finite, require_one_label, score, spans, stored_role
 from plait.settings import FILE, Settings, Vectors, read_settings, to_json
-from plait.store import Damage, Row, Stats, Store, check
+from plait.store import Damage, Row, Stats, Store, check, retried
 from plait.text import require_list
 from plait.vectors import given_vectors, pooled, vector_name, vectors_of
 
@@ -159,6 +159,14 @@ class Index:
 
     # Reading
 
+    def refresh(self) -> None:
+        """Read from now on what other processes have committed, as every change through this index does, too.
+
+        Raises:
+            PlaitError: the index was removed, and another built in its place; open it again.
+        """
+        self.store.refresh()
+
     def verify(self) -> list[Damage]:
         """Compare every stored passage with its checksum; empty if all is well."""
         return self.store.verify()
@@ -167,6 +175,7 @@ class Index:
         """Counts and sizes of the store."""
         return self.store.stats()
 
+    @retried
     def parts(self, ids: Sequence[str]) -> list[Encoded]:
         """Stored passages as parts of examples for `Plait.predict`, whatever roles these have: LAIT's many segments.
 
@@ -183,6 +192,7 @@ class Index:
             for i, passage in enumerate(kept)
         ]
 
+    @retried
     def rank(
         self,
         query: str,
@@ -214,6 +224,7 @@ class Index:
             asked = self._query(query, timing)
             return still._rank(asked, top_k, candidates, first_stage, first_stage_weight, vector, timing)
 
+    @retried
     def ask(
         self,
         question: str,
@@ -254,6 +265,7 @@ class Index:
         answers.sort(key=lambda answer: -answer.score)
         return Answers(answers[:top_k], ranking)
 
+    @retried
     def answer_in(self, question: str, document: str) -> Found:
         """The best span for a question within one stored document, by the span head alone; empty if there is none."""
         timing, still = Timing(), self._still()

@@ -2,6 +2,7 @@
 
 from plait.store.codec import Codec
 from plait.store.fingerprint import FORMAT, Fingerprint, check
+from plait.store.gone import retried
 from plait.store.row import Batch, Damage, Hit, Passage, Row
 from plait.store.stats import Stats, Version
 from plait.store.table import Store
@@ -21,4 +22,5 @@ __all__ = [
     "Version",
     "Words",
     "check",
+    "retried",
 ]

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from plait.errors import PlaitError
 from plait.store.forks import require_unforked
+from plait.store.gone import Gone
 
 _FULL = ("no space left", "file too large", "quota exceeded", "os error 28", "os error 27", "os error 122")
+_GONE = ("not found", "no such file")
 
 
 @contextmanager
 def told(path: Path, action: str) -> Iterator[None]:
-    """PlaitError in place of any failure of `action` (a verb phrase such as "read passages from") on the store at path.
+    """PlaitError in place of any failure of `action` (a verb phrase such as "read passages from") on the store at path:
+    Gone if a file is not there.
 
     Also for a panic of the native library, which Python sees as a BaseException of the module pyo3_runtime; and in a
     forked process, where the action could hang.
@@ -25,7 +28,8 @@ def told(path: Path, action: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
             raise
-        raise PlaitError(_sentence(path, action, error)) from error
+        kind = Gone if any(sign in str(error).lower() for sign in _GONE) else PlaitError
+        raise kind(_sentence(path, action, error)) from error
 
 
 def _sentence(path: Path, action: str, error: BaseException) -> str:
