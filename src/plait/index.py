@@ -28,7 +28,7 @@ from plait.parts import Encoded, made_by
 from plait.plan import Plan
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import Query, Timing, encode_query, require_finite, require_one_label, score, spans, stored_role
-from plait.settings import FILE, Settings, Vectors, read_settings, to_json
+from plait.settings import FILE, Settings, Vectors, name_anywhere, read_settings, to_json
 from plait.store import Damage, Row, Stats, Store, check, retried
 from plait.text import require_list
 from plait.vectors import given_vectors, pooled, vector_name, vectors_of
@@ -78,7 +78,7 @@ class Index:
             vector_width = model.encoder.family.shape.width(vector_name(model, known))
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         plans = {head: str(plan) for head, plan in model.plans.items()}
-        settings = Settings(name or model.name_or_path, plans, dtype, passage_tokens, overlap, vectors)
+        settings = Settings(name_anywhere(name or model.name_or_path), plans, dtype, passage_tokens, overlap, vectors)
         beside = {FILE: to_json(settings)}
         store = Store.create(path, fingerprint(model, codec), vector_width=vector_width, beside=beside)
         return cls(store, model, settings)

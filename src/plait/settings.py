@@ -36,6 +36,11 @@ class Settings:
     vectors: Vectors = "none"
 
 
+def name_anywhere(model: str) -> str:
+    """The name of a checkpoint, good from anywhere: of a folder its whole path."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
 def to_json(settings: Settings) -> str:
     """What `read_settings` reads."""
     return json.dumps(dataclasses.asdict(settings), indent=2)

@@ -67,3 +67,22 @@ def test_a_file_that_is_lost_is_told(path: Path, model: Plait) -> None:
         file.unlink()
     with pytest.raises(PlaitError, match="damaged"):
         ranked(index)
+
+
+def test_paths_hold_where_the_process_goes(
+    checkpoint_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a store and of the model in it, both named from where the process was."""
+    (tmp_path / "bert").symlink_to(checkpoint_path)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path)
+    made = Index.create("s.plait", Plait.from_pretrained("bert"))
+    made.add([Document(id, text) for id, text in TEXTS.items()])
+    opened = Index.open("s.plait")
+    monkeypatch.chdir(tmp_path / "below")
+    assert ranked(opened) == ranked(made) == ranked(Index.open("../s.plait"))
+    for index in (made, opened):
+        index.refresh()
+        index.add([Document(str(id(index)), "The bridge of stone.")])
+        index.compact()
+        assert len(index.verify()) == 0 and index.stats().documents == len(index.store.contents())

@@ -46,11 +46,10 @@ def index(
     from plait.explain import unpractised
     from plait.index import Index
     from plait.scoring import require_one_label
-    from plait.settings import FILE
+    from plait.settings import FILE, name_anywhere
 
     texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
-    if model is not None and Path(model).is_dir():
-        model = str(Path(model).resolve())  # so that the store can be opened from anywhere
+    model = None if model is None else name_anywhere(model)
     asked = {"codec": codec, "passage_tokens": passage_tokens, "overlap": overlap, "vectors": vectors}
     given = {key: value for key, value in asked.items() if value is not None}
     if vectors == "given":

@@ -82,7 +82,7 @@ class Store:
         """
         import lance
 
-        path = Path(path)
+        path = Path(path).absolute()  # the process may go elsewhere while the store is open
         fingerprint.make_codec()
         if vector_width < 0:
             raise PlaitError(f"vector_width must be 0 (none) or more, but is {vector_width}; pass the vectors' length")
@@ -112,7 +112,7 @@ class Store:
         """
         import lance
 
-        path = Path(path)
+        path = Path(path).absolute()
         if not (path / TABLE).is_dir():
             raise PlaitError(f"a store is a folder with {TABLE} in it, but {path} is not; build one with plait index")
         with told(path, "open the store at"):
