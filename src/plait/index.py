@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plait import passages
-from plait.binding import fingerprint
+from plait.binding import fingerprint, model_of
 from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
 from plait.data import Document
 from plait.errors import PlaitError, require_least
@@ -25,7 +25,6 @@ from plait.first_stage import CANDIDATES, FirstStage, candidates_of, require_wei
 from plait.keep import rows as rows_of
 from plait.model import Plait
 from plait.parts import Encoded, made_by
-from plait.plan import Plan
 from plait.results import Added, Answers, Found, Hit, Ranking
 from plait.scoring import Query, Timing, encode_query, require_finite, require_one_label, score, spans, stored_role
 from plait.settings import FILE, Settings, Vectors, name_anywhere, read_settings, to_json
@@ -95,9 +94,7 @@ class Index:
         settings = read_settings(path)
         store = Store.open(path)
         if model is None:
-            plans = {head: Plan.parse(text) for head, text in settings.plans.items()}  # not the checkpoint's
-            heads = tuple(settings.plans)  # others of the checkpoint would need what is not stored
-            model = Plait.from_pretrained(settings.model, plan=plans, dtype=settings.dtype, device=device, heads=heads)
+            model = model_of(settings, device=device)
         check(fingerprint(model, store.fingerprint.codec), store.fingerprint)
         return cls(store, model, settings)
 

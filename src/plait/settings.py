@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from plait import files
 from plait.errors import PlaitError
 
 FILE = "plait.json"
@@ -44,6 +45,11 @@ def name_anywhere(model: str) -> str:
 def to_json(settings: Settings) -> str:
     """What `read_settings` reads."""
     return json.dumps(dataclasses.asdict(settings), indent=2)
+
+
+def write_settings(path: str | os.PathLike[str], settings: Settings) -> None:
+    """Put them in place of those of the index at `path`, whole or not at all."""
+    files.write(Path(path) / FILE, to_json(settings))
 
 
 def read_settings(path: str | os.PathLike[str]) -> Settings:

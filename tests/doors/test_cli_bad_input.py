@@ -151,7 +151,7 @@ def test_a_store_of_another_model(store: Path, tmp_path: Path, checkpoint_path: 
     before = held(store)
     other = small_checkpoint(tmp_path / "other", plans=PLANS, seed=5, max_position_embeddings=128)
     path = write(tmp_path / "more.jsonl", [{"id": "more", "text": "the river"}])
-    assert "begun with model" in refused("index", path, "--store", store, "--model", other)
+    assert "goes on with the model that began it" in refused("index", path, "--store", store, "--model", other)
     assert "begun with plan" in refused("index", path, "--store", store, "--plan", "score: join=3; span: join=1")
     for option in (["--codec", "float32"], ["--passage-tokens", 32], ["--overlap", 4], ["--vectors", "pooled"]):
         assert "begun with" in refused("index", path, "--store", store, *option)
@@ -287,13 +287,13 @@ def test_bad_pairs(checkpoint_path: Path, tmp_path: Path) -> None:
     assert "sequence-classification head" in refused("predict", span, tmp_path / "pairs.jsonl")
 
 
-def test_options_of_the_other_kind_of_known_text(store: Path, tmp_path: Path, checkpoint_path: Path) -> None:
+def test_options_of_the_other_kind_of_known_text(store: Path, tmp_path: Path) -> None:
     """`ask` reads a store, which has its model, or one text, which has no first stage."""
     text = tmp_path / "chapter.txt"
     text.write_text("the river")
     for option in (["--top-k", 2], ["--candidates", 5], ["--first-stage", "all"]):
         assert "are for stores, but --text is given" in refused("ask", "--text", text, "what?", *option)
-    for option in (["--model", checkpoint_path], ["--plan", "join=1"], ["--dtype", "float32"]):
+    for option in (["--plan", "join=1"], ["--dtype", "float32"]):
         assert "are for --text, but" in refused("ask", store, "what?", *option)
 
 

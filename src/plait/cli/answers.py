@@ -17,6 +17,7 @@ from plait.cli.app import (
     First,
     Json,
     Model,
+    Moved,
     PlanOption,
     StorePath,
     Texts,
@@ -24,6 +25,7 @@ from plait.cli.app import (
     about,
     app,
     load,
+    open_index,
     out,
 )  # fmt: skip
 from plait.errors import PlaitError
@@ -61,13 +63,12 @@ def rank(
     candidates: Candidates = None,
     first_stage: First = "auto",
     first_stage_weight: Weight = 0.0,
+    model: Moved = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Rank stored passages for a query."""
-    from plait.index import Index
-
-    index = Index.open(store, device=device)
+    index = open_index(store, model, device)
     found = index.rank(
         query, top_k, candidates=candidates,
         first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
@@ -87,7 +88,10 @@ def ask(
     candidates: Candidates = None,
     first_stage: First = "auto",
     first_stage_weight: Weight = 0.0,
-    model: Model = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help=f"Of --text: a folder or a hub id, default {BUNDLED}; of a store: where its model is now."),
+    ] = None,
     plan: PlanOption = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -106,11 +110,9 @@ def ask(
         return _ask_text(text, question, load(model or BUNDLED, plan, dtype, device), read, json_)
     if store is None or question is None:
         raise PlaitError('ask needs a store and a question, or --text FILE; e.g. plait ask my.plait "who wrote it?"')
-    if (model, plan, dtype) != (None, None, "auto"):
-        raise PlaitError(f"--model, --plan and --dtype are for --text, but {store} has its own; leave them out")
-    from plait.index import Index
-
-    index = Index.open(store, device=device)
+    if (plan, dtype) != (None, "auto"):
+        raise PlaitError(f"--plan and --dtype are for --text, but {store} has its own; leave them out")
+    index = open_index(Path(store), model, device)
     found = index.ask(
         question, top_k, read=read, candidates=candidates,
         first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]

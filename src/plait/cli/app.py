@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from plait.index import Index
     from plait.model import Plait
     from plait.results import Ranking
 
@@ -22,6 +23,10 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 BUNDLED = "bundled:minilm-squad"
 Model = Annotated[
     str | None, typer.Option(help=f"Checkpoint: a folder or a hub id; default: {BUNDLED}.", show_default=False)
+]
+Moved = Annotated[
+    str | None,
+    typer.Option("--model", help="Where the store's model is now: a folder or a hub id; default: where it was."),
 ]
 PlanOption = Annotated[
     str | None,
@@ -46,6 +51,15 @@ def load(model: str, plan: str | None, dtype: str, device: str) -> Plait:
     from plait.model import Plait
 
     return Plait.from_pretrained(model, plan=plan, dtype=dtype, device=device)
+
+
+def open_index(store: Path, model: str | None, device: str) -> Index:
+    """The index of a command, with its model from where it was or, if that is named, where it is now."""
+    from plait.binding import model_of
+    from plait.index import Index
+    from plait.settings import read_settings
+
+    return Index.open(store, model_of(read_settings(store), model, device) if model else None, device=device)
 
 
 def about(found: Ranking) -> dict[str, Any]:

@@ -10,7 +10,21 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from plait import show
-from plait.cli.app import BUNDLED, Device, Dtype, Json, Model, PlanOption, StorePath, app, err, load, out
+from plait.cli.app import (
+    BUNDLED,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    Moved,
+    PlanOption,
+    StorePath,
+    app,
+    err,
+    load,
+    open_index,
+    out,
+)  # fmt: skip
 from plait.errors import PlaitError
 
 if TYPE_CHECKING:
@@ -58,8 +72,10 @@ def index(
             "leave it out, or take pooled"
         )
     if (store / FILE).exists():
-        target = Index.open(store, device=device)
-        _same(target, store, model, plan, given | ({} if dtype == "auto" else {"dtype": dtype}))
+        target = _begun(store, model, device)
+        _same(target, store, plan, given | ({} if dtype == "auto" else {"dtype": dtype}))
+        if model not in (None, target.settings.model):
+            _move(target, store, model)
     else:
         model = model or BUNDLED
         loaded = load(model, plan, dtype, device)
@@ -83,14 +99,14 @@ def add(
     documents: Annotated[Path, typer.Argument(help="As for index.")],
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+    model: Moved = None,
     device: Device = "auto",
 ) -> None:
     """Add documents; those whose content changed are replaced, unchanged ones skipped."""
     from plait.data import read_documents
-    from plait.index import Index
 
     texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
-    replaced = _add(Index.open(store, device=device), texts)
+    replaced = _add(open_index(store, model, device), texts)
     if replaced and id_column is None and all(text.id.startswith(documents.name) for text in texts):
         _note(f"documents without ids are named for their file, so that those of another {documents.name} are "
               "replaced; give them ids, or rename the file")  # fmt: skip
@@ -156,17 +172,46 @@ def compact(store: StorePath) -> None:
     out.print(f"{before / 1e6:.1f} MB before, {opened.stats().disk_bytes / 1e6:.1f} MB now")
 
 
-def _same(index: Index, store: Path, model: str | None, plan: str | None, given: Mapping[str, object]) -> None:
+def _begun(store: Path, model: str | None, device: str) -> Index:
+    """The index that is to go on; refuses a model that did not begin it."""
+    import dataclasses
+
+    from plait.binding import fingerprint, model_of
+    from plait.index import Index
+    from plait.settings import read_settings
+    from plait.store import Store
+
+    settings, opened = read_settings(store), Store.open(store)
+    loaded = model_of(settings, model or "", device)
+    now, then = (dataclasses.asdict(one) for one in (fingerprint(loaded, opened.codec.name), opened.fingerprint))
+    if others := [field for field in then if now[field] != then[field]]:
+        raise PlaitError(
+            f"a store goes on with the model that began it, but {model or settings.model} has another "
+            f"{', '.join(others)} than {store}; remove that folder to build it anew, or name another --store"
+        )
+    return Index(opened, loaded, settings)
+
+
+def _move(index: Index, store: Path, model: str) -> None:
+    """Write down where the model of a store is now."""
+    import dataclasses
+
+    from plait.settings import write_settings
+
+    with index.store.writing():
+        write_settings(store, dataclasses.replace(index.settings, model=model))
+    _note(f"{store} opens the model {model} from now on, no longer {index.settings.model}")
+
+
+def _same(index: Index, store: Path, plan: str | None, given: Mapping[str, object]) -> None:
     """Refuse to go on with a store otherwise than it was begun."""
     from plait.heads import head_plans
     from plait.plan import Plan
 
     settings = index.settings
-    had: dict[str, object] = {"model": settings.model, "plan": settings.plans, "codec": index.store.codec.name}
+    had: dict[str, object] = {"plan": settings.plans, "codec": index.store.codec.name}
     had |= {key: getattr(settings, key) for key in ("dtype", "passage_tokens", "overlap", "vectors")}
     asked = dict(given)
-    if model is not None:
-        asked["model"] = model
     if plan is not None:
         before = {head: Plan.parse(text) for head, text in settings.plans.items()}
         asked["plan"] = {head: str(p) for head, p in head_plans(list(settings.plans), plan, before).items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait import show
-from plait.cli.app import Device, First, Json, PlanOption, StorePath, Texts, app, err, load, out
+from plait.cli.app import Device, First, Json, Moved, PlanOption, StorePath, Texts, app, err, load, open_index, out
 from plait.errors import PlaitError
 from plait.extras import library
 
@@ -40,12 +40,12 @@ def evaluate(
     first_stage: First = "auto",
     limit: Annotated[int, typer.Option(help="Use only so many queries, chosen by chance (seed 0); 0 for all.")] = 0,
     out_file: Annotated[Path | None, typer.Option("--out", help="Write the model's ranking as a TREC run.")] = None,
+    model: Moved = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Rank queries whose documents are known: the first stage, the model, and both with the best weight."""
     from plait.data import write_run
-    from plait.index import Index
     from plait.judged import judged
 
     if limit < 0:
@@ -57,7 +57,7 @@ def evaluate(
     queries, judgements = _queries(data, split, qrels)
     if limit and limit < len(queries):
         queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
-    index = Index.open(store, device=device)
+    index = open_index(store, model, device)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         found = judged(
             index, queries, judgements, candidates=candidates, first_stage=first_stage,  # type: ignore[arg-type]
