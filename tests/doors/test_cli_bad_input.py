@@ -306,9 +306,20 @@ def test_a_query_that_is_not_unicode(store: Path) -> None:
 def test_arguments_that_are_missing(store: Path) -> None:
     assert "ask needs a store and a question" in refused("ask", store)
     assert "ask needs a store and a question" in refused("ask")
-    for arguments in (["rank", store], ["nonsense"], ["rank", store, "q", "--top-k", "many"]):  # typer's own, code 2
+    assert "rank takes a query or --queries FILE, but was given neither" in refused("rank", store)
+    for arguments in (["rank"], ["nonsense"], ["rank", store, "q", "--top-k", "many"]):  # typer's own, code 2
         result = run(*arguments)
         assert result.code == 2 and result.err and "Traceback" not in result.err
+
+
+def test_a_query_and_a_file_of_queries_are_not_ranked_at_once(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "queries.txt"
+    path.write_text("river\n")
+    assert "but was given both" in refused("rank", store, "river", "--queries", path)
+    for content, words in {"": "empty", " \n\n": "at least one query", "1\triver\nmore\n": "must have 2 cells"}.items():
+        path.write_text(content)
+        assert words in refused("rank", store, "--queries", path)
+    assert "queries must be a file of .jsonl" in refused("rank", store, "--queries", tmp_path / "queries.md")
 
 
 def test_a_store_and_a_text_are_not_asked_at_once(checkpoint_path: Path, tmp_path: Path) -> None:

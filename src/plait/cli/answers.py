@@ -58,7 +58,13 @@ def plan(
 @app.command()
 def rank(
     store: StorePath,
-    query: Annotated[str, typer.Argument()],
+    query: Annotated[str | None, typer.Argument(help="One query; or use --queries.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rank for each of these, a JSON line a query: .jsonl, .csv, .tsv, .parquet; .txt, one a line."
+        ),
+    ] = None,
     top_k: Annotated[int, typer.Option(help="Passages to print.")] = 10,
     candidates: Candidates = None,
     first_stage: First = "auto",
@@ -67,15 +73,31 @@ def rank(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Rank stored passages for a query."""
+    """Rank stored passages for a query, or for each query of a file."""
+    from plait.data import read_queries
+
+    if query is not None and queries is None:
+        asked = {"": query}
+    elif queries is not None and query is None:
+        asked = read_queries(queries)
+    else:
+        raise PlaitError(
+            f"rank takes a query or --queries FILE, but was given {'neither' if query is None else 'both'}; e.g. plait "
+            'rank my.plait "who wrote it?"'
+        )
     index = open_index(store, model, device)
-    found = index.rank(
-        query, top_k, candidates=candidates,
-        first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
-    )  # fmt: skip
-    if json_:
-        return show.json_line({"hits": [vars(hit) for hit in found.hits], **about(found)})
-    show.ranking(out, found, len(index.store))
+    for id, text in asked.items():
+        found = index.rank(
+            text, top_k, candidates=candidates,
+            first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
+        )  # fmt: skip
+        facts = {"hits": [vars(hit) for hit in found.hits], **about(found)}
+        if queries is not None:
+            show.json_line({"id": id, **facts})
+        elif json_:
+            show.json_line(facts)
+        else:
+            show.ranking(out, found, len(index.store))
 
 
 @app.command()

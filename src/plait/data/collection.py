@@ -57,7 +57,8 @@ def read_collection(folder: str | Path, split: str = "test") -> Collection:
 
 def read_queries(path: str | Path) -> dict[str, str]:
     """Queries by id: of .jsonl, .csv, .tsv or .parquet the columns named as in `QUERY_COLUMNS`; or lines of a .tsv or
-    .txt without a header, id, tab, text, as MS MARCO and ir_datasets write them. Files may end in .gz or .xz.
+    .txt without a header, id, tab, text, as MS MARCO and ir_datasets write them; or of a .txt without tabs the lines
+    that are not blank, by their numbers from 1. Files may end in .gz or .xz.
 
     Raises PlaitError by place for a query without a text or an id, and for an id that two have.
     """
@@ -66,6 +67,8 @@ def read_queries(path: str | Path) -> dict[str, str]:
         kinds = ", ".join((*table.TABLES, ".txt"))
         raise PlaitError(f"queries must be a file of {kinds}, but are {path}; convert or rename it")
     reader, unit = table.TABLES.get(kind(path), (delimited.records, "line"))
+    if kind(path) == ".txt" and not any("\t" in line for line in lines(path)):
+        return {query.id: query.text for query in documents(_lines(path), f"{path} line", what="query")}
     bare = kind(path) in (".tsv", ".txt") and not _has_header(path)
     records = delimited.records(path, ("id", "text")) if bare else reader(path)
     asked = (_as_query(record, f"{path} {unit} {record.where}") for record in records)
@@ -89,6 +92,12 @@ def read_corpus(folder: str | Path) -> Iterator[Document]:
     """
     corpus = _file(Path(folder), "corpus.jsonl")
     return documents(map(_with_title, jsonl.records(corpus)), f"{corpus} line")
+
+
+def _lines(path: Path) -> Iterator[Record]:
+    for number, line in enumerate(lines(path), start=1):
+        if text := line.strip():
+            yield Record(number, str(number), {"text": text})
 
 
 def _has_header(path: Path) -> bool:
