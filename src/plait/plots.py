@@ -159,7 +159,7 @@ def require_format(path: str | Path) -> None:
     """Refuse a chart that could not be written, before the work that it is to show."""
     library("matplotlib.figure", "plots")
     if Path(path).suffix not in FORMATS:
-        raise PlaitError(f"a chart's name must end in one of {', '.join(FORMATS)}, but is {str(path)!r}")
+        raise PlaitError(f"a chart's name must end in one of {', '.join(FORMATS)}, but is {str(path)!r}; rename it")
 
 
 def _save(figure: Any, path: str | Path) -> None:

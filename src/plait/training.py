@@ -165,7 +165,10 @@ def _classes(config: TrainConfig, data: Data) -> tuple[str, ...]:
         )
     found = {class_name(label) for label in labels if label is not None}
     if len(found) < 2:
-        raise PlaitError(f"a class task needs two classes or more, but {config.data} has only {', '.join(found)}")
+        raise PlaitError(
+            f"a class task needs two classes or more, but {config.data} has only {', '.join(found)}; add examples of "
+            "another"
+        )
     for checkpoint in filter(None, (config.teacher, config.model)):
         known = class_names(load_config(checkpoint))
         if found <= set(known):

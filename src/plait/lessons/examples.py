@@ -127,9 +127,7 @@ def _units(
             yield from (group[first::lists] for first in range(lists))
     if lacking:
         what = "no right or no wrong candidate" if labelled else "one candidate alone"
-        warnings.warn(
-            f"{lacking} of {len(groups)} groups have {what}; they are left out", DataWarning, stacklevel=3
-        )
+        warnings.warn(f"{lacking} of {len(groups)} groups have {what}; they are left out", DataWarning, stacklevel=3)
 
 
 def _is_right(task: str, example: Example, labelled: bool) -> bool:

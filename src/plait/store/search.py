@@ -63,7 +63,7 @@ def by_vector(dataset: "lance.LanceDataset", vector: NDArray[np.float32], k: int
 
 def _check_k(k: int) -> None:
     if k < 1:
-        raise PlaitError(f"a search must be for 1 passage or more, but is for {k}")
+        raise PlaitError(f"a search must be for 1 passage or more, but is for {k}; ask for more")
 
 
 def _hits(ids: list[str], scores: list[float]) -> list[Hit]:

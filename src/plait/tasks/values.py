@@ -19,7 +19,8 @@ def number_of(task: str, example: Example) -> float:
     """The label of an example as a number; PlaitError if it is none."""
     if not isinstance(example.label, int | float):
         raise PlaitError(
-            f"a {task} task needs a number for a label, but that of example {example.id} is {example.label!r}"
+            f"a {task} task needs a number for a label, but that of example {example.id} is {example.label!r}; write "
+            "one"
         )
     return float(example.label)
 
