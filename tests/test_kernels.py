@@ -263,3 +263,12 @@ def test_a_user_without_a_home_is_told(afresh: pytest.MonkeyPatch) -> None:
     afresh.setattr(Path, "home", nowhere)
     with pytest.warns(FallbackWarning, match="Could not determine home directory"):
         assert library() is None
+
+
+@fitting
+def test_a_cache_that_cannot_be_written_is_told(afresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A compiler would not help."""
+    (tmp_path / "cache").write_text("a file")
+    with pytest.warns(FallbackWarning, match=f"{tmp_path}/cache.*let XDG_CACHE_HOME be a folder that can be") as told:
+        assert library() is None
+    assert "gcc" not in str(told[0].message)

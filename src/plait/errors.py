@@ -12,6 +12,20 @@ def reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
+_FIXES = (
+    ("permission denied", "give this user the right to read and write it"),
+    ("operation not permitted", "give this user the right to read and write it"),
+    ("read-only file system", "to write, copy it to where that is possible"),
+    ("too many open files", "let the process open more files (ulimit -n), or close some"),
+)
+
+
+def system_fix(error: BaseException) -> str | None:
+    """What to do where the system refused a file, whatever is in it; None for other failures."""
+    said = str(error).lower()
+    return next((fix for sign, fix in _FIXES if sign in said), None)
+
+
 def require_least(name: str, value: object, usual: str) -> None:
     """PlaitError unless a count is a whole number of 1 or more; `usual` says what to take."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:

@@ -146,7 +146,7 @@ class Index:
             self.store.optimize()
         return Added(written, replaced, unchanged, rows_written, tokens)
 
-    def delete(self, documents: Sequence[str]) -> int:
+    def delete(self, documents: Iterable[str]) -> int:
         """Remove documents by id; returns how many passages went. Ids that are not there are an error."""
         return self.store.delete(documents)
 

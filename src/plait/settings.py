@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from plait import files
-from plait.errors import PlaitError
+from plait.errors import PlaitError, system_fix
 
 FILE = "plait.json"
 Vectors = Literal["none", "pooled", "given"]
@@ -66,7 +66,10 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
         raise PlaitError(
             f"an index is a folder with plait.json in it, but {os.fspath(path)!r} is not; build one with plait index"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        fix = system_fix(error) or "check the disk"
+        raise PlaitError(f"an index needs its {FILE}, but {file} cannot be read ({error.strerror}); {fix}") from None
+    except (ValueError, TypeError) as error:
         raise PlaitError(
             f"{file} must be the JSON that plait index wrote, but is not ({error}); build the index again"
         ) from None

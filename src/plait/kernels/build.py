@@ -37,9 +37,11 @@ def library() -> ctypes.CDLL | None:
             raise OSError("Linux does not let this process use them")
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: a user without a home
         said = (getattr(error, "stderr", None) or "").strip() or str(error)
+        nowhere = isinstance(error, RuntimeError) or (isinstance(error, OSError) and str(cache()) in said)
+        fix = "let XDG_CACHE_HOME be a folder that can be written" if nowhere else "install gcc 11 or later"
         warnings.warn(
             f"the kernels for this processor cannot be used ({said.splitlines()[0]}), so "
-            "that PyTorch's slower ones take their place; install gcc 11 or later, or set PLAIT_KERNELS=0",
+            f"that PyTorch's slower ones take their place; {fix}, or set PLAIT_KERNELS=0",
             FallbackWarning,
             stacklevel=2,
         )

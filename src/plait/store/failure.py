@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from plait.errors import PlaitError
+from plait.errors import PlaitError, system_fix
 from plait.store.forks import require_unforked
 from plait.store.gone import Gone
 
@@ -41,7 +41,9 @@ def _sentence(path: Path, action: str, error: BaseException) -> str:
             "free some and run again, everything added before is kept"
         )
     cause = cause if len(cause) <= 200 else cause[:199] + "…"
-    if not path.exists():
+    if fix := system_fix(error):
+        advice = fix
+    elif not path.exists():
         advice = "check the path, and that its folder can be written to"
     else:
         advice = (

@@ -4,7 +4,7 @@ import os
 import threading
 from pathlib import Path
 
-from plait.errors import PlaitError
+from plait.errors import PlaitError, system_fix
 
 
 class WriterLock:
@@ -44,9 +44,10 @@ class WriterLock:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
+            fix = "make it writable" if self._path.exists() else "make the store's folder writable"
+            fix = fix if isinstance(error, PermissionError) else system_fix(error) or fix
             raise PlaitError(
-                f"writing needs a lock file at {self._path}, but it cannot be opened ({error.strerror}); "
-                "make the store's folder writable"
+                f"writing needs a lock file at {self._path}, but it cannot be opened ({error.strerror}); {fix}"
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +113,11 @@ class Store:
         import lance
 
         path = Path(path).absolute()
-        if not (path / TABLE).is_dir():
-            raise PlaitError(f"a store is a folder with {TABLE} in it, but {path} is not; build one with plait index")
         with told(path, "open the store at"):
+            if not (path / TABLE).is_dir():
+                raise PlaitError(
+                    f"a store is a folder with {TABLE} in it, but {path} is not; build one with plait index"
+                )
             return cls(path, lance.dataset(str(path / TABLE), version=version), version is not None)
 
     def still(self) -> Self:
@@ -225,7 +227,7 @@ class Store:
     def search_text(self, query: str, k: int) -> list[Hit]:
         """The k best passages by BM25, best first; plain words, no operators. PlaitError if empty or k < 1."""
         with told(self.path, "search"):
-            return search.by_text(self._now.dataset, query, k)
+            return search.by_text(self._now.dataset, query, self._most(k))
 
     def search_vector(self, vector: NDArray[np.float32], k: int) -> list[Hit]:
         """The k passages of highest cosine with vector [D], best first, compared with every row.
@@ -233,7 +235,11 @@ class Store:
         PlaitError if the store has no vectors, D differs, the vector is zero or not finite, or k < 1.
         """
         with told(self.path, "search"):
-            return search.by_vector(self._now.dataset, vector, k)
+            return search.by_vector(self._now.dataset, vector, self._most(k))
+
+    def _most(self, k: int) -> int:
+        """As many as there are, where more are asked for than the table library can count."""
+        return min(k, max(1, len(self)))
 
     def verify(self) -> list[Damage]:
         """Read every passage and compare it with its checksum; empty if all is well."""
@@ -291,10 +297,11 @@ class Store:
                 merge.when_not_matched_by_source_delete(rules.among(wanted)).execute(table)
             self.refresh()
 
-    def delete(self, documents: Sequence[str]) -> int:
+    def delete(self, documents: Iterable[str]) -> int:
         """Remove documents; returns how many passages went. PlaitError naming those that are not there."""
         if isinstance(documents, str):
             raise PlaitError(f"documents must be a list of ids, but are {documents!r}; pass [{documents!r}]")
+        documents = list(documents)
         with self.writing():
             before = len(self)
             missing = set(documents) - self._now.catalog.contents.keys()
