@@ -62,14 +62,17 @@ def refused(*arguments: object, stdin: str = "") -> str:
     return result.err.removeprefix("plait: ").rstrip("\n")
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """`python -m plait arguments...` as a process of its own."""
+def start(*arguments: object, stdout: int = subprocess.PIPE, encoding: str = "") -> subprocess.Popen[str]:
+    """`python -m plait arguments...` as a process of its own, whose terminal may have another encoding than ours."""
     root = Path(__file__).parents[1]
     paths = [str(root / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {"PYTHONPATH": os.pathsep.join(reversed(paths)), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment["PYTHONUNBUFFERED"] = ""  # output is kept until there is much of it, as for users
+    if encoding:
+        environment["PYTHONIOENCODING"] = encoding
     return subprocess.Popen(
         [sys.executable, "-m", "plait", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+        stdout=stdout, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
         env={**os.environ, **environment},
     )  # fmt: skip
 

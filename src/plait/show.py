@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -150,8 +151,13 @@ def adopted(out: Console, report: Report) -> None:
 
 
 def json_line(value: Any) -> None:
-    """Print one line of JSON, letters as they are."""
-    print(json.dumps(value, ensure_ascii=False))
+    """Print one line of JSON, letters as they are, or escaped as JSON has them if the output's encoding lacks one."""
+    line = json.dumps(value, ensure_ascii=False)
+    try:
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(value)
+    print(line)
 
 
 def positions(out: Console, facts: PositionTable) -> None:
