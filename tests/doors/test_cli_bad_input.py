@@ -287,6 +287,17 @@ def test_bad_pairs(checkpoint_path: Path, tmp_path: Path) -> None:
     assert "sequence-classification head" in refused("predict", span, tmp_path / "pairs.jsonl")
 
 
+def test_one_column_for_two_roles(checkpoint_path: Path, tmp_path: Path) -> None:
+    """Unless each of its rows holds both texts."""
+    pairs, lists = tmp_path / "pairs.csv", tmp_path / "lists.jsonl"
+    pairs.write_text("query,passage\nwho?,the doctor\n")
+    lists.write_text('{"both": ["who?", "the doctor"]}\n')
+    said = refused("predict", checkpoint_path, pairs, "--texts", "query")
+    assert said == "--texts must name a column for each of query and passage, but is query; join two by +"
+    expected = done("predict", checkpoint_path, pairs, "--texts", "query+passage")
+    assert done("predict", checkpoint_path, lists, "--texts", "both") == expected
+
+
 def test_options_of_the_other_kind_of_known_text(store: Path, tmp_path: Path) -> None:
     """`ask` reads a store, which has its model, or one text, which has no first stage."""
     text = tmp_path / "chapter.txt"

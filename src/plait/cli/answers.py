@@ -214,7 +214,12 @@ def _rows(model: Plait, path: Path, columns: str) -> list[tuple[str | None, ...]
     names = [name for name in columns.split("+") if name]
     if roles == 1:
         return [tuple(example.texts) for example in read_examples(path, texts=names or ["text"])]
-    return [(*row, *(None,) * (roles - len(row))) for row in read_pairs(path, texts=names)]
+    rows = list(read_pairs(path, texts=names))
+    if len(names) == 1 and roles == 2 and any(len(row) == 1 for row in rows):  # more may stand in one column as a list
+        raise PlaitError(
+            f"--texts must name a column for each of {' and '.join(model.text.roles)}, but is {columns}; join two by +"
+        )
+    return [(*row, *(None,) * (roles - len(row))) for row in rows]
 
 
 def _ask_text(path: Path, question: str | None, model: Plait, read: int, json_: bool) -> None:
