@@ -164,7 +164,6 @@ def test_claims_without_evidence_are_learned_swept_and_scored(tmp_path: Path) ->
     swept = done("sweep", final, listed, "--task", "class", "--known", 2, "--min-quality", 0, "--json")
     assert {point["metrics"]["examples"] for point in json.loads(swept)["points"]} == {12}
     listed.write_text(json.dumps(rows[1]) + "\n" + json.dumps(rows[0]) + "\n")
-    assert "must have all of them, but number 1 has no passage" in refused("predict", final, listed, "--plan", "join=1")
-    assert "must have both, but example 2 has one" in refused(
-        "sweep", final, listed, "--task", "class", "--plan", "join=1"
-    )
+    two = "join=1,roles=query+passage"
+    assert "must have all of them, but number 1 has no passage" in refused("predict", final, listed, "--plan", two)
+    assert "must have both, but example 2 has one" in refused("sweep", final, listed, "--task", "class", "--plan", two)
