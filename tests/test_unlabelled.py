@@ -11,7 +11,7 @@ import torch
 from plait.config import TrainConfig
 from plait.course import Course
 from plait.data import Example
-from plait.errors import TruncationWarning
+from plait.errors import DataWarning
 from plait.heads import class_names
 from plait.lessons import example_lessons
 from plait.model import Plait
@@ -73,7 +73,7 @@ def test_groups_as_they_stand(model: Plait) -> None:
     group = [Example(f"a{i}", ("river", f"stone {i}"), None) for i in range(10)]
     labelled = [Example(f"b{i}", ("garden", f"stone {i}"), float(i == 2)) for i in range(3)]
     alone = Example("c", ("music", "stone"), None)
-    with pytest.warns(TruncationWarning, match="1 of 3 groups have one candidate alone"):
+    with pytest.warns(DataWarning, match="1 of 3 groups have one candidate alone"):
         lessons = example_lessons("rank", [*group, *labelled, alone], model.text, candidates=4, labelled=False)
     lists = [target for lesson in lessons for target in lesson.targets if isinstance(target, Lists)]
     assert sorted(length for one in lists for length in one.lengths) == [3, 3, 3, 4]
