@@ -72,6 +72,7 @@ class Plait(nn.Module):
         compared = {plan.compare != "none" for plan in self.plans.values()}
         single = True in compared and (compared == {True} if parts.single is None else parts.single)
         self.text = self.texts(roles, offset, single=single)
+        self._reads = checkpoint.fingerprint_tokenizer(self.tokenizer)  # now: a call with padding=True leaves its mark
         self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
 
     @classmethod
@@ -164,10 +165,10 @@ class Plait(nn.Module):
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of `model` (the encoder's weights, in the dtype of their files) and `tokenizer`."""
+        """Hashes of `model` (the encoder's weights, in the dtype of their files) and of its `tokenizer` as loaded."""
         if self._hashed[0] != self._versions():  # the weights were trained, or others loaded into them
             self._hashed = self._versions(), checkpoint.fingerprint(self.base, self.bottlenecks)
-        return {"model": self._hashed[1], "tokenizer": checkpoint.fingerprint_tokenizer(self.tokenizer)}
+        return {"model": self._hashed[1], "tokenizer": self._reads}
 
     def _versions(self) -> list[tuple[int, int]]:
         """PyTorch counts the changes of every tensor; one that takes another's place is another object."""

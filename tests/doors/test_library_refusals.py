@@ -140,6 +140,19 @@ def test_states_of_another_model_are_refused(model: Plait, checkpoint_path: Path
             stranger.predict([(QUESTION, known[0])])
 
 
+def test_a_tokenizer_that_was_used_is_the_same(model: Plait, tmp_path: Path) -> None:
+    """It remembers how it was last called, which is nothing that a model or a store goes by."""
+    before = model.fingerprint
+    index = Index.create(tmp_path / "s.plait", model, name="")
+    known = model.encode("query", [QUESTION])
+    model.tokenizer(["a", "b c"], padding=True, truncation=True, max_length=3)
+    assert (
+        model.fingerprint == before
+        and Index.open(index.store.path, model).store.fingerprint.tokenizer == before["tokenizer"]
+    )
+    model.predict([(known[0], PASSAGES[0])])
+
+
 def test_scores_that_are_no_numbers(checkpoint_path: Path) -> None:
     """They rank nothing and answer nothing."""
     broken = Plait.from_pretrained(checkpoint_path, plan="score: join=1,mode=oneway; span: join=1")
