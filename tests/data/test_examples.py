@@ -5,13 +5,12 @@ import gzip
 import json
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import ipc, parquet
+from pyarrow import parquet
 
 from plait.data import Example, read_examples, read_pairs
 from plait.errors import DataWarning, PlaitError
@@ -143,174 +142,6 @@ def test_parquet(tmp_path: Path) -> None:
     columns = {"premise": ["A", "B"], "hypothesis": ["C", "D"], "label": [True, False], "idx": [0, 1]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     assert read_examples(tmp_path / "a.parquet") == [Example("0", ("A", "C"), 1.0), Example("1", ("B", "D"), 0.0)]
-
-
-def test_parquet_of_hugging_face(tmp_path: Path) -> None:
-    """As `to_parquet` and the hub write it: the names of classes stand beside the schema."""
-    table = pyarrow.table({"sentence1": ["A", "B", "E"], "sentence2": ["C", "D", "F"], "label": [1, 0, -1]})
-    noted = {"huggingface": json.dumps({"info": {"features": FEATURES}}), "pandas": "{}"}
-    parquet.write_table(table.replace_schema_metadata(noted), tmp_path / "a.parquet")
-    with pytest.warns(DataWarning, match="1 of 3 examples have no class"):
-        found = read_examples(tmp_path / "a.parquet")
-    assert found == [Example("1", ("A", "C"), "not_entailment"), Example("2", ("B", "D"), "entailment")]
-    table = pyarrow.table({"sentence1": ["A"], "sentence2": ["C"], "label": [2]}).replace_schema_metadata(noted)
-    parquet.write_table(table, tmp_path / "b.parquet")
-    refused(lambda: read_examples(tmp_path / "b.parquet"), "row 1: 'label' must be -1 or the number of a class, 0 to 1")
-    for broken in ("{", "[]", '{"info": 1}'):
-        parquet.write_table(table.replace_schema_metadata({"huggingface": broken}), tmp_path / "c.parquet")
-        if broken == "{":
-            refused(lambda: read_examples(tmp_path / "c.parquet"), "its metadata 'huggingface' must be JSON")
-        else:
-            assert read_examples(tmp_path / "c.parquet") == [Example("1", ("A", "C"), 2.0)]
-
-
-ARTICLE: dict[str, Any] = {
-    "answers": ["B", "A"],
-    "options": [["salt", "deep", "cold", "far"], ["Fish.", "Ships."]],
-    "questions": ["The sea is _ .", "What is in it?"],
-    "article": "The sea is deep. Fish live there.",
-    "id": "high1.txt",
-}
-OPTIONS = [
-    Example("high1.txt/1/A", ("The sea is salt .", "The sea is deep. Fish live there."), 0.0, "high1.txt/1"),
-    Example("high1.txt/1/B", ("The sea is deep .", "The sea is deep. Fish live there."), 1.0, "high1.txt/1"),
-    Example("high1.txt/1/C", ("The sea is cold .", "The sea is deep. Fish live there."), 0.0, "high1.txt/1"),
-    Example("high1.txt/1/D", ("The sea is far .", "The sea is deep. Fish live there."), 0.0, "high1.txt/1"),
-    Example("high1.txt/2/A", ("What is in it? Fish.", "The sea is deep. Fish live there."), 1.0, "high1.txt/2"),
-    Example("high1.txt/2/B", ("What is in it? Ships.", "The sea is deep. Fish live there."), 0.0, "high1.txt/2"),
-]
-
-
-def test_race(tmp_path: Path) -> None:
-    (tmp_path / "test" / "high").mkdir(parents=True)
-    (tmp_path / "test" / "middle").mkdir()
-    write(tmp_path / "test" / "high" / "1.txt", json.dumps(ARTICLE))
-    other = {name: value for name, value in ARTICLE.items() if name not in ("id", "answers")}
-    write(tmp_path / "test" / "middle" / "2.txt", json.dumps(other))
-    found = read_examples(tmp_path / "test")
-    assert found[:6] == OPTIONS
-    assert [(example.id, example.label) for example in found[6:8]] == [("2.txt/1/A", None), ("2.txt/1/B", None)]
-    assert read_examples(tmp_path / "test" / "high") == OPTIONS
-    assert read_examples(tmp_path / "test" / "high" / "1.txt") == OPTIONS
-    refused(lambda: read_examples(tmp_path), "must be one split of RACE, but holds test; name")
-    bare = ARTICLE | {"questions": [], "options": [], "answers": [], "id": "high2.txt"}
-    write(tmp_path / "race.jsonl", json.dumps(bare), json.dumps(ARTICLE))
-    assert read_examples(tmp_path / "race.jsonl") == OPTIONS
-
-
-def test_race_with_a_row_a_question(tmp_path: Path) -> None:
-    """As the hub has it: an article's questions need not stand together."""
-    same = {"example_id": ARTICLE["id"], "article": ARTICLE["article"]}
-    rows = [
-        {**same, "question": ARTICLE["questions"][n], "options": ARTICLE["options"][n], "answer": ARTICLE["answers"][n]}
-        for n in range(2)
-    ]
-    other = {**rows[0], "example_id": "middle2.txt", "answer": "A"}
-    write(tmp_path / "race.jsonl", *map(json.dumps, (rows[0], other, rows[1])))
-    found = read_examples(tmp_path / "race.jsonl")
-    assert found[:4] + found[8:] == OPTIONS
-    assert [(example.group, example.label) for example in found[4:6]] == [("middle2.txt/1", 1.0), ("middle2.txt/1", 0)]
-    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "race.parquet")
-    assert read_examples(tmp_path / "race.parquet") == OPTIONS
-    saved(tmp_path / "race", pyarrow.Table.from_pylist(rows).to_pydict())
-    assert read_examples(tmp_path / "race") == OPTIONS
-    write(tmp_path / "bad.jsonl", json.dumps({**rows[0], "options": "A, B"}))
-    refused(lambda: read_examples(tmp_path / "bad.jsonl"), "question 1 must have a list of two or more options")
-
-
-BROKEN_RACE: dict[str, tuple[dict[str, object], str]] = {
-    "a letter of no option": ({"answers": ["E", "A"]}, "question 1: the answer must be one of A, B, C, D, but is 'E'"),
-    "a letter of another question's": ({"answers": ["A", "C"]}, "question 2: the answer must be one of A, B, but"),
-    "numbers": ({"answers": [1, 0]}, "question 1: the answer must be one of A, B, C, D, but is 1"),
-    "too few answers": ({"answers": ["A"]}, "has 2 questions, options for 2 and 1 answers"),
-    "too few options": ({"options": [["a", "b"]]}, "has 2 questions, options for 1 and 2 answers"),
-    "one option": ({"options": [["a", "b"], ["c"]]}, "question 2 must have a list of two or more options"),
-    "no list": ({"questions": None}, "'questions' must be a list, as in RACE, but is null"),
-    "an empty article": ({"article": " "}, "the article must not be empty"),
-    "an empty question": ({"questions": ["", "b"]}, "question 1: the question must not be empty"),
-    "an empty option": ({"options": [["a", "b", "c", ""], ["a", "b"]]}, "question 1: option D must not be empty"),
-    "an empty id": ({"id": ""}, "the article's id must not be empty"),
-}
-
-
-@pytest.mark.parametrize(("change", "said"), BROKEN_RACE.values(), ids=list(BROKEN_RACE))
-def test_broken_race(tmp_path: Path, change: dict[str, object], said: str) -> None:
-    write(tmp_path / "a.jsonl", json.dumps(ARTICLE), json.dumps(ARTICLE | {"id": "high2.txt"} | change))
-    refused(lambda: read_examples(tmp_path / "a.jsonl"), "a.jsonl line 2", said)
-
-
-def test_folders_of_something_else(tmp_path: Path) -> None:
-    refused(lambda: read_examples(tmp_path), f"{tmp_path} must hold RACE's .txt files or what datasets'")
-    refused(lambda: read_examples(tmp_path / "no"), "no must be a file or directory that exists")
-    (tmp_path / "a.txt").write_text("One.")
-    refused(lambda: read_examples(tmp_path), "a.txt must be JSON")
-    (tmp_path / "a.txt").write_text('{"data": []}')
-    refused(lambda: read_examples(tmp_path), "a.txt must be an article of RACE (an object with article, options, ques")
-    for name in ("a.txt", "b.txt"):
-        write(tmp_path / name, json.dumps(ARTICLE))
-    refused(lambda: read_examples(tmp_path), "'high1.txt/1/A' stands at", "a.txt, question 1 and", "b.txt, question 1;")
-
-
-FEATURES = {
-    "sentence1": {"dtype": "string", "_type": "Value"},
-    "label": {"names": ["entailment", "not_entailment"], "_type": "ClassLabel"},
-}
-
-
-def saved(folder: Path, *shards: dict[str, list[object]]) -> Path:
-    """A folder as `Dataset.save_to_disk` writes it."""
-    folder.mkdir(parents=True)
-    names = [f"data-{number:05}-of-{len(shards):05}.arrow" for number in range(len(shards))]
-    for name, shard in zip(names, shards, strict=True):
-        table = pyarrow.table(shard)
-        with ipc.new_stream(folder / name, table.schema) as stream:
-            stream.write_table(table)
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
-    (folder / "dataset_info.json").write_text(json.dumps({"citation": "", "features": FEATURES}))
-    return folder
-
-
-def test_dataset_saved_by_hugging_face(tmp_path: Path) -> None:
-    first: dict[str, list[object]] = {"sentence1": ["A", "B"], "sentence2": ["C", "D"], "label": [0, 1]}
-    folder = saved(tmp_path / "set" / "train", first, {"sentence1": ["E"], "sentence2": ["F"], "label": [-1]})
-    with pytest.warns(DataWarning, match="1 of 3 examples have no class"):
-        found = read_examples(folder)
-    assert found == [Example("1", ("A", "C"), "entailment"), Example("2", ("B", "D"), "not_entailment")]
-    test = saved(tmp_path / "set" / "test", first | {"label": [-1, None]})
-    assert [example.label for example in read_examples(test)] == [None, None]
-    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    refused(lambda: read_examples(tmp_path / "set"), "must be one split of a dataset, but holds train, test; name")
-
-
-def test_dataset_with_lists_and_values(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "a", {"claim": ["C"], "evidence": [["one", "two"]], "score": [0.5], "id": ["x"]})
-    assert read_examples(folder) == [Example("x", ("C", "one", "two"), 0.5)]
-
-
-def test_broken_dataset(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "a", {"sentence1": ["A", "B"], "sentence2": ["C", "D"], "label": [0, 2]})
-    refused(lambda: read_examples(folder), "a row 2: 'label' must be -1 or the number of a class, 0 to 1, but is 2")
-    data = folder / "data-00000-of-00001.arrow"
-    content = data.read_bytes()
-    for broken in (content[: len(content) // 2], b"", b"\0" * 100, b"no Arrow at all"):
-        data.write_bytes(broken)
-        refused(lambda: read_examples(folder), "data-00000-of-00001.arrow must be a whole Arrow stream, but is not")
-    data.unlink()
-    refused(lambda: read_examples(folder), "data-00000-of-00001.arrow must be a file that exists")
-    for state, said in {
-        "[]": "state.json must be a JSON object",
-        "{": "state.json must be JSON",
-        "": "state.json must hold text, but is empty",
-        "{}": "'_data_files' must be a list",
-        '{"_data_files": [1]}': "state.json must name its files, but names 1",
-        '{"_data_files": []}': "must hold at least one example",
-    }.items():
-        (folder / "state.json").write_text(state)
-        refused(lambda: read_examples(folder), said)
-    (folder / "dataset_info.json").write_text('{"features": [1]}')
-    refused(lambda: read_examples(folder), "dataset_info.json: 'features' must be an object")
-    (folder / "dataset_info.json").unlink()
-    refused(lambda: read_examples(folder), "dataset_info.json must be a file that exists")
 
 
 PAIR = b'{"text1": "a", "text2": "b", '

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -19,36 +18,16 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.config import TrainConfig
 from plait.data import Example, read_examples
-from plait.errors import DataWarning, PlaitError
+from plait.errors import PlaitError
 from plait.evaluate import example_metrics, example_quality, raw_scores
 from plait.lessons import example_lessons
-from plait.mining import judged_lists
 from plait.model import Plait
 from plait.plan import Plan
 from plait.tasks import Lists
 from plait.training import train
 from tests.command import config, done, refused, run
+from tests.copper import labelled
 from tests.small import small_checkpoint
-
-WORDS = ["river", "stone", "lantern", "winter", "garden", "music", "engine"]
-
-
-def write(path: Path, task: str, count: int, seed: int) -> Path:
-    """Whether the passage speaks of copper, as the labels of a task: what a very small model can learn."""
-    rng = random.Random(seed)
-    rows = []
-    for number in range(count):
-        best = rng.randrange(3)
-        for option in range(3 if task in ("rank", "choice") else 1):
-            right = option == best if task in ("rank", "choice") else rng.random() < 0.5
-            passage = [*rng.sample(WORDS, 2), "copper" if right else rng.choice(WORDS)]
-            rng.shuffle(passage)
-            label: object = ("yes" if right else "no") if task == "class" else float(right)
-            row = {"query": rng.choice(WORDS), "passage": " ".join(passage), "label": label}
-            rows.append(row | ({"group": f"q{number}"} if task in ("rank", "choice") else {}))
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
 
 CHANCE = {"class": 60.0, "value": 20.0, "rank": 0.75, "choice": 50.0}
 MAIN = {"class": "accuracy", "value": "spearman", "rank": "rr10", "choice": "accuracy"}
@@ -58,8 +37,8 @@ MAIN = {"class": "accuracy", "value": "spearman", "rank": "rr10", "choice": "acc
 def test_a_model_learns_every_task_and_is_swept(tmp_path: Path, task: str) -> None:
     """Lists are learned by an elastic model, which holds at every join; it takes three times as long."""
     elastic = task == "rank"
-    write(tmp_path / "train.jsonl", task, 200, seed=1)
-    held_out = write(tmp_path / "dev.jsonl", task, 60, seed=2)
+    labelled(tmp_path / "train.jsonl", task, 200, seed=1)
+    held_out = labelled(tmp_path / "dev.jsonl", task, 60, seed=2)
     plan = "join=2,mode=oneway"
     done("train", config(tmp_path, task=task, elastic="joint+oneway" * elastic, score=plan, dev=str(held_out)))
     final = tmp_path / "out" / "final"
@@ -97,54 +76,16 @@ def test_a_model_learns_every_task_and_is_swept(tmp_path: Path, task: str) -> No
     assert "but none has; the best has" in refused("sweep", final, held_out, "--task", task, "--max-ms", 1e-6)
 
 
-def test_classes_are_the_checkpoints_where_it_knows_them(tmp_path: Path) -> None:
-    write(tmp_path / "train.jsonl", "class", 40, seed=1)
-    done("train", config(tmp_path, task="class", epochs=1.0))
-    assert Plait.from_pretrained(tmp_path / "out" / "final").config.id2label == {0: "no", 1: "yes"}
-    pairs = tmp_path / "pairs.jsonl"
-    pairs.write_text('["river", "stone river"]\n')
-    assert json.loads(done("predict", tmp_path / "out" / "final", pairs))["label"] in ("no", "yes")
-
-
 def test_a_config_may_be_written_in_python(tmp_path: Path) -> None:
     """With paths and plans as they are there; a value of a wrong type is told before the work."""
-    data = write(tmp_path / "train.jsonl", "class", 8, seed=1)
+    data = labelled(tmp_path / "train.jsonl", "class", 8, seed=1)
     start = small_checkpoint(tmp_path / "start", heads=())
     said: Any = {"model": start, "data": data, "output": tmp_path / "out", "task": "class", "score": Plan(join=1)}
-    final = train(TrainConfig(**said, dev=str(write(tmp_path / "dev.jsonl", "class", 8, seed=2)), bfloat16=False))
+    final = train(TrainConfig(**said, dev=str(labelled(tmp_path / "dev.jsonl", "class", 8, seed=2)), bfloat16=False))
     assert Plait.from_pretrained(final).plan("score").join == 1 and (final / "README.md").exists()
     for key, value in {"epochs": "1", "batch": 8.0, "data": 3}.items():
         with pytest.raises(PlaitError, match=f"{key} of a training must be of type"):
             TrainConfig(**{**said, key: value})
-
-
-def test_a_teacher_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "train.jsonl", "rank", 4, seed=1)
-    other = small_checkpoint(tmp_path / "other", "roberta", heads=("score",))
-    assert "must read the same tokens" in refused("train", config(tmp_path, task="rank", teacher=str(other)))
-
-
-def test_any_pair_checkpoint_teaches_and_is_asked_once(tmp_path: Path) -> None:
-    """An ordinary checkpoint, whose positions run on; its outputs are kept, and serve without it being asked."""
-    write(tmp_path / "train.jsonl", "rank", 20, seed=1)
-    teacher = small_checkpoint(tmp_path / "teacher", heads=("score",))
-    changes: dict[str, object] = {
-        "task": "rank", "teacher": str(teacher), "teacher_outputs": str(tmp_path / "kept"), "labels": 0.0,
-        "listwise": 1.0, "score": "join=1,mode=oneway", "epochs": 2.0,
-    }  # fmt: skip
-    done("train", config(tmp_path, **changes))
-    kept = sorted((tmp_path / "kept").rglob("*.safetensors"))
-    times = [file.stat().st_mtime_ns for file in kept]
-    assert kept
-    done("train", config(tmp_path, **(changes | {"output": str(tmp_path / "again")})))
-    assert sorted((tmp_path / "kept").rglob("*.safetensors")) == kept
-    assert [file.stat().st_mtime_ns for file in kept] == times
-    models = [Plait.from_pretrained(tmp_path / name / "final") for name in ("out", "again")]
-    first, again = (model.predict([("river", "stone river")]) for model in models)
-    assert first == pytest.approx(again, abs=1e-5)
-    kept[0].write_bytes(b"cut")
-    failed = run("train", config(tmp_path, **(changes | {"output": str(tmp_path / "third")})))
-    assert failed.code == 1 and f"{kept[0]} is not" in failed.err and "Traceback" not in failed.err
 
 
 @pytest.mark.parametrize(
@@ -163,7 +104,7 @@ def test_data_that_a_task_cannot_have(tmp_path: Path, task: str, line: dict[str,
 
 
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
-    write(tmp_path / "train.jsonl", "value", 10, seed=1)
+    labelled(tmp_path / "train.jsonl", "value", 10, seed=1)
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "bad", heads=("score",)))
     with torch.no_grad():
         next(model.parameters()).mul_(float("inf"))
@@ -172,19 +113,13 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     assert failed.code == 1 and "must be a finite number" in failed.err and "Traceback" not in failed.err
 
 
-def test_a_label_outside_the_models_classes(tmp_path: Path) -> None:
-    model = small_checkpoint(tmp_path / "model", heads=("score",), num_labels=2, plans={"score": "join=1"})
-    data = write(tmp_path / "dev.jsonl", "class", 4, seed=1)
-    assert "a label must be one of the model's" in refused("sweep", model, data, "--task", "class")
-
-
 def test_several_processes_and_curves(tmp_path: Path) -> None:
     """Two processes, as `accelerate launch` starts them for several GPUs, on this machine's processor; gradients of two
     batches summed.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    write(tmp_path / "train.jsonl", "class", 200, seed=1)
+    labelled(tmp_path / "train.jsonl", "class", 200, seed=1)
     path = config(tmp_path, task="class", score="join=1", accumulate=2, tensorboard=True, epochs=30.0, batch=20)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "plait", "train", str(path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
@@ -197,53 +132,16 @@ def test_several_processes_and_curves(tmp_path: Path) -> None:
     curves.Reload()
     losses = [event.value for event in curves.Scalars("train/loss")]
     assert losses[-1] < losses[0]
-    held_out = write(tmp_path / "dev.jsonl", "class", 60, seed=2)
+    held_out = labelled(tmp_path / "dev.jsonl", "class", 60, seed=2)
     found = example_quality(Plait.from_pretrained(tmp_path / "out" / "final"), "class", read_examples(held_out))
     assert found["accuracy"] > CHANCE["class"]
-
-
-def swapped(folder: Path, target: Path) -> Path:
-    """The same model with its two classes the other way round."""
-    model = Plait.from_pretrained(folder)
-    head: Any = model.heads["score"].classifier
-    with torch.no_grad():
-        head.weight.copy_(head.weight.flip(0))
-        head.bias.copy_(head.bias.flip(0))
-    names = [model.config.id2label[i] for i in (1, 0)]
-    model.config.id2label = dict(enumerate(names))
-    model.config.label2id = {name: i for i, name in enumerate(names)}
-    model.save_pretrained(target)
-    return target
-
-
-def test_classes_are_told_by_their_names(tmp_path: Path) -> None:
-    """A teacher whose classes are numbered otherwise teaches the same; so does a start from it."""
-    write(tmp_path / "train.jsonl", "class", 200, seed=1)
-    held_out = read_examples(write(tmp_path / "dev.jsonl", "class", 60, seed=2))
-    done("train", config(tmp_path, task="class", score="join=0"))
-    first = tmp_path / "out" / "final"
-    other = swapped(first, tmp_path / "other")
-    assert example_quality(Plait.from_pretrained(other), "class", held_out)["accuracy"] > 80
-    for name, changes in {
-        "taught": {"teacher": str(other), "labels": 0.0},
-        "continued": {"model": str(other), "epochs": 1.0, "learning_rate": 1e-6},
-    }.items():
-        done("train", config(tmp_path, task="class", output=str(tmp_path / name), **changes))
-        found = Plait.from_pretrained(tmp_path / name / "final")
-        assert found.config.id2label == {0: "yes", 1: "no"}
-        assert example_quality(found, "class", held_out)["accuracy"] > 80
-    both = config(
-        tmp_path, task="class", output=str(tmp_path / "both"), model=str(first), teacher=str(other), epochs=1.0
-    )
-    with pytest.warns(DataWarning, match="takes its place, untrained"):
-        train(TrainConfig.read(both))
 
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("step", [4, 5])
 def test_a_stopped_elastic_training_ends_equal(tmp_path: Path, step: int) -> None:
     """Also where batches are no multiple of what is averaged: what is drawn depends on all batches before."""
-    write(tmp_path / "train.jsonl", "class", 100, seed=1)
+    labelled(tmp_path / "train.jsonl", "class", 100, seed=1)
     changes: dict[str, object] = {
         "task": "class", "elastic": "joint+oneway", "score": "join=1", "batch": 20, "accumulate": 2, "epochs": 2.0,
         "save_steps": step,
@@ -296,48 +194,25 @@ def test_examples_without_groups_belong_to_their_first_text(tmp_path: Path) -> N
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_numbers_and_names_that_cannot_be(tmp_path: Path, changes: dict[str, object], words: str) -> None:
-    data = write(tmp_path / "train.jsonl", "class", 40, seed=1)
+    data = labelled(tmp_path / "train.jsonl", "class", 40, seed=1)
     places = {"{data}": str(data), "{model}": str(tmp_path / "start")}
     given = {key: places.get(value, value) if isinstance(value, str) else value for key, value in changes.items()}
     found = run("train", config(tmp_path, **({"task": "class"} | given)))
     assert found.code == 1 and words in found.err and "Traceback" not in found.err, found.err
 
 
-def test_unlabelled_and_one_sided_classes(tmp_path: Path) -> None:
-    data = tmp_path / "train.jsonl"
-    data.write_text('{"query": "a", "passage": "b"}\n')
-    assert "needs a label" in refused("train", config(tmp_path, task="class"))
-    data.write_text('{"query": "a", "passage": "b", "label": "yes"}\n')
-    assert "needs two classes or more" in refused("train", config(tmp_path, task="class"))
-
-
 def test_values_are_predicted_as_they_are(tmp_path: Path) -> None:
-    write(tmp_path / "train.jsonl", "value", 100, seed=1)
+    labelled(tmp_path / "train.jsonl", "value", 100, seed=1)
     done("train", config(tmp_path, task="value"))
     model = Plait.from_pretrained(tmp_path / "out" / "final")
     pair = [("river", "copper stone")]
     assert model.predict(pair) == pytest.approx(raw_scores(model, pair)[:, 0])
 
 
-def test_teachers_with_one_encoder_and_other_heads_are_kept_apart(tmp_path: Path) -> None:
-    write(tmp_path / "train.jsonl", "rank", 10, seed=1)
-    teacher = small_checkpoint(tmp_path / "teacher", heads=("score",))
-    model = Plait.from_pretrained(teacher)
-    with torch.no_grad():
-        model.heads["score"].classifier.bias.add_(1.0)  # type: ignore[union-attr, operator]
-    model.save_pretrained(tmp_path / "second")
-    counts = []
-    for number, path in enumerate((teacher, tmp_path / "second")):
-        changes = {"teacher": str(path), "output": str(tmp_path / f"out{number}")}
-        done("train", config(tmp_path, task="rank", epochs=1.0, teacher_outputs=str(tmp_path / "kept"), **changes))
-        counts.append(len(list((tmp_path / "kept").rglob("*.safetensors"))))
-    assert counts[1] == 2 * counts[0] > 0
-
-
 @pytest.mark.parametrize("model_type", ["distilbert", "albert"])
 def test_families_with_adapters_of_their_own_learn(tmp_path: Path, model_type: str) -> None:
     """A new score head of other modules than BERT's, from a teacher's scores, states and pooled output."""
-    write(tmp_path / "train.jsonl", "rank", 24, seed=1)
+    labelled(tmp_path / "train.jsonl", "rank", 24, seed=1)
     teacher = small_checkpoint(tmp_path / "teacher", model_type, heads=("score",))
     start = small_checkpoint(tmp_path / "small", model_type, heads=())
     changes = {"task": "rank", "model": str(start), "teacher": str(teacher), "score": "join=1,mode=oneway"}
@@ -350,69 +225,6 @@ def test_families_with_adapters_of_their_own_learn(tmp_path: Path, model_type: s
     np.testing.assert_allclose(
         model.predict([("river", "stone river")], activation_fn=lambda x: x), expected, atol=1e-5
     )
-
-
-def collection(folder: Path) -> Path:
-    """A BEIR folder: which of five passages speaks of copper, for each of some queries, in three splits."""
-    rng = random.Random(3)
-    words = ["river", "stone", "lantern", "winter", "garden", "music", "engine", "harbour"]
-    corpus, queries = [], []
-    qrels: dict[str, list[str]] = {"train": [], "dev": [], "test": []}
-    for number in range(60):
-        query = rng.choice(words)
-        split = "dev" if number % 6 == 0 else "test" if number % 6 == 1 else "train"
-        queries.append({"_id": f"q{number}", "text": f"{query} {words[number % 8]} number{number}"})
-        for place in range(3):
-            passage = [query, f"number{number}", *rng.sample(words, 2), "copper" if place == 0 else "winter"]
-            corpus.append({"_id": f"d{number}-{place}", "title": "", "text": " ".join(passage)})
-        qrels[split].append(f"q{number}\td{number}-0\t1")
-    (folder / "qrels").mkdir(parents=True)
-    for name, rows in (("corpus", corpus), ("queries", queries)):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for split, lines in qrels.items():
-        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(lines) + "\n")
-    return folder
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_beir_folder_is_trained_on_and_swept(tmp_path: Path) -> None:
-    """Wrong candidates are what BM25 finds and nobody judged, or what a run names."""
-    folder = collection(tmp_path / "beir")
-    run = tmp_path / "run.trec"
-    run.write_text(
-        "".join(f"q{n} Q0 d{n}-{place} {place} {3.0 - place} bm25\n" for n in range(60) for place in range(3))
-    )
-    fields = {"task": "rank", "data": str(folder), "dev": str(folder), "score": "join=1", "epochs": 20.0, "longest": 24}
-    done("train", config(tmp_path, **fields, run=str(run)))
-    final = tmp_path / "out" / "final"
-    card = (final / "README.md").read_text()
-    assert "rr10" in card and "On the split `dev` of `beir`, which was not trained on" in card
-    assert "the split `train` of `beir`" in card
-    swept = ("sweep", final, folder, "--task", "rank", "--modes", "joint", "--known", 3, "--min-quality", 0, "--json")
-    of_run, of_words = (json.loads(done(*swept, *more))["points"][1]["metrics"] for more in (("--run", run), ()))
-    assert of_run["groups"] == of_words["groups"] == 10 and of_run["examples"] == 30 < of_words["examples"]
-    assert of_run["rr10"] > 0.8  # by chance 0.6
-    assert [e.label for e in judged_lists(folder, "test", str(run), depth=2)] == [1.0, 0.0] * 10
-    found = [line for line in run.read_text().splitlines(keepends=True) if not line.startswith("q1 ")]
-    run.write_text("".join(found) + "q1 Q0 d1-1 1 2.0 bm25\n")  # which misses what is relevant
-    lists = judged_lists(folder, "test", str(run))
-    assert [(e.id, e.label, e.found) for e in lists if e.group == "q1"] == [
-        ("q1 d1-0", 1.0, False), ("q1 d1-1", 0.0, True)
-    ]  # fmt: skip
-    perfect = np.array([[float(e.label or 0)] for e in lists], np.float32)
-    measured = example_metrics("rank", lists, perfect, Plait.from_pretrained(final))
-    assert measured["rr10"] == measured["ndcg10"] == pytest.approx(0.9)  # of ten queries one has nothing to find
-    run.write_text(run.read_text() + "q1 Q0 nowhere 9 0.5 bm25\n")
-    assert "a run must name documents of the corpus" in refused(*swept, "--run", run)
-    run.write_text("q0 Q0 d0-1 1 2.0 bm25\n")
-    assert "has none of 10 of the 10 of" in refused(*swept, "--run", run)
-    pairs = write(tmp_path / "train.jsonl", "class", 20, seed=1)
-    (tmp_path / "link.jsonl").symlink_to(pairs)
-    for same in (pairs, f"{tmp_path}/beir/../train.jsonl", tmp_path / "link.jsonl"):
-        assert "dev must be held out" in refused("train", config(tmp_path, task="class", dev=str(same)))
-    assert "dev must be held out" in refused("train", config(tmp_path, **fields | {"task": "class"}))
-    assert "dev must be held out" in refused("train", config(tmp_path, **fields, split="dev"))
-    assert "split must be one of dev, test, train" in refused("train", config(tmp_path, **fields, split="all"))
 
 
 def test_a_pair_that_lacks_a_text_is_refused_before_training(tmp_path: Path) -> None:
