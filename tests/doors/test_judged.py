@@ -195,6 +195,8 @@ def test_refusals(index: Index, made: Path, beir: Path) -> None:
     assert "split must be one of test" in refused("evaluate", made, beir, "--split", "dev")
     assert "candidates must be 1 or more, but is 0" in refused("evaluate", made, beir, "--candidates", 0)
     text = beir / "corpus.jsonl"
+    assert "--model is of a store, but --task" in refused("evaluate", made, beir, "--task", "rank", "--model", made)
+    assert "are of a checkpoint's --task" in refused("evaluate", made, beir, "--label", "x")
     assert "leave them out" in refused("ask", "--text", text, "who?", "--first-stage-weight", 1)
 
 

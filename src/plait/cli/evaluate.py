@@ -51,6 +51,8 @@ def evaluate(
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
     if task:
+        if others := [name for name, given in (("qrels", qrels), ("out", out_file), ("model", model)) if given]:
+            raise PlaitError(f"--{others[0]} is of a store, but --task measures a checkpoint; leave one out")
         return _task(str(store), data, task, plan, texts, label, split, limit, device, json_)
     if plan or texts or label:
         raise PlaitError("--plan, --texts and --label are of a checkpoint's --task, but none is given; name one")
