@@ -25,6 +25,17 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "distillation": (0, 1e6), "margin": (0, 1e6), "listwise": (0, 1e6), "representation": (0, 1e6),
 }  # fmt: skip
 """The smallest and the largest value of each number."""
+USED = {
+    **dict.fromkeys(("span", "passages", "hard"), ("qa",)),
+    **dict.fromkeys(("text", "longest_written"), ("text",)),
+    **dict.fromkeys(("score", "representation"), ("qa", "class", "value", "rank", "choice")),
+    **dict.fromkeys(("split", "run", "in_batch"), ("rank",)),
+    **dict.fromkeys(("negatives", "candidates"), ("qa", "rank")),
+    **dict.fromkeys(("ranking", "ranking_loss", "margin", "listwise"), ("qa", "rank", "choice")),
+    **dict.fromkeys(("distillation",), ("qa", "class", "value", "text")),
+    **dict.fromkeys(("texts", "label", "batch"), ("class", "value", "rank", "choice", "text")),
+}
+"""The tasks that heed a key; all heed the others."""
 SAYS = {"class": ("distillation",), "value": ("distillation",), "rank": ("listwise", "margin")}
 SAYS |= {"choice": SAYS["rank"], "qa": ("distillation", *SAYS["rank"]), "text": ("distillation",)}
 """The weights by which a teacher has a say in each task, beside `representation`."""
@@ -65,9 +76,11 @@ class TrainConfig:
         hard: of `qa`, put passages that share rare words into one batch, where they are one another's wrong candidates.
         candidates: of a list to be ranked, the right one among them; of `qa` at most `passages`. Of longer lists wrong
             ones are drawn by `seed`, once for all epochs.
-        negatives: of `qa`, wrong passages scored for each question by the teacher and by plans that run known tokens
-            anew for it (`joint`, the full one among them): below 1, one for that share of the questions, else so many,
-            in whole numbers. Other plans score all candidates, which costs them little.
+        in_batch: of `rank`, what answers the other queries of a batch is wrong for this one (in-batch negatives), so
+            that pairs of a query and its passage suffice: a text without a label is a right one.
+        negatives: of `qa` and `in_batch`, wrong passages scored for each question by the teacher and by plans that run
+            known tokens anew for it (`joint`, the full one among them): below 1, one for that share of the questions,
+            else so many, in whole numbers. Other plans score all candidates, which costs them little.
         labels: weight of what the data say; 0 to learn from the teacher alone: then `class`, `value`, `rank` and
             `choice` need no labels, classes are the teacher's, and a group with no right candidate counts as it stands.
         ranking, ranking_loss: weight of the lists' labels beside those of other targets; listwise or pairwise.
@@ -113,6 +126,7 @@ class TrainConfig:
     questions: int = 0
     hard: bool = False
     candidates: int = 8
+    in_batch: bool = False
     negatives: float = 0.4
     labels: float = 1.0
     ranking: float = 1.0
@@ -143,6 +157,13 @@ class TrainConfig:
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}")
+        for field in dataclasses.fields(self):
+            value, tasks = getattr(self, field.name), USED.get(field.name, tuple(KINDS))
+            if self.task not in tasks and value != field.default:
+                raise PlaitError(
+                    f"{field.name} is heeded by tasks of {', '.join(tasks)}, but task is {self.task} and {field.name} "
+                    f"is {value!r}; leave it out"
+                )
         head = KINDS[self.task].head
         if not getattr(self, head):
             raise PlaitError(

@@ -211,8 +211,14 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
         return
     if len(names) != 1:
         raise PlaitError(f"a {task} task needs a model with one label, but it has {len(names)}; use task class")
+    gains: dict[str, set[bool]] = defaultdict(set)
     for example in examples:
-        number_of(task, example)
+        gains[group_name(example.group, example.texts)].add(number_of(task, example) > 0)
+    if task == "rank" and not any(len(kinds) == 2 for kinds in gains.values()):
+        raise PlaitError(
+            f"a ranking is measured by groups with right and wrong candidates, but none of the {len(gains)} groups has "
+            "both; add wrong ones, or pass a BEIR folder"
+        )
 
 
 def span_quality(index: Index, questions: Sequence[Question]) -> dict[str, float]:

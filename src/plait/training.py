@@ -231,12 +231,13 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
         items = example_lessons(
             config.task, cast(list[Example], data), model.text, classes=class_names(model.config), batch=config.batch,
             candidates=config.candidates, longest=config.longest, longest_written=config.longest_written,
-            seed=config.seed, labelled=_labelled(config),
+            seed=config.seed, labelled=_labelled(config), in_batch=config.in_batch,
         )  # fmt: skip
         lists = "list with a right and a wrong candidate" if _labelled(config) else "list of two candidates"
         needed = lists if KINDS[config.task].grouped else "example"
     if not items:
-        raise PlaitError(f"training needs at least one {needed}, but {config.data} has none; check the file")
+        fix = "set in_batch, or add wrong candidates" if config.task == "rank" else "check the file"
+        raise PlaitError(f"training needs at least one {needed}, but {config.data} has none; {fix}")
     return items
 
 

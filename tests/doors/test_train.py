@@ -227,6 +227,7 @@ def test_a_teacher_that_cannot_read_whole_examples(tmp_path: Path, questions: Pa
     pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
     for weight, says in ((1.0, wanted), (0.0, "saved to")):
         fields = {"task": "value", "data": str(pairs), "score": "join=1", "representation": weight, "longest": 24}
+        fields |= {"span": "join=0", "passages": 8}  # as they are unless said otherwise
         settings = config(tmp_path / str(weight), small, questions, teacher=str(small), **fields)
         assert says in (refused("train", settings) if weight else done("train", settings))
 

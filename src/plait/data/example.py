@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plait.data import arrow, delimited, pairs, race, table
+from plait.data import arrow, delimited, lists, pairs, race, table
 from plait.data.document import ID_FIELDS, checked_text, described, identified, listed, named, repeated
 from plait.data.source import check_exists, kind, lines
 from plait.data.table import Row
@@ -59,7 +59,8 @@ def read_examples(
     them is several texts, or none if it is empty and the last), a label column named as in `LABELS` or by `label`, and
     if there are such columns an id (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in .tsv. A
     folder that Hugging Face datasets wrote with `save_to_disk`. RACE, as a folder of its files, or elsewhere a row an
-    article or, as on the hub, a question: an example an option (see `race.options`).
+    article or, as on the hub, a question: an example an option (see `race.options`). Rows of a query with its right
+    and wrong passages, if `texts` names no columns: an example a passage (see `lists.by_passage`).
 
     A label that is a number or true or false is a float; so is, in .csv, .tsv and .txt, a cell that is written as a
     number; any other text is a class. Null, an empty cell and an absent column are None. '-', and -1 where a dataset
@@ -77,7 +78,7 @@ def read_examples(
     places: dict[str, str] = {}
     examples: list[Example] = []
     first: tuple[Label, str] = (None, "")
-    for place, default_id, row in _rows(path):
+    for place, default_id, row in _rows(path) if texts else lists.by_passage(_rows(path)):
         example = _example(
             row, place, default_id, texts, label, numbers=numbers, cells=kind(path) in (".csv", ".tsv", ".txt")
         )

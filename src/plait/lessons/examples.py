@@ -6,6 +6,7 @@ import random
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from plait.data import Example
 from plait.errors import DataWarning, PlaitError
 from plait.lessons.cut import say_cut
+from plait.lessons.in_batch import crossed
 from plait.lessons.lesson import Lesson
 from plait.lessons.written import written
 from plait.tasks import (
@@ -47,6 +49,7 @@ def example_lessons(
     longest_written: int = 64,
     seed: int = 0,
     labelled: bool = True,
+    in_batch: bool = False,
 ) -> list[Lesson]:
     """Every example once, `batch` at a time; of a `rank` task every relevant one, with wrong ones of its group. Groups
     without a right or a wrong one are left out, with a DataWarning.
@@ -59,6 +62,8 @@ def example_lessons(
         labelled: whether labels are to be learned. If not, examples need none but texts to be written, and a group
             without a right and a wrong candidate, or without one right option, counts as it stands; of a `rank` task in
             lists of `candidates` at most.
+        in_batch: of a `rank` task, add the other candidates of the batch to each list. Then no group needs a wrong one,
+            and an example without a label is a right one.
         longest, longest_written: most tokens of a text and of one that is to be written; what is cut is said in a
             TruncationWarning.
 
@@ -73,9 +78,11 @@ def example_lessons(
                 f"an example must have at most {len(text.roles)} texts ({', '.join(text.roles)}), but example "
                 f"{example.id} has {len(example.texts)}; give the plan as many roles"
             )
-    units = list(_units(task, examples, candidates, rng, labelled))
+    if in_batch:
+        examples = [replace(e, label=1.0) if e.label is None else e for e in examples] if labelled else examples
+    units = list(_units(task, examples, candidates, rng, labelled, in_batch))
     segments = _segments(examples, text, longest)
-    make = _texts(examples, text, longest_written) if task == "text" else _target(task, classes, labelled)
+    make = _texts(examples, text, longest_written) if task == "text" else _target(task, classes, labelled, in_batch)
     size = max(1, batch // (max(map(len, units), default=1) if KINDS[task].grouped else 1))
     rng.shuffle(units)
     batches = []
@@ -83,6 +90,9 @@ def example_lessons(
         bucket = sorted(units[begin : begin + BUCKET * size], key=lambda unit: _length(unit, segments))
         batches += [bucket[i : i + size] for i in range(0, len(bucket), size)]
     rng.shuffle(batches)
+    if in_batch:
+        right = _right(examples, labelled)
+        batches = [crossed(some, right) for some in batches]
     return [_lesson(some, text, segments, make) for some in batches]
 
 
@@ -96,7 +106,7 @@ def first_of(task: str, examples: list[Example], count: int) -> list[Example]:
 
 
 def _units(
-    task: str, examples: Sequence[Example], candidates: int, rng: random.Random, labelled: bool
+    task: str, examples: Sequence[Example], candidates: int, rng: random.Random, labelled: bool, in_batch: bool
 ) -> Iterator[list[Example]]:
     """What stays together: an example, or a list of candidates, the right one first if there is one."""
     if not KINDS[task].grouped:
@@ -112,7 +122,7 @@ def _units(
         wrong = [e for e in group if not _is_right(task, e, labelled)]
         if task == "choice" and len(right) == 1 and wrong:
             yield [*right, *wrong]
-        elif task == "rank" and right and wrong:
+        elif task == "rank" and right and (wrong or in_batch):
             for example in right:
                 yield [example, *rng.sample(wrong, min(candidates - 1, len(wrong)))]
         elif labelled and task == "choice":
@@ -120,13 +130,15 @@ def _units(
                 f"a question must have one right and some wrong options, but {name!r} has {len(right)} right and "
                 f"{len(wrong)} wrong ones; label one as right"
             )
-        elif labelled or len(group) < 2:
+        elif labelled or (len(group) < 2 and not in_batch):
             lacking += 1
         else:
             lists = 1 if task == "choice" else -(-len(group) // candidates)
             yield from (group[first::lists] for first in range(lists))
     if lacking:
-        what = "no right or no wrong candidate" if labelled else "one candidate alone"
+        what = "one candidate alone"
+        if labelled:
+            what = "no right candidate" if in_batch else "no right or no wrong candidate"
         warnings.warn(f"{lacking} of {len(groups)} groups have {what}; they are left out", DataWarning, stacklevel=3)
 
 
@@ -134,7 +146,18 @@ def _is_right(task: str, example: Example, labelled: bool) -> bool:
     return (labelled or isinstance(example.label, int | float)) and number_of(task, example) > 0
 
 
-def _target(task: str, classes: Sequence[str], labelled: bool) -> Callable[[list[list[Example]], Tensor], Target]:
+def _right(examples: Sequence[Example], labelled: bool) -> dict[str, set[tuple[str, ...]]]:
+    """By group, the texts behind the query that are right in it."""
+    found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for example in examples:
+        if _is_right("rank", example, labelled):
+            found[group_name(example.group, example.texts)].add(example.texts[1:])
+    return found
+
+
+def _target(
+    task: str, classes: Sequence[str], labelled: bool, sampled: bool
+) -> Callable[[list[list[Example]], Tensor], Target]:
     number = {name: i for i, name in enumerate(classes)}
 
     def class_of(example: Example) -> int:
@@ -150,7 +173,7 @@ def _target(task: str, classes: Sequence[str], labelled: bool) -> Callable[[list
             return Classes(numbers, torch.tensor([class_of(unit[0]) for unit in units]) if labelled else None)
         if task == "value":
             return Values(numbers, torch.tensor([number_of(task, unit[0]) for unit in units]) if labelled else None)
-        return Lists(numbers, [len(unit) for unit in units])
+        return Lists(numbers, [len(unit) for unit in units], sampled)
 
     return make
 

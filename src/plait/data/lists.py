@@ -1,0 +1,77 @@
+"""Lists: rows of a query with its right and its wrong passages, as retrievers and rerankers are trained on."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from plait.data.document import checked_text, described, identified
+from plait.data.table import Row
+from plait.errors import PlaitError
+
+QUERIES = ("query", "anchor", "question")
+RIGHT = ("positive", "positives", "pos", "positive_passages")
+WRONG = ("negative", "negatives", "neg", "negative_passages")
+NUMBERED = re.compile("negative_[0-9]+")
+SCORED = ("docs", "labels")
+IDS = ("query_id", "qid", "id", "_id")
+
+
+def by_passage(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, with a row for each of its passages in place of each list: query, passage, label, group.
+
+    Lists have one of QUERIES and one of RIGHT: sentence-transformers' pairs, triplets and rows of several negatives
+    (anchor, positive, negative or negative_1, …), FlagEmbedding's (query, pos, neg) and Tevatron's (query,
+    positive_passages, negative_passages, whose passages are objects with a text and, before it, a title). Right ones
+    have the label 1.0, wrong ones 0.0. Or one of QUERIES with SCORED: a list of passages and one of their numbers.
+
+    Ids are "<the row's id or number>/<number in the row>". The group is the row's id of IDS, if it has one; else rows
+    of the same query belong together.
+    """
+    for row in rows:
+        fields = row.value if isinstance(row.value, dict) else {}
+        query = next((name for name in QUERIES if name in fields), "")
+        right = next((name for name in RIGHT if name in fields), "")
+        if query and (right or all(name in fields for name in SCORED)):
+            yield from _passages(fields, row, query, right)
+        else:
+            yield row
+
+
+def _passages(fields: Mapping[str, object], row: Row, query: str, right: str) -> Iterator[Row]:
+    named = next((name for name in IDS if name in fields), None)
+    group = "" if named is None else identified(fields[named], f"'{named}'", row.place)
+    asked = checked_text(fields[query], f"'{query}'", row.place)
+    wrong = [name for name in fields if name in WRONG or NUMBERED.fullmatch(name)] if right else []
+    found = [(text, 1.0) for text in _texts(fields[right], right, row.place)] if right else _scored(fields, row.place)
+    found += [(text, 0.0) for name in wrong for text in _texts(fields[name], name, row.place)]
+    for number, (text, label) in enumerate(found, start=1):
+        said = {"query": asked, "passage": text, "label": label, "group": group}
+        yield Row(row.place, f"{group or row.default_id}/{number}", said)
+
+
+def _scored(fields: Mapping[str, object], place: str) -> list[tuple[str, object]]:
+    passages, labels = (fields[name] for name in SCORED)
+    if not isinstance(passages, list) or not isinstance(labels, list) or len(passages) != len(labels):
+        raise PlaitError(
+            f"{place} must have a list 'docs' and one number for each of them in 'labels', but has "
+            f"{_counted(passages)} and {_counted(labels)}; mend it"
+        )
+    return list(zip(_texts(passages, "docs", place), labels, strict=True))
+
+
+def _texts(value: object, name: str, place: str) -> list[str]:
+    """The texts of a column: one, or a list of texts or of objects that have one; none where it is empty or null."""
+    if value is None or value == "":
+        return []
+    return [_text(one, f"'{name}'", place) for one in (value if isinstance(value, list) else [value])]
+
+
+def _text(value: object, what: str, place: str) -> str:
+    if not isinstance(value, dict):
+        return checked_text(value, what, place)
+    text = checked_text(value.get("text"), f"the text of {what}", place)
+    title = value.get("title")
+    return f"{title} {text}" if isinstance(title, str) and title.strip() else text
+
+
+def _counted(value: object) -> str:
+    return f"{len(value)} items" if isinstance(value, list) else described(value)
