@@ -38,7 +38,8 @@ from plait.bottleneck import Bottleneck
 from plait.compare import Compare
 from plait.errors import DataWarning, PlaitError, reason
 from plait.families import check_model_type, classifier, register
-from plait.heads import HEADS, Score, Span, class_names, score_head, span_head
+from plait.head_plans import HEADS
+from plait.heads import Score, Span, class_names, score_head, span_head
 from plait.plan import FULL, Plan
 from plait.saved import Saved
 from plait.writer import Writer, require_whole

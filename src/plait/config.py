@@ -36,9 +36,9 @@ USED = {
     **dict.fromkeys(("texts", "label", "batch"), ("class", "value", "rank", "choice", "text")),
 }
 """The tasks that heed a key; all heed the others."""
-SAYS = {"class": ("distillation",), "value": ("distillation",), "rank": ("listwise", "margin")}
-SAYS |= {"choice": SAYS["rank"], "qa": ("distillation", *SAYS["rank"]), "text": ("distillation",)}
-"""The weights by which a teacher has a say in each task, beside `representation`."""
+OF_SCORES = ("listwise", "margin")
+SAYS = ("distillation", *OF_SCORES, "representation")
+"""The weights by which a teacher has a say."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,7 @@ class TrainConfig:
                 )
         if not self.labels and not self.teacher and not self.elastic:
             raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
-        if self.task == "text" and self.representation:
-            raise PlaitError(
-                f"representation compares what a score or a span is read from and must be 0 in a text task, but is "
-                f"{self.representation:g}; set it to 0 and give distillation a weight"
-            )
-        says = SAYS[self.task] if self.score or self.task != "qa" else ("distillation",)
-        weights = (*says, *(("representation",) if self.task != "text" else ()))
+        weights = [key for key in SAYS if self.task in USED[key] and (self.score or key not in OF_SCORES)]
         if (self.teacher or self.elastic) and not any(getattr(self, key) for key in weights):
             raise PlaitError(
                 f"a teacher must have a say, but of {' and '.join(weights)} none has a weight; give one a weight, or "

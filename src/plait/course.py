@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from plait.config import TrainConfig
 from plait.distill import representation_loss
 from plait.errors import PlaitError
+from plait.head_plans import MODES, deepest
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Asked, Output, continued, full, outputs, own
@@ -96,10 +97,10 @@ class Course(nn.Module):
         whole: Plans = {head: full(plan) for head, plan in plans.items()}
         if self.settings.elastic:
             modes = self.settings.elastic.split("+")
-            deepest = self.model.layers - ("text" not in plans)  # a decoder reads texts that never met
-            join = 1 + int(torch.randint(deepest, (), generator=generator)) if deepest else 0
+            last = min(deepest(head, self.model.layers) for head in plans)
+            join = 1 + int(torch.randint(last, (), generator=generator)) if last else 0
             first, second = (modes[int(torch.randint(len(modes), (), generator=generator))] for _ in range(2))
-            return [whole, *(_split(plans, j, mode) for j, mode in ((deepest, first), (join, second)) if j > 0)]
+            return [whole, *(_split(plans, j, mode) for j, mode in ((last, first), (join, second)) if j > 0)]
         if plans == {head: full(plan, plan.positions) for head, plan in plans.items()}:
             return [plans]
         return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
@@ -144,9 +145,9 @@ def _detached(output: Output) -> Output:
 
 
 def _split(plans: Plans, join: int, mode: str) -> Plans:
-    """The plans at another join; heads that read known tokens or all stay `joint`."""
+    """The plans at another join; what cannot have another mode stays `joint`."""
     return {head: plan.at(join, _mode(head, plan, mode)) for head, plan in plans.items()}
 
 
 def _mode(head: str, plan: Plan, mode: str) -> Mode:
-    return "joint" if head == "text" or plan.reader in plan.known else mode  # type: ignore[return-value]
+    return next((m for m in MODES[head] if m == mode and plan.reader not in plan.known), "joint")

@@ -8,6 +8,7 @@ from typing import Any
 
 from plait.cost import BYTES, Shape, cost
 from plait.errors import PlaitError
+from plait.head_plans import HEADS, MODES, head_plans, require_meeting
 from plait.plan import Plan
 from plait.saved import Saved
 
@@ -32,8 +33,6 @@ def explain(
     from plait.checkpoint import load_config
     from plait.families import shape
     from plait.fitting import fit_shape
-    from plait.heads import HEADS, head_plans
-    from plait.scoring import require_meeting
 
     if head not in HEADS:
         raise PlaitError(f"head must be one of {', '.join(HEADS)}, but is {head!r}")
@@ -41,7 +40,7 @@ def explain(
     if config.is_encoder_decoder:
         head = "text"
     own, sizes = Saved.of(config, model, (head,)).plans, shape(config)
-    usual_plan = f"join={min(JOIN, sizes.layers - 1)}{',mode=oneway' if head == 'score' else ''}"
+    usual_plan = f"join={min(JOIN, sizes.layers - 1)}{',mode=oneway' if 'oneway' in MODES[head] else ''}"
     given = plan if plan is not None or own else usual_plan
     parsed = head_plans([head], given, own)[head]
     fit_shape(parsed, sizes)

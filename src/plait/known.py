@@ -11,9 +11,9 @@ from torch import Tensor
 
 from plait import passages
 from plait.errors import PlaitError, require_least
-from plait.heads import SpanFound
 from plait.parts import as_stored
 from plait.scoring import Timing, encode_query, score, spans, two_roles
+from plait.spans import SpanFound
 
 if TYPE_CHECKING:
     from plait.model import Plait

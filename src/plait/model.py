@@ -22,16 +22,8 @@ from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError, require_least
 from plait.families import adapter
 from plait.fitting import begins, fit_bottlenecks, fit_plan, fit_score, in_common
-from plait.heads import (
-    HEADS,
-    SpanFound,
-    compared,
-    default_activation,
-    head_plans,
-    require_heads,
-    restored,
-    spans_found,
-)  # fmt: skip
+from plait.head_plans import HEADS, compared, head_plans, require_heads, require_meeting, require_separator
+from plait.heads import default_activation
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_device, to_dtype
@@ -39,7 +31,8 @@ from plait.parts import Encoded, Part, as_rows, encoded, score_rows, tokenized, 
 from plait.plan import VECTORS, Plan
 from plait.saving import save
 from plait.sbert import Where, activation, pooling
-from plait.scoring import require_finite, require_meeting, require_one_label, require_separator
+from plait.scoring import require_finite, require_one_label
+from plait.spans import SpanFound, restored, spans_found
 from plait.states import States, require_name
 from plait.text import Segment, Text, Tokens, require_list
 

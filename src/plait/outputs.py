@@ -12,14 +12,14 @@ from torch import Tensor
 
 from plait.encoder import with_nothing
 from plait.errors import TruncationWarning
-from plait.heads import restored
+from plait.head_plans import require_meeting
 from plait.layout import Layout
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.parts import running_on
 from plait.places import last_reads
 from plait.plan import Plan, Positions
-from plait.scoring import require_meeting
+from plait.spans import restored
 from plait.states import States
 from plait.tasks import Target
 from plait.text import Segment, fit

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from plait.encoder import CACHE_TOKENS
 from plait.errors import PlaitError
-from plait.heads import SpanFound
+from plait.head_plans import require_meeting
 from plait.keep import counts
 from plait.layout import Layout
 from plait.passages import SHORTEST
 from plait.plan import Plan
+from plait.spans import SpanFound
 from plait.states import States, as_read
 
 if TYPE_CHECKING:
@@ -144,29 +145,6 @@ def _states(model: Plait, lengths: Sequence[int], batch: Sequence[int], tensors:
 def _examples(model: Plait, live: str, known: str, count: int) -> Tensor:
     columns = {live: torch.zeros(count, dtype=torch.int64), known: torch.arange(count)}
     return torch.stack([columns[role] for role in model.text.roles], 1).to(model.device)
-
-
-def require_meeting(head: str, plan: Plan, layers: int) -> None:
-    """Refuse to answer by a head that reads its reader alone; a text head reads all, wherever these met."""
-    if head != "text" and plan.join == layers and len(plan.roles) > 1 and plan.compare == "none":
-        if layers == 0:
-            raise PlaitError(
-                f"a model without layers compares vectors, but its plan is {plan}; add compare=cosine or mlp"
-            )
-        raise PlaitError(
-            f"the {head} head must read all texts, so that join must be below {layers} (the layers of this model), but "
-            f"is {plan.join}; pass join={layers - 1} or less, for a dual encoder compare=cosine, mlp or maxsim, or use "
-            "encode for the states alone"
-        )
-
-
-def require_separator(plan: Plan) -> None:
-    """Refuse a span plan that may drop the last token, by which a model says that there is no answer."""
-    if plan.recipe(plan.reader) and plan.protect != "ends":
-        raise PlaitError(
-            f"this model says by the last token of the {plan.reader} that there is no answer, so that a budget must "
-            f"leave it, but protect is {plan.protect}; add protect=ends to the span head's plan"
-        )
 
 
 def require_finite(scores: NDArray[np.float32]) -> None:

@@ -17,7 +17,7 @@ from plait.cost import cost
 from plait.data import Example, Question
 from plait.errors import PlaitError
 from plait.evaluate import example_metrics, quality, require_fit, rows_of, scores_of
-from plait.heads import head_plans
+from plait.head_plans import MODES, deepest, head_plans
 from plait.keep import Keep, Selector, parse
 from plait.measured import memory, milliseconds
 from plait.model import Plait
@@ -112,8 +112,8 @@ def sweep(
     try:
         for codec in codecs:
             Codec(codec, [("states", 1)])  # refuses what there is not
-        deepest = model.layers - (head != "text")  # a decoder reads texts that never met
-        tried = _tried(own, _budgets(own, keeps, selectors), modes if head == "score" else ("joint",), deepest)
+        allowed = [mode for mode in modes if mode in MODES[head]] or MODES[head]
+        tried = _tried(own, _budgets(own, keeps, selectors), allowed, deepest(head, model.layers))
         if own.compare == "none":
             whole = full(own, "restart" if head == "span" and own.positions == "continue" else own.positions)
             tried = [(whole, ""), *tried]
@@ -184,7 +184,7 @@ def _budgets(own: Plan, keeps: Sequence[str], selectors: Sequence[str]) -> dict[
 
 
 def _tried(
-    own: Plan, budgets: Mapping[str, tuple[tuple[Keep, ...], Selector]], modes: Sequence[str], deepest: int
+    own: Plan, budgets: Mapping[str, tuple[tuple[Keep, ...], Selector]], modes: Sequence[str], last: int
 ) -> list[tuple[Plan, str]]:
     """Plans and what their rows call their budgets: at every join and in every mode what can be moved there, and where
     it is what cannot; of single texts, which have no join, at 0.
@@ -195,7 +195,7 @@ def _tried(
         own = replace(own, join=0, mode="joint", states="hidden", keep=there)
     plans = [(replace(own, keep=keep, selector=selector), name) for name, (keep, selector) in budgets.items()]
     moving = [(plan, name) for plan, name in plans if not plan.stays() and len(plan.roles) > 1]
-    joins = range(1, deepest + 1)
+    joins = range(1, last + 1)
     tried = [(plan.at(join, mode), name) for mode in modes for plan, name in moving for join in joins]  # type: ignore[arg-type]
     fixed = [(plan, name) for plan, name in plans if plan.keep or plan.bottleneck or plan.compare != "none"]
     return tried + [one for one in fixed if one not in moving]

@@ -24,12 +24,12 @@ from plait.data import Example, Question, located
 from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
+from plait.head_plans import require_meeting, require_separator
 from plait.heads import class_names
 from plait.labelled import Data, read_task
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
-from plait.scoring import require_meeting, require_separator
 from plait.tasks import KINDS, class_name
 from plait.teacher import Teacher
 from plait.trainer import Trainer, checkpoints

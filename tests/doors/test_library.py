@@ -172,7 +172,7 @@ def test_ask_without_a_score_head(spans_only: Plait) -> None:
 def test_a_passage_without_an_answer_hides_no_other(spans_only: Plait, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of passages that are ranked too, the best is chosen among those that have an answer, as an index does."""
     import plait.known
-    from plait.heads import SpanFound
+    from plait.spans import SpanFound
 
     text = "The river. " * 20 + "The stone. " * 20
     known = spans_only.read(text, passage_tokens=24, overlap=0)

@@ -110,7 +110,10 @@ def test_numbers_in_cells_are_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"representation": 0.5}, "must be 0 in a text task, but is 0.5"),
+        (
+            {"representation": 0.5},
+            "class, value, rank, choice, but task is text and representation is 0.5; leave it out",
+        ),
         ({"longest_written": 1}, "longest_written must be between 2"),
         ({"text": "join=4"}, "join must be between 0 and 3"),
         ({"text": "join=1,mode=oneway"}, "needs mode=joint and compare=none"),
@@ -118,7 +121,7 @@ def test_numbers_in_cells_are_texts(tmp_path: Path) -> None:
         ({"teacher": "{bert}"}, "tokenizer"),
         ({"teacher": "{wide}"}, "a teacher must write the same tokens"),
         ({"teacher": "{wide}", "distillation": 0.0}, "a teacher must have a say, but of distillation none"),
-        ({"task": "class"}, "a model with a decoder has a text head"),
+        ({"task": "class", "text": "join=0"}, "a model with a decoder has a text head"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
 )

@@ -205,7 +205,7 @@ def _move(index: Index, store: Path, model: str) -> None:
 
 def _same(index: Index, store: Path, plan: str | None, given: Mapping[str, object]) -> None:
     """Refuse to go on with a store otherwise than it was begun."""
-    from plait.heads import head_plans
+    from plait.head_plans import head_plans
     from plait.plan import Plan
 
     settings = index.settings
