@@ -12,8 +12,8 @@ SRC = Path(__file__).parents[1] / "src" / "plait"
 # From low to high; a module imports only from rooms that stand before its own (or from its own room).
 ROOMS = (
     "errors extras files keep plan head_plans cost layout kernels store data settings saved machine passages text"
-    " relation attention selection families states places thinning bottleneck encoder compare heads spans writer lora"
-    " checkpoint"
+    " relation attention selection families states places thinning bottleneck saliency encoder compare beside heads"
+    " spans writer lora checkpoint"
     " saving given sbert fitting hub mining commits parts scoring known model positions distill tasks lessons"
     " labelled outputs measured taught teacher config course begin trainer results vectors binding first_stage index"
     " explain evaluate judged card training sweep plots agreement adopt server show demo cli __init__ __main__"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -12,13 +13,19 @@ from plait.compare import Compare
 from plait.keep import named
 from plait.lessons import Lesson
 from plait.model import Plait
-from plait.outputs import own
+from plait.outputs import Asked, continued, outputs, own
 from plait.plan import Plan
-from plait.tasks import Values
+from plait.saliency import Saliency
+from plait.states import States
+from plait.tasks import Target, Values
 from plait.teacher import Teacher
 
 BEGIN, MOST = 20_000, 100_000
 """How many states say how a new bottleneck begins, and of how many tokens they may be made: budgets leave few."""
+SALIENT = 50_000
+"""How many tokens say what a new saliency is."""
+LEAST = 1e-3
+"""The least gradient that counts, of the mean in a segment."""
 VALUES = 512
 """How many values say how a new comparison begins."""
 
@@ -28,10 +35,7 @@ def begin_bottlenecks(model: Plait, items: list[Lesson]) -> None:
     """Those that are new begin as the principal components of what the first batches put into them."""
     for plan in model.plans.values():
         narrow = plan.known if plan.compare == "none" else plan.roles
-        there = {
-            layer: cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
-            for layer, width in plan.bottlenecks(model.layers)
-        }
+        there = {layer: _bottleneck(model, layer, width) for layer, width in plan.bottlenecks(model.layers)}
         new = {layer: bottleneck for layer, bottleneck in there.items() if not bottleneck.begun}
         for layer, states in _first_states(model, items, plan, narrow, list(new)).items():
             new[layer].begin(states)
@@ -77,3 +81,72 @@ def begin_comparison(model: Plait, items: Sequence[Lesson], teacher: Teacher | N
             break
     if values:
         head.begin(torch.cat(cosines), torch.cat(values))
+
+
+def begin_saliency(model: Plait, items: Sequence[Lesson]) -> None:
+    """What is new begins, and stays, as what the answers to the first batches depend on: the logarithm of the norm of
+    the gradient, with respect to each token's state, of the heads' logits, added with random signs, under plans that
+    keep all tokens.
+    """
+    new = {layer: saliency for layer, saliency in model.saliency.items() if not cast(Saliency, saliency).begun}
+    found: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {layer: [] for layer in new}
+    plans = {head: _whole(model, plan) for head, plan in model.plans.items()}
+    coins = torch.Generator().manual_seed(0)
+    for item in items if new else ():
+        for target in item.targets:
+            plan = model.plans[target.head]
+            states, examples = _tracked(model, item, target, plans[target.head], plan.salient())
+            said = outputs(model, plans, states, [Asked(target.head, examples, target.written)])[0].logits
+            signs = torch.randint(2, said.shape, generator=coins).mul_(2).sub_(1).to(said)
+            places = [
+                (str(step.layer), role) for role in plan.roles for step in plan.recipe(role)
+                if step.selector == "saliency" and str(step.layer) in new
+            ]  # fmt: skip
+            inputs = [states[role].tensors[f"states.{layer}"] for layer, role in places]
+            gradients = torch.autograd.grad((said * signs).sum(), inputs, allow_unused=True) if inputs else ()
+            for (layer, role), x, gradient in zip(places, inputs, gradients, strict=True):
+                if gradient is not None:
+                    found[layer] += _within(states[role], x.detach(), gradient.norm(dim=1))
+        if all(sum(len(x) for x, _ in some) >= SALIENT for some in found.values()):
+            break
+    for layer, some in found.items():
+        if some:
+            cast(Saliency, new[layer]).begin(*(torch.cat(column) for column in zip(*some, strict=True)))
+
+
+def _whole(model: Plait, plan: Plan) -> Plan:
+    """The plan without budgets, and without bottlenecks that are new and still lose most."""
+    new = not all(_bottleneck(model, layer, width).begun for layer, width in plan.bottlenecks(model.layers))
+    return replace(plan, keep=(), bottleneck=0 if new and plan.compare == "none" else plan.bottleneck)
+
+
+def _bottleneck(model: Plait, layer: int, width: int) -> Bottleneck:
+    return cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
+
+
+def _tracked(
+    model: Plait, item: Lesson, target: Target, plan: Plan, layers: frozenset[str]
+) -> tuple[dict[str, States], torch.Tensor]:
+    """A lesson's segments and a target's examples of them, with the states before `layers` in the graph of the rest."""
+    if plan.positions == "continue":
+        states, [examples] = continued(model, item, [target], [plan])
+    else:
+        more = [f"states.{layer}" for layer in layers]
+        names = {role: sorted({*plan.needs(role, model.layers), *more}) for role in item.segments}
+        states = {role: model.own(segments, names[role]) for role, segments in item.segments.items()}
+        examples = target.examples
+    for of_role in states.values():
+        for x in of_role.tensors.values():
+            x.requires_grad_()  # where none of the weights below is trained
+    return states, examples
+
+
+def _within(states: States, x: torch.Tensor, norms: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """States and logarithms of norms of each segment's tokens but the first, less their means."""
+    found = []
+    for begin, length in zip(states.layout.starts.tolist(), states.layout.lengths, strict=True):
+        some, own = norms[begin + 1 : begin + length], x[begin + 1 : begin + length]
+        if len(some) > 1 and some.mean() > 0:
+            wanted = some.clamp(min=LEAST * float(some.mean())).log()
+            found.append((own - own.mean(0), wanted - wanted.mean()))
+    return found

@@ -4,7 +4,7 @@ A folder may carry both heads: it is then a superset of `...ForSequenceClassific
 and either class loads its own part (the latter with `num_labels=2`, where the scores have another number of labels).
 Only ModernBERT's heads have the same names: there `transformers` finds the score head, and the span head stands beside.
 The plans stand in `config.json` under the key `plait`. A dual encoder's score head is no class of `transformers`; its
-weights stand beside the encoder's, as `compare.*`, and so do those of bottlenecks, as `bottleneck.*`.
+weights stand beside the encoder's, as `compare.*`, and so do those of bottlenecks, as `bottleneck.*`, and of saliency.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from plait import lora
-from plait.bottleneck import Bottleneck
-from plait.compare import Compare
+from plait import beside, lora
 from plait.errors import DataWarning, PlaitError, reason
 from plait.families import check_model_type, classifier, register
 from plait.head_plans import HEADS
@@ -44,17 +42,13 @@ from plait.plan import FULL, Plan
 from plait.saved import Saved
 from plait.writer import Writer, require_whole
 
-OURS = ("compare.", "bottleneck.", "qa_outputs.head.", "qa_outputs.classifier.")
-"""Names of weights that are no class's of `transformers`: those of dual encoders, of bottlenecks, and of a span head
-beside a score head with the same names.
-"""
-
 
 @dataclass
 class Checkpoint:
     """What a folder holds: the encoder without heads, its tokenizer and config, the heads and the plans it was saved
-    with, whether its span head can say that there is no answer, its model card, the bottlenecks of stored states,
-    whether its dual encoder reads texts framed alone (None if nobody said), and whether its score head was trained.
+    with, whether its span head can say that there is no answer, its model card, the bottlenecks and the saliency of
+    states, whether its dual encoder reads texts framed alone (None if nobody said), and whether its score head was
+    trained.
     """
 
     base: Any
@@ -65,6 +59,7 @@ class Checkpoint:
     no_answer: bool = False
     card: str = ""
     bottlenecks: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    saliency: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     single: bool | None = None
     trained: bool = False
 
@@ -130,9 +125,10 @@ def load(
                 f"the checkpoint must hold every weight of the encoder, but {name!r} lacks {len(missing)}, "
                 f"{missing[0]!r} first; download or save it again"
             )
-        _report(name, {k for k in info["unexpected_keys"] if not k.startswith((*OURS, "qa_outputs.", f"{base_name}."))})
-        ours = [key for key in info["unexpected_keys"] if key.startswith(OURS)]
-        beside = _beside(name, where) if ours else {}
+        read = (*beside.OURS, "qa_outputs.", f"{base_name}.")
+        _report(name, {k for k in info["unexpected_keys"] if not k.startswith(read)})
+        ours = [key for key in info["unexpected_keys"] if key.startswith(beside.OURS)]
+        weights = _beside(name, where) if ours else {}
         dual = any(key.startswith("compare.") for key in ours)
         has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
         if not has_span and _is(config, "ForQuestionAnswering"):
@@ -144,20 +140,20 @@ def load(
         found: dict[str, nn.Module] = {}
         trained = same and not dual and not info["missing_keys"] and not _is(config, "ForQuestionAnswering")
         if dual and same and compare is not False and "score" in heads:
-            found["score"] = _compare(name, config, saved.plans.get("score", FULL), beside)
+            plan = saved.plans.get("score", FULL)
+            found["score"] = _try(name, lambda: beside.compare(config, plan, weights))
         elif "score" in heads and ("score" in new_heads or not info["missing_keys"]):
             found["score"] = score_head(scorer)
         if not isinstance(found.get("score"), Score) and getattr(base, "pooler", None) is not None:
             base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
         if "span" in heads and ("span" in new_heads or has_span):
-            parts = {k: v for k, v in beside.items() if k.startswith("qa_outputs.")}
+            parts = {k: v for k, v in weights.items() if k.startswith("qa_outputs.")}
             if reader := _span(name, parts, "span" in new_heads, reading):
                 found["span"] = reader
     _require_tokens(name, tokenizer, config)
-    narrow = _bottlenecks(scorer.config, beside)
     return Checkpoint(
-        base, tokenizer, scorer.config, found, dict(saved.plans), saved.no_answer, _card(name), narrow, saved.single,
-        trained,
+        base, tokenizer, scorer.config, found, dict(saved.plans), saved.no_answer, _card(name),
+        beside.bottlenecks(scorer.config, weights), beside.saliency(weights), saved.single, trained,
     )  # fmt: skip
 
 
@@ -195,7 +191,7 @@ def _writing(
             "an encoder for that"
         )
     model, info = _try(name, lambda: AutoModelForSeq2SeqLM.from_pretrained(name, **reading))
-    ours = [key for key in info["unexpected_keys"] if key.startswith("bottleneck.")]
+    ours = [key for key in info["unexpected_keys"] if key.startswith(beside.FOR_STATES)]
     _report(name, set(info["unexpected_keys"]) - set(ours))
     if missing := require_whole(model, set(info["missing_keys"])):
         raise PlaitError(
@@ -203,10 +199,11 @@ def _writing(
             "download or save it again"
         )
     _require_tokens(name, tokenizer, config)
-    narrow = _bottlenecks(model.config, _beside(name, where) if ours else {})
+    weights = _beside(name, where) if ours else {}
     head: dict[str, nn.Module] = {"text": Writer(model)}
     return Checkpoint(
-        model.get_encoder(), tokenizer, model.config, head, dict(saved.plans), card=_card(name), bottlenecks=narrow
+        model.get_encoder(), tokenizer, model.config, head, dict(saved.plans), card=_card(name),
+        bottlenecks=beside.bottlenecks(model.config, weights), saliency=beside.saliency(weights),
     )  # fmt: skip
 
 
@@ -327,30 +324,7 @@ def _beside(name: str, where: dict[str, Any]) -> dict[str, torch.Tensor]:
     from transformers.utils.hub import cached_file
 
     weights = _try(name, lambda: load_file(str(cached_file(name, "model.safetensors", **where))))
-    return {k: v for k, v in weights.items() if k.startswith(OURS)}
-
-
-def _compare(name: str, config: Any, plan: Plan, weights: dict[str, torch.Tensor]) -> Compare:
-    """The head that compares, of a checkpoint that has one."""
-    head = Compare(plan.compare, plan.bottleneck or config.hidden_size, config.num_labels)
-    own = {k.removeprefix("compare."): v for k, v in weights.items() if k.startswith("compare.")}
-    _try(name, lambda: head.load_state_dict(own))
-    head.begun = True
-    return head.to(next(iter(own.values())).dtype)
-
-
-def _bottlenecks(config: Any, weights: dict[str, torch.Tensor]) -> nn.ModuleDict:
-    """Those of a checkpoint."""
-    own = {k.removeprefix("bottleneck."): v for k, v in weights.items() if k.startswith("bottleneck.")}
-    made = nn.ModuleDict()
-    for name, weight in own.items():
-        place, _, rest = name.partition(".")
-        if rest == "down.weight":
-            narrow = Bottleneck(config.hidden_size, len(weight)).to(weight.dtype)
-            narrow.begun = True
-            made[place] = narrow
-    made.load_state_dict(own)
-    return made
+    return {k: v for k, v in weights.items() if k.startswith(beside.OURS)}
 
 
 def _card(name: str) -> str:

@@ -17,11 +17,12 @@ from torch import Tensor
 from plait.attention import Hidden, KeyValue, Sources, attend, received, runs_of
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.families.family import Family
-from plait.keep import EXACT, Recipe, named, until
+from plait.keep import EXACT, SCORED, Recipe, named, until
 from plait.layout import Layout
 from plait.places import begins, last_reads, read_places, stand_at
 from plait.plan import Plan
 from plait.relation import SEGMENT, Where
+from plait.saliency import Saliency
 from plait.states import Name, States
 from plait.text import Tokens
 from plait.thinning import Track, loses, thinned
@@ -66,11 +67,16 @@ class Joined:
 
 
 class Encoder:
-    """Runs a family's layers as plans say. Holds no weights; `bottlenecks` are the model's."""
+    """Runs a family's layers as plans say. Holds no weights; `bottlenecks` and `saliency` are the model's."""
 
-    def __init__(self, family: Family, bottlenecks: Mapping[str, Bottleneck] | None = None) -> None:
+    def __init__(
+        self,
+        family: Family,
+        bottlenecks: Mapping[str, Bottleneck] | None = None,
+        saliency: Mapping[str, Saliency] | None = None,
+    ) -> None:
         self.family = family
-        self._bottlenecks = bottlenecks or {}
+        self._bottlenecks, self._saliency = bottlenecks or {}, saliency or {}
         self.layers = family.shape.layers
         self._relations = [family.relation(layer) for layer in range(self.layers)]
         self._relative = any(relation is not None for relation in self._relations)
@@ -326,8 +332,10 @@ class Encoder:
     def _thinned(self, track: Track, recipe: Recipe, layout: Layout) -> Track:
         """A segment's own reduction; `layout` of all its tokens."""
         step = recipe[-1]
-        if step.selector == "attention" and loses(step, layout.lengths, track.layout):
-            track = replace(track, received=self._received(step.layer - 1, track))
+        if step.selector in SCORED and loses(step, layout.lengths, track.layout):
+            asks = step.selector == "attention"
+            scores = self._received(step.layer - 1, track) if asks else self._saliency[str(step.layer)](track.x)
+            track = replace(track, scores=scores)
         return thinned(track, step, layout.lengths)
 
     def _received(self, layer: int, track: Track) -> Tensor:

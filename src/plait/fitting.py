@@ -1,8 +1,8 @@
-"""A checkpoint made to fit the plans that it is given: the heads and bottlenecks that they need."""
+"""A checkpoint made to fit the plans that it is given: the heads, bottlenecks and saliency that they need."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.checkpoint import Checkpoint
@@ -15,6 +15,7 @@ from plait.keep import MERGING
 from plait.passages import SHORTEST
 from plait.places import require_last
 from plait.plan import Plan, Positions
+from plait.saliency import Saliency
 
 APART = 64
 """Where the texts behind the first begin to count positions in a new full pair model, if nobody says otherwise."""
@@ -138,3 +139,30 @@ def fit_bottlenecks(checkpoint: Checkpoint, *, new: bool) -> None:
                 )
             narrow = Bottleneck(config.hidden_size, width).to(checkpoint.base.dtype)
             checkpoint.bottlenecks[bottleneck_key(layer, width)] = narrow
+
+
+def fit_saliency(checkpoint: Checkpoint, *, new: bool) -> None:
+    """Give a checkpoint the saliency that its plans choose by.
+
+    Args:
+        new: whether what it lacks may start unfitted.
+
+    Raises:
+        PlaitError: it lacks some.
+    """
+    for plan in checkpoint.plans.values():
+        for layer in sorted(plan.salient()) if new else ():
+            if layer not in checkpoint.saliency:
+                fresh = Saliency(checkpoint.config.hidden_size).to(checkpoint.base.dtype)
+                checkpoint.saliency[layer] = fresh
+        require_saliency(plan, checkpoint.saliency)
+
+
+def require_saliency(plan: Plan, saliency: Iterable[str]) -> None:
+    """Refuse a plan that chooses by a saliency other than that of these layers."""
+    if missing := plan.salient() - {*saliency}:
+        raise PlaitError(
+            f"selector=saliency must have been fitted before a training, but the checkpoint has none at layer "
+            f"{min(missing, key=int)} (it has: {', '.join(saliency) or 'none'}); train one with this plan, or take "
+            "selector=ward"
+        )

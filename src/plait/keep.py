@@ -16,12 +16,14 @@ from typing import Literal, get_args
 from plait.errors import PlaitError
 
 Selector = Literal[
-    "coreset", "coreset-exact", "first", "ends", "random", "even", "norm", "attention",
+    "coreset", "coreset-exact", "first", "ends", "random", "even", "norm", "attention", "saliency",
     "nearest", "tome", "kmeans", "ward",
 ]  # fmt: skip
 """Ways to choose the tokens that survive; those of the second line merge the others into them."""
 COMPARING = ("coreset", "coreset-exact", "nearest", "tome", "kmeans", "ward")
 """These compare all pairs of a segment's states."""
+SCORED = ("attention", "saliency")
+"""These rank tokens by a number that each has from elsewhere."""
 MERGING = ("nearest", "tome", "kmeans", "ward", "mean")
 """After these a token stands for several, and how many stands in `sizes`."""
 EXACT = ("sizes", "places")

@@ -21,7 +21,7 @@ from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError, require_least
 from plait.families import adapter
-from plait.fitting import begins, fit_bottlenecks, fit_plan, fit_score, in_common
+from plait.fitting import begins, fit_bottlenecks, fit_plan, fit_saliency, fit_score, in_common, require_saliency
 from plait.head_plans import HEADS, compared, head_plans, require_heads, require_meeting, require_separator
 from plait.heads import default_activation
 from plait.known import Known
@@ -29,6 +29,7 @@ from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_device, to_dtype
 from plait.parts import Encoded, Part, as_rows, encoded, score_rows, tokenized, warn_cut, write_rows
 from plait.plan import VECTORS, Plan
+from plait.saliency import Saliency
 from plait.saving import save
 from plait.sbert import Where, activation, pooling
 from plait.scoring import require_finite, require_one_label
@@ -57,8 +58,11 @@ class Plait(nn.Module):
         self.name_or_path = ""
         self.tokenizer = parts.tokenizer
         self.config = parts.config
-        self.bottlenecks = parts.bottlenecks
-        self.encoder = Encoder(adapter(parts.base), cast("Mapping[str, Bottleneck]", self.bottlenecks))
+        self.bottlenecks, self.saliency = parts.bottlenecks, parts.saliency
+        self.encoder = Encoder(
+            adapter(parts.base), cast("Mapping[str, Bottleneck]", self.bottlenecks),
+            cast("Mapping[str, Saliency]", self.saliency),
+        )  # fmt: skip
         for head, plan in self.plans.items():
             self.require_plan(head, plan)
         roles, offset = in_common(self.plans)
@@ -66,7 +70,7 @@ class Plait(nn.Module):
         single = True in compared and (compared == {True} if parts.single is None else parts.single)
         self.text = self.texts(roles, offset, single=single)
         self._reads = checkpoint.fingerprint_tokenizer(self.tokenizer)  # now: a call with padding=True leaves its mark
-        self._hashed = self._versions(), checkpoint.fingerprint(parts.base, self.bottlenecks)
+        self._hashed = self._versions(), checkpoint.fingerprint(*self._own_parts())
 
     @classmethod
     def from_pretrained(
@@ -122,6 +126,7 @@ class Plait(nn.Module):
         parts.plans = head_plans(there, plan, parts.plans, begin, pool)
         fit_score(parts, new="score" in new_heads)
         fit_bottlenecks(parts, new=bool(new_heads))
+        fit_saliency(parts, new=bool(new_heads))
         model = cls(parts)
         path = Path(model_name_or_path)
         model.name_or_path = str(path.resolve()) if path.is_dir() else str(model_name_or_path)
@@ -132,7 +137,7 @@ class Plait(nn.Module):
         heads = dict(self.heads.items())
         parts = Checkpoint(
             self.base, self.tokenizer, self.config, heads, self.plans, self.no_answer, self.card, self.bottlenecks,
-            self.text.single,
+            self.saliency, self.text.single,
         )  # fmt: skip
         save(parts, Path(save_directory))
 
@@ -160,16 +165,21 @@ class Plait(nn.Module):
     def fingerprint(self) -> dict[str, str]:
         """Hashes of `model` (the encoder's weights, in the dtype of their files) and of its `tokenizer` as loaded."""
         if self._hashed[0] != self._versions():  # the weights were trained, or others loaded into them
-            self._hashed = self._versions(), checkpoint.fingerprint(self.base, self.bottlenecks)
+            self._hashed = self._versions(), checkpoint.fingerprint(*self._own_parts())
         return {"model": self._hashed[1], "tokenizer": self._reads}
 
     def _versions(self) -> list[tuple[int, int]]:
         """PyTorch counts the changes of every tensor; one that takes another's place is another object."""
-        return [(id(p), p._version) for module in (self.base, self.bottlenecks) for p in module.parameters()]
+        return [(id(p), p._version) for module in self._own_parts() for p in module.parameters()]
+
+    def _own_parts(self) -> tuple[nn.Module, ...]:
+        """What makes the states of a text."""
+        return self.base, self.bottlenecks, self.saliency
 
     def require_plan(self, head: str, plan: Plan) -> None:
         """Refuse a plan that does not fit this model or that one of its heads cannot have."""
         fit_plan(head, plan, self.encoder.family, self.config.model_type)
+        require_saliency(plan, self.saliency)
         if head == "span" and self.no_answer:
             require_separator(plan)
 
@@ -354,7 +364,7 @@ class Plait(nn.Module):
         if not names:
             raise PlaitError("names must be one tensor or more, but are none; leave them out for all that heads read")
         for name in names:
-            require_name(name, self.layers, frozenset(self.bottlenecks))
+            require_name(name, self.layers, frozenset(self.bottlenecks), frozenset(self.saliency))
         return encoded(self, role, require_list("texts", texts), names, batch_tokens)
 
     def read(self, text: str, *, passage_tokens: int = 384, overlap: int = 64, codec: str = "") -> Known:

@@ -81,9 +81,11 @@ def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States
     }
 
 
-def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[dict[str, States], list[Tensor]]:
-    """The same for a model whose positions run on through an example: segments belong to one example each, and those of
-    one that it cannot read whole are cut, with a warning.
+def continued(
+    model: Plait, lesson: Lesson, targets: Sequence[Target], plans: Sequence[Plan]
+) -> tuple[dict[str, States], list[Tensor]]:
+    """The same for plans whose positions run on through an example: segments belong to one example each, and those of
+    one that the model cannot read whole are cut, with a warning.
 
     Returns:
         States of every role, and for each target its examples among them.
@@ -102,7 +104,7 @@ def continued(model: Plait, lesson: Lesson, targets: Sequence[Target]) -> tuple[
             stacklevel=2,
         )
         columns = fit(columns, model.text.together)
-    names = {role: ["states.0"] for role in lesson.segments}
+    names = {role: sorted({name for plan in plans for name in plan.needs(role, 0)}) for role in lesson.segments}
     states = running_on(model, dict(zip(lesson.segments, columns, strict=True)), names, multiple=256)
     numbers = torch.arange(len(rows))[:, None].expand(-1, len(states))
     return states, list(numbers.split([len(target.examples) for target in targets]))

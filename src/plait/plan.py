@@ -101,9 +101,8 @@ class Plan:
             _one_of("known and reader", role, self.roles)
         if self.mode != "joint" and self.reader in self.known:
             raise PlaitError(
-                f"the reader of a {self.mode} plan must be live, but {self.reader!r} is a known role that never "
-                f"reads the "
-                "others; use mode=joint to read answers from its tokens"
+                f"the reader of a {self.mode} plan must be live, but {self.reader!r} is a known role that never reads "
+                "the others; use mode=joint to read answers from its tokens"
             )
         if self.positions == "continue" and self.join > 0:
             raise PlaitError(
@@ -151,10 +150,11 @@ class Plan:
                     f"the budgets of a role must begin at different layers of 0 or more, in order, but those of {role} "
                     f"begin at {', '.join(map(str, given))}; e.g. keep.{role}=64@2+32@4"
                 )
-            if self.mode != "joint" and given[-1] > self.join:
+            if (self.mode != "joint" or self.selector == "saliency") and given[-1] > self.join:
                 raise PlaitError(
-                    f"a budget above the join needs mode=joint, but that of {role} begins at layer {given[-1]} and "
-                    f"mode is {self.mode}; let it begin at the join, {self.join}, or below"
+                    f"a budget above the join needs mode=joint and a selector other than saliency, but that of {role} "
+                    f"begins at layer {given[-1]}, mode is {self.mode} and selector {self.selector}; let it begin at "
+                    f"the join, {self.join}, or below"
                 )
             if self.selector == "attention" and given[0] == 0:
                 raise PlaitError(
@@ -210,17 +210,16 @@ class Plan:
                 "a plan can be moved to another join if its texts meet, but those of a dual encoder, compare="
                 f"{self.compare}, never do; leave compare out"
             )
-        if self.bottleneck:
+        if learned := f"bottleneck of {self.bottleneck}" if self.bottleneck else "saliency" if self.salient() else "":
             return (
-                "a plan can be moved to another join if it stores whole states, but its bottleneck of "
-                f"{self.bottleneck} was trained for join={self.join}; leave bottleneck out"
+                "a plan can be moved to another join if nothing that it stores by was trained for this one, but its "
+                f"{learned} was trained for join={self.join}; leave it out"
             )
-        for budget in self.keep:
-            if budget.layer is not None:
-                return (
-                    f"a plan can be moved to another join if its budgets begin at the join, but that of {budget.role} "
-                    f"begins at layer {budget.layer}; write keep.{budget.role}={budget.tokens:g}"
-                )
+        for budget in (budget for budget in self.keep if budget.layer is not None):
+            return (
+                f"a plan can be moved to another join if its budgets begin at the join, but that of {budget.role} "
+                f"begins at layer {budget.layer}; write keep.{budget.role}={budget.tokens:g}"
+            )
         return ""
 
     def at(self, join: int, mode: Mode) -> Plan:
@@ -272,6 +271,10 @@ class Plan:
         narrow = self.known if self.compare == "none" else self.roles
         inputs = {layer for role in narrow for layer in self.inputs(role, layers)}
         return tuple((layer, self.bottleneck) for layer in sorted(inputs) if self.bottleneck)
+
+    def salient(self) -> frozenset[str]:
+        """The layers before which tokens are chosen by saliency, as they name it."""
+        return frozenset(str(s.layer) for role in self.roles for s in self.recipe(role) if s.selector == "saliency")
 
     def source(self, layer: int) -> int:
         """The layer whose input states of the other roles the reader reads in upper layer `layer` (oneway, frozen)."""

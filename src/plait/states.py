@@ -83,9 +83,12 @@ def as_read(name: str, x: Tensor, like: Tensor) -> Tensor:
     return x.to(like.device, x.dtype if name.startswith(EXACT) else like.dtype)
 
 
-def require_name(name: str, layers: int, bottlenecks: Container[str] = ()) -> None:
-    """PlaitError unless a model of `layers` layers with these bottlenecks (`4/64`) makes a tensor of this name."""
-    steps = [step.layer for step in recipe_of(name)]  # refuses what is not written so
+def require_name(name: str, layers: int, bottlenecks: Container[str] = (), saliency: Container[str] = ()) -> None:
+    """PlaitError unless a model of `layers` layers makes a tensor of this name, with these bottlenecks (`4/64`) and the
+    saliency of these layers (`4`).
+    """
+    recipe = recipe_of(name)  # refuses what is not written so
+    steps = [step.layer for step in recipe]
     try:
         what = Name.parse(name)
     except (ValueError, IndexError):
@@ -95,6 +98,7 @@ def require_name(name: str, layers: int, bottlenecks: Container[str] = ()) -> No
         there = (keys or what.kind in ("states", *EXACT)) and 0 <= what.source <= what.reading <= layers - keys
         there = there and (keys or what.source == what.reading) and steps == sorted({*steps})
         there = there and steps[-1:] <= [what.source] and not ("~attention" in name and steps[0] == 0)
+        there = there and all(step.selector != "saliency" or str(step.layer) in saliency for step in recipe)
         there = there and (not what.width or f"{what.source}/{what.width}" in bottlenecks)
     if not there:
         raise PlaitError(

@@ -99,10 +99,11 @@ class Teacher:
         return Output(torch.cat(list(rows)).to(device), Layout([len(row) for row in rows], device=device))
 
     def _compute(self, lesson: Lesson, targets: Sequence[Target], upper: bool) -> list[Output]:
-        if any(self.plans[target.head].positions == "continue" for target in targets):
-            states, examples = continued(self.model, lesson, targets)
+        plans = [self.plans[target.head] for target in targets]
+        if any(plan.positions == "continue" for plan in plans):
+            states, examples = continued(self.model, lesson, targets, plans)
         else:
-            states = own(self.model, lesson, [self.plans[target.head] for target in targets])
+            states = own(self.model, lesson, plans)
             examples = [target.examples for target in targets]
         asked = [Asked(t.head, rows, t.written) for t, rows in zip(targets, examples, strict=True)]
         return outputs(self.model, self.plans, states, asked, upper=upper)

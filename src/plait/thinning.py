@@ -23,7 +23,8 @@ class Track:
         sizes: how many tokens each stands for, float32 [T]; None where each stands for itself.
         places: which token of its segment each is, int64 [T], or of its example where `begins` were given to
             `together`, with SEGMENT for relations that mind segments; None where it is all of them.
-        before: the states that the layer before read; received: attention that tokens got in it, float32 [T].
+        before: the states that the layer before read.
+        scores: what a selector of SCORED ranks tokens by, float32 [T].
     """
 
     x: Tensor
@@ -31,7 +32,7 @@ class Track:
     sizes: Tensor | None = None
     places: Tensor | None = None
     before: Tensor | None = None
-    received: Tensor | None = None
+    scores: Tensor | None = None
 
     def sized(self) -> Tensor:
         """`sizes`, spelt out."""
@@ -79,13 +80,13 @@ class Track:
             return Track(x, layout)
         return Track(x, layout, places=self.placed()[tokens])
 
-    def apart(self, parts: Sequence[Track], received: Tensor | None) -> list[Track]:
+    def apart(self, parts: Sequence[Track], scores: Tensor | None) -> list[Track]:
         """The inverse of `together`: the parts with the states that they have by now."""
         begin, found = self.layout.starts, []
         for part in parts:
             tokens = part.layout.at(begin)
-            got = None if received is None else received.index_select(0, tokens)
-            found.append(replace(part, x=self.x.index_select(0, tokens), received=got))
+            some = None if scores is None else scores.index_select(0, tokens)
+            found.append(replace(part, x=self.x.index_select(0, tokens), scores=some))
             begin = begin + part.layout.lengths_tensor
         return found
 
@@ -98,11 +99,11 @@ def loses(step: Step, lengths: Sequence[int], layout: Layout) -> bool:
 def thinned(track: Track, step: Step, lengths: Sequence[int]) -> Track:
     """A track after a budget; `lengths` of its groups before any budget."""
     if not loses(step, lengths, track.layout):
-        return replace(track, before=None, received=None)
+        return replace(track, before=None, scores=None)
     counts = [step.count(length, now) for length, now in zip(lengths, track.layout.lengths, strict=True)]
     kept = reduce(
         track.x, track.layout, counts, step.selector, sizes=track.sizes,
-        protected=track.layout.last() if step.ends else None, received=track.received,
+        protected=track.layout.last() if step.ends else None, scores=track.scores,
     )  # fmt: skip
     places = track.placed().index_select(0, kept.rows)
     return Track(kept.states, kept.layout, kept.sizes, places)

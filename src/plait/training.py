@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from plait import files
-from plait.begin import begin_bottlenecks, begin_comparison
+from plait.begin import begin_bottlenecks, begin_comparison, begin_saliency
 from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
@@ -71,6 +71,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if teacher is not None:
         teacher.require_room(items, spans=config.distillation > 0, states=config.representation > 0)
     if earlier is None:
+        begin_saliency(model, items)  # first: what goes through a bottleneck is what is left
         begin_bottlenecks(model, items)
         begin_comparison(model, items, None if _labelled(config) else teacher)
     course = Course(model, teacher, config)

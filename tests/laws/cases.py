@@ -29,7 +29,7 @@ class Case:
     counts: list[int]
     sizes: Tensor | None
     protected: Tensor | None
-    received: Tensor
+    scores: Tensor
 
     def reduce(self, selector: str) -> Kept:
         return reduce(
@@ -39,7 +39,7 @@ class Case:
             selector,
             sizes=self.sizes,
             protected=self.protected,
-            received=self.received,
+            scores=self.scores,
         )
 
     def alone(self, group: int) -> Case:
@@ -52,7 +52,7 @@ class Case:
             [self.counts[group]],
             None if self.sizes is None else self.sizes[part],
             None if self.protected is None else self.protected[part],
-            self.received[part],
+            self.scores[part],
         )
 
     def fixed(self, group: int) -> list[int]:
@@ -85,9 +85,9 @@ def drawn(data: st.DataObject, selector: str, kinds: tuple[str, ...] = ("spread"
             protected[start + torch.randperm(length, generator=dice)[:more]] = True
         protected[layout.used :] = True
     sizes = torch.randint(1, 5, (layout.tokens,), generator=dice).float() if data.draw(st.booleans()) else None
-    received = torch.rand(layout.tokens, generator=dice)
-    x[layout.used :], received[layout.used :] = 1e4, 1e4
-    return Case(x, layout, counts, sizes, protected, received)
+    scores = torch.rand(layout.tokens, generator=dice)
+    x[layout.used :], scores[layout.used :] = 1e4, 1e4
+    return Case(x, layout, counts, sizes, protected, scores)
 
 
 def parts(kept: Kept) -> list[slice]:

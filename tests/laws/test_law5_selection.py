@@ -63,7 +63,7 @@ def test_a_budget_as_long_as_every_group_gives_the_batch_itself(selector: str) -
     lengths = [1, 0, 1] if selector == "mean" else [3, 0, 1, 7]
     layout = Layout.few_shapes(lengths, 8)
     x, sizes = torch.randn(layout.tokens, WIDTH), torch.ones(layout.tokens)
-    kept = reduce(x, layout, lengths, selector, sizes=sizes, received=torch.rand(layout.tokens))
+    kept = reduce(x, layout, lengths, selector, sizes=sizes, scores=torch.rand(layout.tokens))
     assert kept.states is x and kept.sizes is sizes
     assert torch.equal(kept.rows, torch.arange(layout.tokens)) and kept.layout.lengths == lengths
     assert kept.layout.tokens == layout.tokens
@@ -85,8 +85,8 @@ def test_more_groups_than_are_worked_on_at_once(selector: str) -> None:
     lengths = torch.randint(25, 41, (900,), generator=dice).tolist()
     layout = Layout.few_shapes(lengths)
     counts = [1 if selector == "mean" else length // 4 for length in lengths]
-    x, received = torch.randn(layout.tokens, WIDTH, generator=dice), torch.rand(layout.tokens, generator=dice)
-    case = Case(x, layout, counts, None, None, received)
+    x, scores = torch.randn(layout.tokens, WIDTH, generator=dice), torch.rand(layout.tokens, generator=dice)
+    case = Case(x, layout, counts, None, None, scores)
     kept = case.reduce(selector)
     every = parts(kept)
     for group in range(0, 900, 60):
@@ -145,7 +145,7 @@ def test_without_room_for_a_merge_the_others_are_dropped(selector: str) -> None:
 @few
 @given(data=st.data())
 def test_scores_and_orders(data: st.DataObject) -> None:
-    for selector in ("first", "ends", "norm", "attention"):
+    for selector in ("first", "ends", "norm", "attention", "saliency"):
         case = drawn(data, selector, ("spread", "whole"))
         kept = case.reduce(selector)
         for group, here in enumerate(parts(kept)):
@@ -154,7 +154,8 @@ def test_scores_and_orders(data: st.DataObject) -> None:
                 "first": [-i for i in range(alone.layout.used)],
                 "ends": [-min(i, alone.layout.used - 1 - i) for i in range(alone.layout.used)],
                 "norm": alone.x.square().sum(1).tolist(),
-                "attention": alone.received.tolist(),
+                "attention": alone.scores.tolist(),
+                "saliency": alone.scores.tolist(),
             }[selector]
             order = sorted(range(alone.layout.used), key=lambda i: (i not in fixed, -scores[i], i))
             found = (kept.rows[here] - case.layout.starts[group]).tolist()
@@ -187,9 +188,9 @@ def test_number_types(selector: str) -> None:
     """Half precision stays so, and what is kept is what float32 keeps, under autocast too."""
     x = torch.randn(60, 64, generator=torch.Generator().manual_seed(5)).bfloat16()
     counts = [1, 1] if selector == "mean" else [9, 12]
-    expected = reduce(x.float(), Layout([25, 35]), counts, selector, received=torch.arange(60.0))
+    expected = reduce(x.float(), Layout([25, 35]), counts, selector, scores=torch.arange(60.0))
     with torch.autocast("cpu", torch.bfloat16):
-        found = reduce(x, Layout([25, 35]), counts, selector, received=torch.arange(60.0))
+        found = reduce(x, Layout([25, 35]), counts, selector, scores=torch.arange(60.0))
     assert found.states.dtype == torch.bfloat16 and torch.equal(found.rows, expected.rows)
     assert torch.equal(found.states, expected.states.bfloat16())
 
@@ -208,9 +209,10 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     refused("between 0 and 0", "group 1 is 1", counts=[2, 1, 1])
     refused("3 groups", "there are 2", counts=[2, 1])
     refused(*SELECTORS, "'best'", counts=[2, 0, 1], selector="best")
-    refused("received", counts=[2, 0, 1], selector="attention")
+    for selector in ("attention", "saliency"):
+        refused("pass scores", selector, counts=[2, 0, 1], selector=selector)
     refused("mean", "group 0 is 2", counts=[2, 0, 1], selector="mean")
-    for selector in {*SELECTORS} - {"attention", "mean"}:
+    for selector in {*SELECTORS} - {"attention", "saliency", "mean"}:
         refused("group 0 has 3", "count is 2", counts=[2, 0, 1], selector=selector, protected=[2, 4])
     refused("group 2 has 2", "count is 1", counts=[1, 0, 1], selector="mean", protected=[6])
     monkeypatch.setitem(sys.modules, "scipy.cluster.hierarchy", None)

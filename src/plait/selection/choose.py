@@ -51,10 +51,12 @@ def norm(groups: Groups) -> Tensor:
     return _best(groups, groups.states.square().sum(2))
 
 
-def attention(groups: Groups) -> Tensor:
-    """The tokens that receive most attention: PoWER-BERT (Goyal et al., ICML 2020, arXiv 2001.08950)."""
-    assert groups.received is not None
-    return _best(groups, groups.received.float().nan_to_num())  # infinity stands for what may not be taken
+def scored(groups: Groups) -> Tensor:
+    """The tokens of the highest `scores`: by attention received PoWER-BERT (Goyal et al., ICML 2020, arXiv 2001.08950),
+    or by saliency, see plait.saliency.
+    """
+    assert groups.scores is not None
+    return _best(groups, groups.scores.float().nan_to_num())  # infinity stands for what may not be taken
 
 
 def _best(groups: Groups, scores: Tensor) -> Tensor:
@@ -71,5 +73,6 @@ CHOOSE: Mapping[str, Callable[[Groups], Tensor]] = {
     "random": random,
     "even": even,
     "norm": norm,
-    "attention": attention,
+    "attention": scored,
+    "saliency": scored,
 }

@@ -23,7 +23,7 @@ class Groups:
         lengths, counts: tokens of each group and how many to keep, int64 [G].
         fixed: what is kept whatever the selector says, bool [G, M]; False in padding.
         weights: how many tokens each one stands for, float32 [G, M].
-        received: attention received, float32 [G, M], if known.
+        scores: what a selector of SCORED ranks tokens by, float32 [G, M], if known.
     """
 
     x: Tensor
@@ -32,7 +32,7 @@ class Groups:
     counts: Tensor
     fixed: Tensor
     weights: Tensor
-    received: Tensor | None
+    scores: Tensor | None
 
     @cached_property
     def places(self) -> Tensor:

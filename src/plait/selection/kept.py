@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plait.errors import PlaitError
+from plait.keep import SCORED
 from plait.layout import Layout
 from plait.selection.choose import CHOOSE
 from plait.selection.groups import Groups, runs
@@ -46,7 +47,7 @@ def reduce(
     *,
     sizes: Tensor | None = None,
     protected: Tensor | None = None,
-    received: Tensor | None = None,
+    scores: Tensor | None = None,
 ) -> Kept:
     """Keep some tokens of each group, in order. What a group keeps depends on that group alone.
 
@@ -62,17 +63,17 @@ def reduce(
             are left the others are dropped. `mean` is one vector for the whole group, protected tokens included.
         sizes: of an earlier merge, float32 [T].
         protected: tokens that are never dropped, bool [T]; the first token of each group always is.
-        received: attention that each token received, float32 [T]; `attention` ranks by it.
+        scores: what `attention` (that which each token received) and `saliency` rank by, float32 [T].
 
     Raises:
-        PlaitError: a count or a selector that cannot be, more protected tokens than are to be kept, `attention`
-            without `received`, or `ward` without scipy.
+        PlaitError: a count or a selector that cannot be, more protected tokens than are to be kept, a selector of
+            SCORED without `scores`, or `ward` without scipy.
     """
-    _check(layout.lengths, counts, selector, received)
+    _check(layout.lengths, counts, selector, scores)
     if list(counts) == layout.lengths:
         return Kept(layout, torch.arange(layout.tokens, device=x.device), x, sizes)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):  # autocast would compare rounded products
-        owner, merged = _owners(x.detach(), layout, counts, selector, sizes, protected, received)
+        owner, merged = _owners(x.detach(), layout, counts, selector, sizes, protected, scores)
         kept = layout.thinned(counts)
         rows = (owner == torch.arange(layout.tokens, device=x.device)).nonzero().flatten()
         rows = F.pad(rows, (0, kept.tokens - kept.used))  # [K]
@@ -84,7 +85,7 @@ def reduce(
     return Kept(kept, rows, x.index_select(0, rows), sizes)
 
 
-def _check(lengths: Sequence[int], counts: Sequence[int], selector: str, received: Tensor | None) -> None:
+def _check(lengths: Sequence[int], counts: Sequence[int], selector: str, scores: Tensor | None) -> None:
     if selector not in SELECTORS:
         raise PlaitError(f"a selector is one of {', '.join(SELECTORS)}, but this is {selector!r}; name one of them")
     if len(counts) != len(lengths):
@@ -102,9 +103,9 @@ def _check(lengths: Sequence[int], counts: Sequence[int], selector: str, receive
                 f"mean keeps one token of each group, but the count of group {group} is {count}; pass 1 or another "
                 "selector"
             )
-    if selector == "attention" and received is None:
+    if selector in SCORED and scores is None:
         raise PlaitError(
-            "the selector attention ranks tokens by the attention they received; pass received, or coreset"
+            f"the selector {selector} ranks tokens by numbers that they have from elsewhere; pass scores, or coreset"
         )
 
 
@@ -115,7 +116,7 @@ def _owners(
     selector: str,
     sizes: Tensor | None,
     protected: Tensor | None,
-    received: Tensor | None,
+    scores: Tensor | None,
 ) -> tuple[Tensor, bool]:
     """The token that stands for each token (-1 for none), int64 [T]; and whether any stands for another."""
     owner = torch.arange(layout.tokens, device=x.device)
@@ -143,8 +144,8 @@ def _owners(
         tokens = layout.starts[at][:, None] + places.minimum(lengths[:, None] - 1)  # [G, M]
         stays = fixed[tokens] & (places < lengths[:, None])
         few = torch.tensor([counts[g] for g in run], device=x.device)
-        attention = None if received is None else received[tokens]
-        groups = Groups(x, tokens, lengths, few, stays, weights[tokens], attention)
+        ranked = None if scores is None else scores[tokens]
+        groups = Groups(x, tokens, lengths, few, stays, weights[tokens], ranked)
         if merge:
             found = tokens.gather(1, MERGE[selector](groups))
         else:

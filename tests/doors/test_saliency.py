@@ -1,0 +1,143 @@
+"""Saliency: fitted to gradients, kept with the model, bound to its stores; it leaves what answers depend on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from plait.config import TrainConfig
+from plait.data import Document, read_examples
+from plait.errors import PlaitError
+from plait.index import Index
+from plait.model import Plait
+from plait.saliency import RIDGE, Saliency
+from plait.sweep import sweep
+from plait.training import train
+from tests.command import config, done, refused
+from tests.copper import labelled, write
+from tests.small import small_checkpoint
+
+TEXTS = ["the river of stone", "the garden in winter", "a letter of the queen", "music in the village stone"]
+PLAN = "join=1,mode=oneway,keep.passage=3,selector=saliency"
+
+
+def weight(model: Plait, layer: str) -> torch.Tensor:
+    found = model.saliency[layer]
+    assert isinstance(found, Saliency)
+    return found.weight
+
+
+def values(folder: Path, **changes: object) -> TrainConfig:
+    """A training that changes nothing: of single texts, in one batch, at no learning rate."""
+    rows = [{"text": text, "label": float(number)} for number, text in enumerate(TEXTS)]
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    settings = TrainConfig(
+        model=str(small_checkpoint(folder / "start", heads=("score",), num_labels=1)), data=str(folder / "data.jsonl"),
+        output=str(folder / "out"), task="value", texts="text", score="join=0,roles=text,keep.text=3,selector=saliency",
+        epochs=1.0, learning_rate=1e-12, bfloat16=False,
+    )  # fmt: skip
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def test_it_is_the_regression_of_log_gradients_on_embeddings(tmp_path: Path) -> None:
+    settings = values(tmp_path)
+    found = weight(Plait.from_pretrained(train(settings)), "0").numpy()
+    model = AutoModelForSequenceClassification.from_pretrained(settings.model).eval()
+    tokenizer = AutoTokenizer.from_pretrained(settings.model)
+    xs, ys = [], []
+    for text in TEXTS:
+        kept: list[torch.Tensor] = []
+        hook = model.bert.embeddings.register_forward_hook(lambda _, __, out, kept=kept: kept.append(out))
+        logits = model(**tokenizer(text, return_tensors="pt")).logits
+        hook.remove()
+        [gradient] = torch.autograd.grad(logits.sum(), kept)
+        x, y = kept[0][0, 1:].detach().numpy(), np.log(gradient[0, 1:].norm(dim=1).numpy())
+        xs.append(x - x.mean(0))
+        ys.append(y - y.mean())
+    x, y = np.concatenate(xs).astype(np.float64), np.concatenate(ys).astype(np.float64)
+    moments = x.T @ x
+    expected = np.linalg.solve(moments + RIDGE * moments.diagonal().mean() * np.eye(len(moments)), x.T @ y)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_what_was_fitted_stays(tmp_path: Path) -> None:
+    settings = values(tmp_path)
+    first = Plait.from_pretrained(train(settings))
+    with torch.no_grad():
+        weight(first, "0").fill_(0.5)
+    first.save_pretrained(tmp_path / "changed")
+    again = replace(settings, model=str(tmp_path / "changed"), output=str(tmp_path / "again"), learning_rate=1e-3)
+    assert torch.equal(weight(Plait.from_pretrained(train(again)), "0"), torch.full((32,), 0.5))
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("whole", ["join=0", "join=0,positions=continue", "join=1,mode=oneway", "join=1,bottleneck=8"])
+def test_the_word_that_counts_is_kept(tmp_path: Path, whole: str) -> None:
+    """A model that was trained with all tokens knows that copper is what is asked for; a budget of one then leaves it,
+    beside the first token, which is never dropped.
+    """
+    labelled(tmp_path / "train.jsonl", "class", 200, seed=1)
+    examples = read_examples(labelled(tmp_path / "dev.jsonl", "class", 80, seed=2))
+    texts = [example.texts[1] for example in examples if example.label == "yes"]
+    done("train", config(tmp_path, task="class", score=whole))
+    few = config(tmp_path, task="class", score=f"{whole},keep.passage=2@0,selector=saliency", epochs=0.1,
+                 learning_rate=1e-9, output=str(tmp_path / "few"))  # fmt: skip
+    few.write_text(few.read_text().replace(str(tmp_path / "start"), str(tmp_path / "out" / "final")))
+    done("train", few)
+    model = Plait.from_pretrained(tmp_path / "few" / "final")
+    segments = model.text.segments("passage", texts)
+    with torch.no_grad():
+        places = model.own(segments, ["places~saliency:2@0"]).tensors["places~saliency:2@0"][: 2 * len(texts)]
+    kept = [
+        model.tokenizer.decode([segment.ids[i] for i in row])
+        for segment, row in zip(segments, places.long().view(-1, 2).tolist(), strict=True)
+    ]
+    assert len(kept) > 30 and sum("copper" in words for words in kept) > 0.9 * len(kept), kept
+
+
+def test_it_is_the_models_and_its_stores(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    with pytest.raises(PlaitError, match="the checkpoint has none at layer 1"):
+        Plait.from_pretrained(folder, plan=PLAN)
+    models = []
+    for seed in (1, 2):
+        model = Plait.from_pretrained(folder, plan=PLAN, new_heads=("score",))
+        with torch.no_grad():
+            weight(model, "1").normal_(generator=torch.Generator().manual_seed(seed))
+        model.save_pretrained(tmp_path / str(seed))
+        models.append(Plait.from_pretrained(tmp_path / str(seed)))
+        pair = ("river", "the garden of stone and music")
+        assert models[-1].predict(pair) == pytest.approx(model.predict(pair), abs=1e-6)
+    index = Index.create(tmp_path / "s.plait", models[0], name="", codec="float32")
+    index.add([Document("a", "the river of stone and music"), Document("b", "winter in the garden of the queen")])
+    assert not index.verify()
+    [best, *_] = index.rank("river").hits
+    assert best.score == pytest.approx(
+        float(models[0].predict(("river", best.text), activation_fn=lambda x: x)), abs=1e-4
+    )
+    with pytest.raises(PlaitError, match=r"model \("):
+        Index.open(tmp_path / "s.plait", models[1])
+    for name in ("states.1~saliency:3@1", "states.2~saliency:3@2"):
+        if "@1" in name:
+            assert len(models[0].encode("passage", ["the river of stone"], [name])) == 1
+        else:
+            with pytest.raises(PlaitError, match="states have names like"):
+                models[0].encode("passage", ["the river of stone"], [name])
+
+
+def test_it_is_of_one_layer(tmp_path: Path) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    model = Plait.from_pretrained(folder, plan=PLAN, new_heads=("score",))
+    examples = read_examples(write(tmp_path / "data.jsonl", "rank", 4, seed=1))
+    points = sweep(model, "rank", examples, codecs=["int8"], known=3)
+    assert [point.plan for point in points if "keep" in point.plan] == [PLAN]
+    settings = {"task": "rank", "elastic": "oneway", "score": PLAN, "data": str(tmp_path / "data.jsonl")}
+    assert "its saliency was trained for join=1" in refused("train", config(tmp_path, **settings))
+    with pytest.raises(PlaitError, match="a selector other than saliency"):
+        Plait.from_pretrained(folder, plan="join=1,keep.passage=3@2,selector=saliency", new_heads=("score",))
