@@ -45,7 +45,7 @@ RUNS = (
     "none", *(f"coreset {speed}" for speed in (1.5, 2.0, 3.0, 3.5, 5.0)), *(f"{rival} 3.0" for rival in RIVALS),
     *(f"{rival} 3.0 decay" for rival in ("attention", "coreset", "nearest")),
     "nearest 2.5 taught", "coreset 2.5 taught", "ends 3.0 taught",
-    "norm 3.0 number", "coreset 3.0 number", "norm 3.0 number distilled",
+    "norm 3.0 number", "coreset 3.0 number", "norm 3.0 number distilled", "saliency 3.0 number distilled",
 )  # fmt: skip
 """Attention is received in a layer: there is none before the first."""
 TEXTS = {"train": 4000, "test": 2000}
