@@ -10,7 +10,7 @@ import torch
 
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.compare import Compare
-from plait.keep import named
+from plait.keep import SALIENT, named
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Asked, continued, outputs, own
@@ -22,7 +22,7 @@ from plait.teacher import Teacher
 
 BEGIN, MOST = 20_000, 100_000
 """How many states say how a new bottleneck begins, and of how many tokens they may be made: budgets leave few."""
-SALIENT = 50_000
+GRADIENTS = 50_000
 """How many tokens say what a new saliency is."""
 LEAST = 1e-3
 """The least gradient that counts, of the mean in a segment."""
@@ -100,14 +100,14 @@ def begin_saliency(model: Plait, items: Sequence[Lesson]) -> None:
             signs = torch.randint(2, said.shape, generator=coins).mul_(2).sub_(1).to(said)
             places = [
                 (str(step.layer), role) for role in plan.roles for step in plan.recipe(role)
-                if step.selector == "saliency" and str(step.layer) in new
+                if step.selector in SALIENT and str(step.layer) in new
             ]  # fmt: skip
             inputs = [states[role].tensors[f"states.{layer}"] for layer, role in places]
             gradients = torch.autograd.grad((said * signs).sum(), inputs, allow_unused=True) if inputs else ()
             for (layer, role), x, gradient in zip(places, inputs, gradients, strict=True):
                 if gradient is not None:
                     found[layer] += _within(states[role], x.detach(), gradient.norm(dim=1))
-        if all(sum(len(x) for x, _ in some) >= SALIENT for some in found.values()):
+        if all(sum(len(x) for x, _ in some) >= GRADIENTS for some in found.values()):
             break
     for layer, some in found.items():
         if some:

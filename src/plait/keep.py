@@ -16,14 +16,16 @@ from typing import Literal, get_args
 from plait.errors import PlaitError
 
 Selector = Literal[
-    "coreset", "coreset-exact", "first", "ends", "random", "even", "norm", "attention", "saliency",
+    "coreset", "coreset-exact", "first", "ends", "random", "even", "norm", "attention", "saliency", "salient-coreset",
     "nearest", "tome", "kmeans", "ward",
 ]  # fmt: skip
 """Ways to choose the tokens that survive; those of the second line merge the others into them."""
-COMPARING = ("coreset", "coreset-exact", "nearest", "tome", "kmeans", "ward")
+COMPARING = ("coreset", "coreset-exact", "salient-coreset", "nearest", "tome", "kmeans", "ward")
 """These compare all pairs of a segment's states."""
-SCORED = ("attention", "saliency")
-"""These rank tokens by a number that each has from elsewhere."""
+SALIENT = ("saliency", "salient-coreset")
+"""These heed how much answers depend on a token; see plait.saliency."""
+SCORED = ("attention", *SALIENT)
+"""These heed a number that each token has from elsewhere."""
 MERGING = ("nearest", "tome", "kmeans", "ward", "mean")
 """After these a token stands for several, and how many stands in `sizes`."""
 EXACT = ("sizes", "places")

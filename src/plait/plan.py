@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from plait.errors import PlaitError
-from plait.keep import MERGING, Keep, Protect, Recipe, Selector, Step, check_selector, named
+from plait.keep import MERGING, SALIENT, Keep, Protect, Recipe, Selector, Step, check_selector, named
 from plait.keep import parse as parse_keep
 
 Mode = Literal["joint", "oneway", "frozen"]
@@ -150,9 +150,9 @@ class Plan:
                     f"the budgets of a role must begin at different layers of 0 or more, in order, but those of {role} "
                     f"begin at {', '.join(map(str, given))}; e.g. keep.{role}=64@2+32@4"
                 )
-            if (self.mode != "joint" or self.selector == "saliency") and given[-1] > self.join:
+            if (self.mode != "joint" or self.selector in SALIENT) and given[-1] > self.join:
                 raise PlaitError(
-                    f"a budget above the join needs mode=joint and a selector other than saliency, but that of {role} "
+                    f"a budget above the join needs mode=joint and a selector without saliency, but that of {role} "
                     f"begins at layer {given[-1]}, mode is {self.mode} and selector {self.selector}; let it begin at "
                     f"the join, {self.join}, or below"
                 )
@@ -274,7 +274,7 @@ class Plan:
 
     def salient(self) -> frozenset[str]:
         """The layers before which tokens are chosen by saliency, as they name it."""
-        return frozenset(str(s.layer) for role in self.roles for s in self.recipe(role) if s.selector == "saliency")
+        return frozenset(str(s.layer) for role in self.roles for s in self.recipe(role) if s.selector in SALIENT)
 
     def source(self, layer: int) -> int:
         """The layer whose input states of the other roles the reader reads in upper layer `layer` (oneway, frozen)."""

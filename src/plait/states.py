@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from plait.errors import PlaitError
-from plait.keep import EXACT, Recipe, counts, named, recipe_of
+from plait.keep import EXACT, SALIENT, Recipe, counts, named, recipe_of
 from plait.layout import Layout
 
 
@@ -98,7 +98,7 @@ def require_name(name: str, layers: int, bottlenecks: Container[str] = (), salie
         there = (keys or what.kind in ("states", *EXACT)) and 0 <= what.source <= what.reading <= layers - keys
         there = there and (keys or what.source == what.reading) and steps == sorted({*steps})
         there = there and steps[-1:] <= [what.source] and not ("~attention" in name and steps[0] == 0)
-        there = there and all(step.selector != "saliency" or str(step.layer) in saliency for step in recipe)
+        there = there and all(step.selector not in SALIENT or str(step.layer) in saliency for step in recipe)
         there = there and (not what.width or f"{what.source}/{what.width}" in bottlenecks)
     if not there:
         raise PlaitError(

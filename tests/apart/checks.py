@@ -35,7 +35,7 @@ PLANS = [
 
 def both(folder: Path, plan: str | None = None) -> tuple[Plait, Plait]:
     """The same model on either device."""
-    new = ("score",) if plan and ("bottleneck" in plan or "saliency" in plan) else ()
+    new = ("score",) if plan and ("bottleneck" in plan or "salien" in plan) else ()
     torch.manual_seed(0)
     here = Plait.from_pretrained(folder, plan=plan, new_heads=new, heads=("score",) if plan else ("score", "span"))
     torch.manual_seed(0)

@@ -77,8 +77,17 @@ def test_what_was_fitted_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("whole", ["join=0", "join=0,positions=continue", "join=1,mode=oneway", "join=1,bottleneck=8"])
-def test_the_word_that_counts_is_kept(tmp_path: Path, whole: str) -> None:
+@pytest.mark.parametrize(
+    ("whole", "selector"),
+    [
+        ("join=0", "saliency"),
+        ("join=0,positions=continue", "saliency"),
+        ("join=1,mode=oneway", "saliency"),
+        ("join=1,bottleneck=8", "saliency"),
+        ("join=1,mode=oneway", "salient-coreset"),
+    ],
+)
+def test_the_word_that_counts_is_kept(tmp_path: Path, whole: str, selector: str) -> None:
     """A model that was trained with all tokens knows that copper is what is asked for; a budget of one then leaves it,
     beside the first token, which is never dropped.
     """
@@ -86,14 +95,14 @@ def test_the_word_that_counts_is_kept(tmp_path: Path, whole: str) -> None:
     examples = read_examples(labelled(tmp_path / "dev.jsonl", "class", 80, seed=2))
     texts = [example.texts[1] for example in examples if example.label == "yes"]
     done("train", config(tmp_path, task="class", score=whole))
-    few = config(tmp_path, task="class", score=f"{whole},keep.passage=2@0,selector=saliency", epochs=0.1,
+    few = config(tmp_path, task="class", score=f"{whole},keep.passage=2@0,selector={selector}", epochs=0.1,
                  learning_rate=1e-9, output=str(tmp_path / "few"))  # fmt: skip
     few.write_text(few.read_text().replace(str(tmp_path / "start"), str(tmp_path / "out" / "final")))
     done("train", few)
     model = Plait.from_pretrained(tmp_path / "few" / "final")
     segments = model.text.segments("passage", texts)
     with torch.no_grad():
-        places = model.own(segments, ["places~saliency:2@0"]).tensors["places~saliency:2@0"][: 2 * len(texts)]
+        places = model.own(segments, [f"places~{selector}:2@0"]).tensors[f"places~{selector}:2@0"][: 2 * len(texts)]
     kept = [
         model.tokenizer.decode([segment.ids[i] for i in row])
         for segment, row in zip(segments, places.long().view(-1, 2).tolist(), strict=True)
@@ -139,5 +148,5 @@ def test_it_is_of_one_layer(tmp_path: Path) -> None:
     assert [point.plan for point in points if "keep" in point.plan] == [PLAN]
     settings = {"task": "rank", "elastic": "oneway", "score": PLAN, "data": str(tmp_path / "data.jsonl")}
     assert "its saliency was trained for join=1" in refused("train", config(tmp_path, **settings))
-    with pytest.raises(PlaitError, match="a selector other than saliency"):
+    with pytest.raises(PlaitError, match="a selector without saliency"):
         Plait.from_pretrained(folder, plan="join=1,keep.passage=3@2,selector=saliency", new_heads=("score",))

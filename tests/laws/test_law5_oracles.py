@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -20,20 +21,24 @@ from tests.laws.cases import WIDTH, Case, drawn, few, parts
 @given(data=st.data())
 def test_core_set_is_greedy_k_center(data: st.DataObject) -> None:
     case = drawn(data, "coreset-exact", ("whole", "spread", "equal"))
-    kept, rounds = case.reduce("coreset-exact"), case.reduce("coreset")
+    kept, rounds, salient = (case.reduce(selector) for selector in ("coreset-exact", "coreset", "salient-coreset"))
     for group, here in enumerate(parts(kept)):
         alone, count = case.alone(group), case.counts[group]
         begin = int(case.layout.starts[group])
         assert [row - begin for row in kept.rows[here].tolist()] == naive_centres(alone, count, 1)
         assert [row - begin for row in rounds.rows[here].tolist()] == naive_centres(alone, count, max(1, count // 8))
+        weights = (2 * alone.scores.double()).exp().tolist()
+        found = [row - begin for row in salient.rows[here].tolist()]
+        assert found == naive_centres(alone, count, max(1, count // 8), weights)
 
 
-def naive_centres(case: Case, count: int, step: int) -> list[int]:
+def naive_centres(case: Case, count: int, step: int, weights: Sequence[float] = ()) -> list[int]:
     """The farthest token, the first of several, until there are enough; `step` of them before looking again."""
     points, chosen = case.x.double().tolist(), case.fixed(0) if case.layout.used else []
     while len(chosen) < count:
         gaps = {
-            i: min(sum((a - b) ** 2 for a, b in zip(point, points[c], strict=True)) for c in chosen)
+            i: (weights[i] if weights else 1.0)
+            * min(sum((a - b) ** 2 for a, b in zip(point, points[c], strict=True)) for c in chosen)
             for i, point in enumerate(points)
             if i not in chosen
         }

@@ -209,10 +209,10 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     refused("between 0 and 0", "group 1 is 1", counts=[2, 1, 1])
     refused("3 groups", "there are 2", counts=[2, 1])
     refused(*SELECTORS, "'best'", counts=[2, 0, 1], selector="best")
-    for selector in ("attention", "saliency"):
+    for selector in ("attention", "saliency", "salient-coreset"):
         refused("pass scores", selector, counts=[2, 0, 1], selector=selector)
     refused("mean", "group 0 is 2", counts=[2, 0, 1], selector="mean")
-    for selector in {*SELECTORS} - {"attention", "saliency", "mean"}:
+    for selector in {*SELECTORS} - {"attention", "saliency", "salient-coreset", "mean"}:
         refused("group 0 has 3", "count is 2", counts=[2, 0, 1], selector=selector, protected=[2, 4])
     refused("group 2 has 2", "count is 1", counts=[1, 0, 1], selector="mean", protected=[6])
     monkeypatch.setitem(sys.modules, "scipy.cluster.hierarchy", None)

@@ -33,7 +33,20 @@ def exact_core_set(groups: Groups) -> Tensor:
     return _centres(groups, torch.ones_like(groups.counts))
 
 
-def _centres(groups: Groups, step: Tensor) -> Tensor:
+def salient_core_set(groups: Groups) -> Tensor:
+    """The core-set of weighted distances: a token's to its nearest centre times the exponential of its score. Where
+    that is how much answers change with its state, this is how much they change if it is taken for the centre.
+
+    Returns:
+        bool [G, M].
+    """
+    assert groups.scores is not None
+    scores = groups.scores.masked_fill(~groups.mask, -torch.inf)
+    weights = (2 * (scores - scores.amax(1, keepdim=True))).exp()  # of squared distances
+    return _centres(groups, (groups.counts // ROUNDS).clamp(min=1), weights)
+
+
+def _centres(groups: Groups, step: Tensor, weights: Tensor | None = None) -> Tensor:
     """`step`, int64 [G]: new centres a round. Every group has its own, so none depends on the others."""
     width = groups.fixed.shape[1]
     chosen = torch.zeros_like(groups.fixed)
@@ -47,4 +60,4 @@ def _centres(groups: Groups, step: Tensor) -> Tensor:
             return chosen
         new = groups.away(places).masked_fill_(~valid[:, :, None], torch.inf)  # [G, n, M]
         gap = gap.minimum(new.amin(1).clamp_(min=0))
-        far = gap.masked_fill(chosen | ~groups.mask, -1)
+        far = (gap if weights is None else gap * weights).masked_fill(chosen | ~groups.mask, -1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from plait.selection.centres import core_set, exact_core_set
+from plait.selection.centres import core_set, exact_core_set, salient_core_set
 from plait.selection.groups import Groups, highest, marked
 
 
@@ -75,4 +75,5 @@ CHOOSE: Mapping[str, Callable[[Groups], Tensor]] = {
     "norm": norm,
     "attention": scored,
     "saliency": scored,
+    "salient-coreset": salient_core_set,
 }
