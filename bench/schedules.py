@@ -58,11 +58,11 @@ def main() -> None:
 
 
 def _fitted(work: Path, plan: str) -> Path:
-    """The model of `none` with a saliency; a step of no length changes nothing else."""
+    """The model of `none` with a saliency."""
     output = work / f"fitted-{plan.partition('=')[2].replace(',', '-')}"
     return train(TrainConfig(
         model=str(work / "none" / "final"), data=str(work / "train.jsonl"), output=str(output), task="class",
-        texts="text", score=plan, learning_rate=1e-12, epochs=0.001, batch=16, longest=LONGEST,
+        texts="text", score=plan, epochs=0.0, batch=16, longest=LONGEST,
     ))  # fmt: skip
 
 

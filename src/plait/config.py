@@ -19,7 +19,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "candidates": (2, 10_000), "batch": (1, 100_000), "passages": (2, 10_000), "accumulate": (1, 10_000),
     "longest": (8, 100_000), "longest_written": (2, 10_000), "save_steps": (1, 10**9), "questions": (0, 10**12),
     "seed": (0, 2**32 - 1),
-    "epochs": (1e-9, 1e6), "learning_rate": (1e-12, 10), "warmup": (0, 1), "weight_decay": (0, 10),
+    "epochs": (0, 1e6), "learning_rate": (1e-12, 10), "warmup": (0, 1), "weight_decay": (0, 10),
     "dropout": (0, 0.99),
     "full": (0, 1), "negatives": (0, 10_000), "temperature": (1e-3, 1e3), "labels": (0, 1e6), "ranking": (0, 1e6),
     "distillation": (0, 1e6), "margin": (0, 1e6), "listwise": (0, 1e6), "representation": (0, 1e6),
@@ -65,7 +65,8 @@ class TrainConfig:
             several runs, whatever their seeds and batches; with `representation`, which would have to keep states, they
             are not.
         full: share of the steps that train the full plan beside the heads' own, so that join=0 keeps working.
-        epochs, learning_rate, warmup, weight_decay, seed: as usual; warmup is a share of the steps.
+        epochs, learning_rate, warmup, weight_decay, seed: as usual; warmup is a share of the steps. With 0 epochs
+            nothing is trained: what is new begins as the data say (see plait.begin) and is saved with the rest.
         passages: of `qa`, passages a batch; every one comes with up to four of its questions.
         batch: of other tasks, examples a batch.
         accumulate: batches whose gradients are averaged before a step.

@@ -78,7 +78,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     trainer = Trainer(course, config, items)
     model.train()
     try:
-        trainer.train(resume_from_checkpoint=earlier)
+        if config.epochs:
+            trainer.train(resume_from_checkpoint=earlier)
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # PyTorch's word for a full disk
             raise
