@@ -39,7 +39,7 @@ def test_where_known_tokens_run_anew_few_wrong_passages_are_scored(tmp_path: Pat
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "bert", plans=plans))
     lesson = lesson_of(model)
     [lists] = [target for target in lesson.targets if isinstance(target, Lists)]
-    assert lists.sampled and list(lists.lengths) == [3, 3, 3]
+    assert lists.own == [1, 1, 1] and list(lists.lengths) == [3, 3, 3]
     without = replace(lesson, targets=[target for target in lesson.targets if target is not lists])
     alone = loss(model, without, 0.0)
     if "mode" in score:  # all of them, whatever `negatives` says

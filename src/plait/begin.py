@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.compare import Compare
+from plait.errors import PlaitError
 from plait.keep import SALIENT, named
 from plait.lessons import Lesson
 from plait.model import Plait
-from plait.outputs import Asked, continued, outputs, own
+from plait.outputs import Asked, continued, outputs, own, runs_known
 from plait.plan import Plan
 from plait.saliency import Saliency
 from plait.states import States
@@ -83,35 +85,78 @@ def begin_comparison(model: Plait, items: Sequence[Lesson], teacher: Teacher | N
         head.begin(torch.cat(cosines), torch.cat(values))
 
 
-def begin_saliency(model: Plait, items: Sequence[Lesson]) -> None:
+def begin_saliency(model: Plait, items: Sequence[Lesson], *, bfloat16: bool) -> None:
     """What is new begins, and stays, as what the answers to the first batches depend on: the logarithm of the norm of
     the gradient, with respect to each token's state, of the heads' logits, added with random signs, under plans that
-    keep all tokens.
+    keep all tokens. Examples are as many as a training takes at once.
+
+    Raises:
+        PlaitError: no answer depends on the states before a layer.
     """
     new = {layer: saliency for layer, saliency in model.saliency.items() if not cast(Saliency, saliency).begun}
     found: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {layer: [] for layer in new}
     plans = {head: _whole(model, plan) for head, plan in model.plans.items()}
     coins = torch.Generator().manual_seed(0)
-    for item in items if new else ():
-        for target in item.targets:
-            plan = model.plans[target.head]
-            states, examples = _tracked(model, item, target, plans[target.head], plan.salient())
-            said = outputs(model, plans, states, [Asked(target.head, examples, target.written)])[0].logits
-            signs = torch.randint(2, said.shape, generator=coins).mul_(2).sub_(1).to(said)
-            places = [
-                (str(step.layer), role) for role in plan.roles for step in plan.recipe(role)
-                if step.selector in SALIENT and str(step.layer) in new
-            ]  # fmt: skip
-            inputs = [states[role].tensors[f"states.{layer}"] for layer, role in places]
-            gradients = torch.autograd.grad((said * signs).sum(), inputs, allow_unused=True) if inputs else ()
-            for (layer, role), x, gradient in zip(places, inputs, gradients, strict=True):
-                if gradient is not None:
-                    found[layer] += _within(states[role], x.detach(), gradient.norm(dim=1))
-        if all(sum(len(x) for x, _ in some) >= GRADIENTS for some in found.values()):
-            break
+    with _tracked(model), torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+        for item in items:
+            if all(sum(len(x) for x, _ in some) >= GRADIENTS for some in found.values()):
+                break
+            for target in item.targets:
+                for layer, states, x, norms in _norms(model, item, target, plans, new, coins):
+                    found[layer] += _within(states, x, norms)
     for layer, some in found.items():
-        if some:
-            cast(Saliency, new[layer]).begin(*(torch.cat(column) for column in zip(*some, strict=True)))
+        if not some:
+            raise PlaitError(
+                f"saliency is fitted to how answers change with the states before layer {layer}, but no answer in the "
+                "data does; take selector=coreset"
+            )
+        cast(Saliency, new[layer]).begin(*(torch.cat(column) for column in zip(*some, strict=True)))
+
+
+@contextlib.contextmanager
+def _tracked(model: Plait) -> Iterator[None]:
+    """Gradients reach the states of every layer, the embeddings too where their table is not to be trained."""
+    table = cast(Any, model.base).get_input_embeddings().weight
+    before = table.requires_grad
+    table.requires_grad_(True)
+    try:
+        yield
+    finally:
+        table.requires_grad_(before)
+
+
+def _norms(
+    model: Plait,
+    item: Lesson,
+    target: Target,
+    plans: Mapping[str, Plan],
+    new: Container[str],
+    coins: torch.Generator,
+) -> Iterator[tuple[str, States, torch.Tensor, torch.Tensor]]:
+    """For each layer that is new and role that is chosen there: the states before it [T, H], and the gradients' norms
+    [T].
+    """
+    plan = model.plans[target.head]
+    steps = [(role, step) for role in plan.roles for step in plan.recipe(role) if step.selector in SALIENT]
+    places = [(str(step.layer), role) for role, step in steps if str(step.layer) in new]
+    if runs_known(plan):
+        target, _ = target.thinned(1.0, coins)
+    if not places or not len(target.examples):
+        return
+    whole = plans[target.head]
+    if plan.positions == "continue":
+        states, [examples] = continued(model, item, [target], [whole])
+    else:
+        more = [f"states.{layer}" for layer, _ in places]
+        names = {role: sorted({*whole.needs(role, model.layers), *more}) for role in item.segments}
+        states = {role: model.own(segments, names[role]) for role, segments in item.segments.items()}
+        examples = target.examples
+    said = outputs(model, plans, states, [Asked(target.head, examples, target.written)])[0].logits
+    signs = torch.randint(2, said.shape, generator=coins).mul_(2).sub_(1).to(said)
+    inputs = [states[role].tensors[f"states.{layer}"] for layer, role in places]
+    gradients = torch.autograd.grad((said * signs).sum(), inputs)
+    for (layer, role), x, gradient in zip(places, inputs, gradients, strict=True):
+        yield layer, states[role], x.detach().float(), gradient.float().norm(dim=1)
 
 
 def _whole(model: Plait, plan: Plan) -> Plan:
@@ -122,23 +167,6 @@ def _whole(model: Plait, plan: Plan) -> Plan:
 
 def _bottleneck(model: Plait, layer: int, width: int) -> Bottleneck:
     return cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
-
-
-def _tracked(
-    model: Plait, item: Lesson, target: Target, plan: Plan, layers: frozenset[str]
-) -> tuple[dict[str, States], torch.Tensor]:
-    """A lesson's segments and a target's examples of them, with the states before `layers` in the graph of the rest."""
-    if plan.positions == "continue":
-        states, [examples] = continued(model, item, [target], [plan])
-    else:
-        more = [f"states.{layer}" for layer in layers]
-        names = {role: sorted({*plan.needs(role, model.layers), *more}) for role in item.segments}
-        states = {role: model.own(segments, names[role]) for role, segments in item.segments.items()}
-        examples = target.examples
-    for of_role in states.values():
-        for x in of_role.tensors.values():
-            x.requires_grad_()  # where none of the weights below is trained
-    return states, examples
 
 
 def _within(states: States, x: torch.Tensor, norms: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:

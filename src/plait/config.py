@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -33,11 +34,13 @@ USED = {
     **dict.fromkeys(("negatives", "candidates"), ("qa", "rank")),
     **dict.fromkeys(("ranking", "ranking_loss", "margin", "listwise"), ("qa", "rank", "choice")),
     **dict.fromkeys(("distillation",), ("qa", "class", "value", "text")),
+    **dict.fromkeys(("temperature",), ("qa", "class", "rank", "choice", "text")),
     **dict.fromkeys(("texts", "label", "batch"), ("class", "value", "rank", "choice", "text")),
 }
 """The tasks that heed a key; all heed the others."""
-OF_SCORES = ("listwise", "margin")
-SAYS = ("distillation", *OF_SCORES, "representation")
+OF_SCORES = ("listwise", "margin", "ranking", "ranking_loss", "candidates", "negatives")
+"""What `qa` heeds where it has a score head."""
+SAYS = ("distillation", "listwise", "margin", "representation")
 """The weights by which a teacher has a say."""
 
 
@@ -160,11 +163,8 @@ class TrainConfig:
                 raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}")
         for field in dataclasses.fields(self):
             value, tasks = getattr(self, field.name), USED.get(field.name, tuple(KINDS))
-            if self.task not in tasks and value != field.default:
-                raise PlaitError(
-                    f"{field.name} is heeded by tasks of {', '.join(tasks)}, but task is {self.task} and {field.name} "
-                    f"is {value!r}; leave it out"
-                )
+            if value != field.default and (said := self._unheeded(field.name, tasks)):
+                raise PlaitError(f"{field.name} is heeded by {said} and {field.name} is {value!r}; leave it out")
         head = KINDS[self.task].head
         if not getattr(self, head):
             raise PlaitError(
@@ -192,6 +192,16 @@ class TrainConfig:
         same = bool(self.dev) and Path(self.dev).resolve() == Path(self.data).resolve()
         if same and (self.split == "dev" or self.task != "rank" or not is_beir(Path(self.data))):
             raise PlaitError(f"dev must be held out from training, but is data itself, {self.data}; name another file")
+
+    def _unheeded(self, key: str, tasks: Sequence[str]) -> str:
+        """Why nothing minds a key, that some tasks do; empty if something does."""
+        if self.task not in tasks:
+            return f"tasks of {', '.join(tasks)}, but task is {self.task}"
+        if key in OF_SCORES and not self.score:
+            return "trainings of a score head, but score is empty"
+        if key == "negatives" and self.task == "rank" and not self.in_batch:
+            return "in_batch and the task qa, but task is rank, in_batch is False"
+        return ""
 
     def weights(self) -> Weights:
         """What each loss counts."""

@@ -16,7 +16,7 @@ from plait.errors import PlaitError
 from plait.head_plans import MODES, deepest
 from plait.lessons import Lesson
 from plait.model import Plait
-from plait.outputs import Asked, Output, continued, full, outputs, own
+from plait.outputs import Asked, Output, continued, full, outputs, own, runs_known
 from plait.plan import Mode, Plan
 from plait.tasks import Spans, Target, Weights
 from plait.teacher import Teacher
@@ -67,11 +67,11 @@ class Course(nn.Module):
         states = {} if running else own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
         losses: list[Tensor] = []
         for plans in drawn:
-            few = {head for head, plan in plans.items() if _runs_known(plan)}
+            few = {head for head, plan in plans.items() if runs_known(plan)}
             asked = [(n, t) for n, t, _ in thin if t.head in few]
             asked += [(n, t) for n, t in enumerate(lesson.targets) if t.head not in few]
             examples = [target.examples for _, target in asked]
-            if running:
+            if running and asked:  # of a small batch there may be nothing to ask
                 states, examples = continued(self.model, lesson, [t for _, t in asked], [*plans.values()])
             questions = [Asked(t.head, some, t.written) for (_, t), some in zip(asked, examples, strict=True)]
             found = outputs(self.model, plans, states, questions, upper=upper)
@@ -132,11 +132,6 @@ class Course(nn.Module):
             return loss
         pooled = [pooler(x[:, None]).float() for pooler, x in zip(poolers, (first, taught.first), strict=True)]
         return loss + F.mse_loss(pooled[0], pooled[1].detach())
-
-
-def _runs_known(plan: Plan) -> bool:
-    """Whether known tokens run through layers anew for every example, so that many examples are dear."""
-    return plan.compare == "none" and (plan.mode == "joint" or plan.reader in plan.known)
 
 
 def _detached(output: Output) -> Output:

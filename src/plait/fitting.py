@@ -148,21 +148,31 @@ def fit_saliency(checkpoint: Checkpoint, *, new: bool) -> None:
         new: whether what it lacks may start unfitted.
 
     Raises:
-        PlaitError: it lacks some.
+        PlaitError: it lacks some, or it would be fitted to a head that is new itself.
     """
-    for plan in checkpoint.plans.values():
-        for layer in sorted(plan.salient()) if new else ():
-            if layer not in checkpoint.saliency:
-                fresh = Saliency(checkpoint.config.hidden_size).to(checkpoint.base.dtype)
-                checkpoint.saliency[layer] = fresh
+    for head, plan in checkpoint.plans.items():
+        for layer in sorted(plan.salient() - {*checkpoint.saliency}) if new else ():
+            if head == "score" and _untrained(checkpoint):
+                raise PlaitError(
+                    f"selector={plan.selector} keeps what the answers of a trained model depend on, but the score head "
+                    "of this one is new; train it with all tokens first, and go on from there"
+                )
+            fresh = Saliency(checkpoint.config.hidden_size).to(checkpoint.base.dtype)
+            checkpoint.saliency[layer] = fresh
         require_saliency(plan, checkpoint.saliency)
+
+
+def _untrained(checkpoint: Checkpoint) -> bool:
+    """Whether the score head has weights, and these are random."""
+    head = checkpoint.heads["score"]
+    return head.kind == "mlp" and not head.begun if isinstance(head, Compare) else not checkpoint.trained
 
 
 def require_saliency(plan: Plan, saliency: Iterable[str]) -> None:
     """Refuse a plan that chooses by a saliency other than that of these layers."""
     if missing := plan.salient() - {*saliency}:
         raise PlaitError(
-            f"selector=saliency must have been fitted before a training, but the checkpoint has none at layer "
-            f"{min(missing, key=int)} (it has: {', '.join(saliency) or 'none'}); train one with this plan, or take "
-            "selector=ward"
+            f"selector={plan.selector} needs a saliency that was fitted before a training, but the checkpoint has none "
+            f"at layer {min(missing, key=int)} (it has: {', '.join(saliency) or 'none'}); train one with this plan, or "
+            "take selector=coreset"
         )

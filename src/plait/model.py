@@ -94,7 +94,7 @@ class Plait(nn.Module):
             model_name_or_path: a local folder or a hub id; of an adapter of `peft` (LoRA) too, which is merged.
             plan: one plan for all heads, or one for each head by name (`score`, `span`), as values or in text form
                 (`"score: join=4,mode=oneway; span: join=3"`); the span head has of one for all what it can, see
-                `plait.heads.head_plans`. Default: the plans the checkpoint was saved with, else the full pair model.
+                `plait.head_plans`. Default: the plans the checkpoint was saved with, else the full pair model.
                 Where a text does not say, positions begin as in the saved plans, else anew, a new full pair model's
                 apart (`plait.fitting.begins`), and a dual encoder pools as the checkpoint does (`plait.pooling`).
             dtype: of weights and states, or `auto`: bfloat16 where that is computed faster. Scores are float32.

@@ -71,6 +71,11 @@ def full(plan: Plan, positions: Positions | None = None) -> Plan:
     return Plan(0, "joint", plan.roles, plan.known, plan.reader, positions or plan.own_positions)
 
 
+def runs_known(plan: Plan) -> bool:
+    """Whether known tokens run through layers anew for every example, so that many examples are dear."""
+    return plan.compare == "none" and (plan.mode == "joint" or plan.reader in plan.known)
+
+
 def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States]:
     """A lesson's segments, each computed once, with all that the plans read."""
     return {
@@ -104,7 +109,9 @@ def continued(
             stacklevel=2,
         )
         columns = fit(columns, model.text.together)
-    names = {role: sorted({name for plan in plans for name in plan.needs(role, 0)}) for role in lesson.segments}
+    names = {
+        role: sorted({name for plan in plans for name in plan.needs(role, model.layers)}) for role in lesson.segments
+    }
     states = running_on(model, dict(zip(lesson.segments, columns, strict=True)), names, multiple=256)
     numbers = torch.arange(len(rows))[:, None].expand(-1, len(states))
     return states, list(numbers.split([len(target.examples) for target in targets]))

@@ -189,7 +189,7 @@ def _tried(
     """Plans and what their rows call their budgets: at every join and in every mode what can be moved there, and where
     it is what cannot; of single texts, which have no join, at 0.
     """
-    if len(own.roles) == 1:
+    if len(own.roles) == 1 and not own.salient():
         there = tuple(replace(budget, layer=own.join if budget.layer is None else budget.layer) for budget in own.keep)
         budgets = {name: (there if keep == own.keep else keep, chosen) for name, (keep, chosen) in budgets.items()}
         own = replace(own, join=0, mode="joint", states="hidden", keep=there)

@@ -71,7 +71,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if teacher is not None:
         teacher.require_room(items, spans=config.distillation > 0, states=config.representation > 0)
     if earlier is None:
-        begin_saliency(model, items)  # first: what goes through a bottleneck is what is left
+        begin_saliency(model, items, bfloat16=config.bfloat16)  # first: what goes through a bottleneck is what is left
         begin_bottlenecks(model, items)
         begin_comparison(model, items, None if _labelled(config) else teacher)
     course = Course(model, teacher, config)
@@ -238,7 +238,7 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
         lists = "list with a right and a wrong candidate" if _labelled(config) else "list of two candidates"
         needed = lists if KINDS[config.task].grouped else "example"
     if not items:
-        fix = "set in_batch, or add wrong candidates" if config.task == "rank" else "check the file"
+        fix = "set in_batch, or add wrong candidates" if config.task == "rank" and not config.in_batch else "check it"
         raise PlaitError(f"training needs at least one {needed}, but {config.data} has none; {fix}")
     return items
 

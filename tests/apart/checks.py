@@ -40,6 +40,10 @@ def both(folder: Path, plan: str | None = None) -> tuple[Plait, Plait]:
     here = Plait.from_pretrained(folder, plan=plan, new_heads=new, heads=("score",) if plan else ("score", "span"))
     torch.manual_seed(0)
     there = Plait.from_pretrained(folder, plan=plan, new_heads=new, heads=tuple(here.plans), device="apart")
+    with torch.no_grad():
+        for model in (here, there):
+            for parameter in model.saliency.parameters():
+                parameter.copy_(torch.randn(len(parameter), generator=torch.Generator().manual_seed(0)))
     assert all(isinstance(parameter, Apart) for parameter in there.parameters())
     return here, there
 

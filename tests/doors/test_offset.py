@@ -157,6 +157,21 @@ def test_a_cross_encoder_is_trained_as_transformers_trains_it(tmp_path: Path) ->
     assert "elastic needs positions=restart or a number" in refused("train", again)
 
 
+@pytest.mark.parametrize("plan", ["join=0,keep.passage=0.7^2", "join=0,keep.passage=3@0", "join=0,mode=oneway"])
+def test_what_a_cross_encoder_is_trained_on_is_what_it_answers(tmp_path: Path, plan: str) -> None:
+    """With budgets too, in whatever layer, and where the query alone reads on."""
+    folder = small_checkpoint(tmp_path / "m", heads=("score",), max_position_embeddings=256)
+    model = Plait.from_pretrained(folder, plan=plan, new_heads=("score",), heads=("score",))
+    assert model.plan("score").positions == "continue"
+    pairs, values = [PAIR, PAIR[::-1], ("a queen", "stone " * 9)], [1.0, 0.0, 0.5]
+    examples = [Example(str(i), pair, value) for i, (pair, value) in enumerate(zip(pairs, values, strict=True))]
+    said = TrainConfig(model=str(folder), data="a.csv", output="out", task="value", score=plan, bfloat16=False)
+    [lesson] = example_lessons("value", examples, model.text)
+    loss = float(Course(model, None, said)(lesson)["loss"].detach())
+    found = model.predict(pairs, activation_fn=torch.nn.Identity())
+    assert loss == pytest.approx(float(((found - np.array(values)) ** 2).mean()), abs=1e-5)
+
+
 def test_positions_that_cannot_be(tmp_path: Path) -> None:
     for wrong in ("0", "-3", "there", "1.5"):
         with pytest.raises(PlaitError, match="positions must be restart, continue or a number"):

@@ -16,12 +16,13 @@ from plait.data import Document, read_examples
 from plait.errors import PlaitError
 from plait.index import Index
 from plait.model import Plait
+from plait.plan import Plan
 from plait.saliency import RIDGE, Saliency
 from plait.sweep import sweep
 from plait.training import train
 from tests.command import config, done, refused
 from tests.copper import labelled, write
-from tests.small import small_checkpoint
+from tests.small import small_checkpoint, small_writer
 
 TEXTS = ["the river of stone", "the garden in winter", "a letter of the queen", "music in the village stone"]
 PLAN = "join=1,mode=oneway,keep.passage=3,selector=saliency"
@@ -147,7 +148,38 @@ def test_it_is_of_one_layer(tmp_path: Path) -> None:
     examples = read_examples(write(tmp_path / "data.jsonl", "rank", 4, seed=1))
     points = sweep(model, "rank", examples, codecs=["int8"], known=3)
     assert [point.plan for point in points if "keep" in point.plan] == [PLAN]
-    settings = {"task": "rank", "elastic": "oneway", "score": PLAN, "data": str(tmp_path / "data.jsonl")}
+    settings = {"task": "rank", "score": PLAN, "data": str(tmp_path / "data.jsonl")}
+    assert "but the score head of this one is new" in refused("train", config(tmp_path, **settings))
+    settings |= {"elastic": "oneway", "model": str(folder)}
     assert "its saliency was trained for join=1" in refused("train", config(tmp_path, **settings))
+    model.plans = {"score": Plan(1, "oneway")}
+    model.save_pretrained(tmp_path / "whole")
+    assert not Plait.from_pretrained(tmp_path / "whole").saliency
     with pytest.raises(PlaitError, match="a selector without saliency"):
         Plait.from_pretrained(folder, plan="join=1,keep.passage=3@2,selector=saliency", new_heads=("score",))
+
+
+def test_of_single_texts_it_stays_where_it_is(tmp_path: Path) -> None:
+    plan = "join=2,roles=text,known=,keep.text=3@2,selector=saliency"
+    settings = values(tmp_path, score=plan)
+    model = Plait.from_pretrained(train(settings))
+    points = sweep(model, "value", read_examples(settings.data, texts=["text"]), known=2)
+    assert [point.plan for point in points][1:] == [str(Plan.parse(plan))]
+
+
+@pytest.mark.parametrize("kind", ["t5", "xlnet"])
+def test_embeddings_that_are_not_trained_say_it_too(tmp_path: Path, kind: str) -> None:
+    """In these families they are a table of tokens alone, which a training leaves as it is unless it is told to."""
+    if kind == "t5":
+        start = small_writer(kind, tmp_path / "start")
+    else:
+        start = small_checkpoint(tmp_path / "start", kind, heads=("score",), num_labels=1)
+    rows = [{"query": "river", "passage": text, "label": "stone" if kind == "t5" else 1.0} for text in TEXTS]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    plan = "join=2,keep.passage=3@0,selector=saliency,protect=ends"
+    settings = TrainConfig(
+        model=str(start), data=str(tmp_path / "data.jsonl"), output=str(tmp_path / "out"), epochs=0.0, bfloat16=False,
+        task="text" if kind == "t5" else "value", text=plan if kind == "t5" else "join=0",
+        score="join=0" if kind == "t5" else plan,
+    )  # fmt: skip
+    assert float(weight(Plait.from_pretrained(train(settings)), "0").abs().max()) > 0

@@ -1,18 +1,19 @@
 """Lists: rows of a query with its right and its wrong passages, as retrievers and rerankers are trained on."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from plait.data.document import checked_text, described, identified
+from plait.data.document import ID_FIELDS, checked_text, described, identified
 from plait.data.table import Row
 from plait.errors import PlaitError
 
 QUERIES = ("query", "anchor", "question")
 RIGHT = ("positive", "positives", "pos", "positive_passages")
+ANSWER = "answer"
+"""What is right where a row has wrong ones too, as in sentence-transformers' question, answer, negative_1, …"""
 WRONG = ("negative", "negatives", "neg", "negative_passages")
 NUMBERED = re.compile("negative_[0-9]+")
-SCORED = ("docs", "labels")
-IDS = ("query_id", "qid", "id", "_id")
+DOCS, LABELS = "docs", "labels"
 
 
 def by_passage(rows: Iterator[Row]) -> Iterator[Row]:
@@ -21,41 +22,51 @@ def by_passage(rows: Iterator[Row]) -> Iterator[Row]:
     Lists have one of QUERIES and one of RIGHT: sentence-transformers' pairs, triplets and rows of several negatives
     (anchor, positive, negative or negative_1, …), FlagEmbedding's (query, pos, neg) and Tevatron's (query,
     positive_passages, negative_passages, whose passages are objects with a text and, before it, a title). Right ones
-    have the label 1.0, wrong ones 0.0. Or one of QUERIES with SCORED: a list of passages and one of their numbers.
+    have the label 1.0, wrong ones 0.0. Or one of QUERIES with DOCS and LABELS: passages and their numbers.
 
-    Ids are "<the row's id or number>/<number in the row>". The group is the row's id of IDS, if it has one; else rows
-    of the same query belong together.
+    Ids are "<the row's id or number>/<number in the row>". Rows of one query_id or qid belong together, or, where they
+    have none, of the same query.
     """
     for row in rows:
         fields = row.value if isinstance(row.value, dict) else {}
         query = next((name for name in QUERIES if name in fields), "")
-        right = next((name for name in RIGHT if name in fields), "")
-        if query and (right or all(name in fields for name in SCORED)):
-            yield from _passages(fields, row, query, right)
+        wrong = [name for name in fields if name in WRONG or NUMBERED.fullmatch(name)]
+        right = next((name for name in (*RIGHT, *([ANSWER] if wrong else [])) if name in fields), "")
+        if query and (right or (DOCS in fields and LABELS in fields)):
+            yield from _passages(fields, row, query, right, wrong if right else [])
         else:
             yield row
 
 
-def _passages(fields: Mapping[str, object], row: Row, query: str, right: str) -> Iterator[Row]:
-    named = next((name for name in IDS if name in fields), None)
-    group = "" if named is None else identified(fields[named], f"'{named}'", row.place)
+def _passages(fields: Mapping[str, object], row: Row, query: str, right: str, wrong: Sequence[str]) -> Iterator[Row]:
+    own, shared = (_named(fields, names, row.place) for names in (ID_FIELDS, ("query_id", "qid")))
     asked = checked_text(fields[query], f"'{query}'", row.place)
-    wrong = [name for name in fields if name in WRONG or NUMBERED.fullmatch(name)] if right else []
-    found = [(text, 1.0) for text in _texts(fields[right], right, row.place)] if right else _scored(fields, row.place)
+    found: list[tuple[str, object]] = []
+    if right:
+        found += [(text, 1.0) for text in _texts(fields[right], right, row.place)]
+        if not found:
+            raise PlaitError(f"{row.place}: '{right}' must hold a text, but is empty; write one or delete the row")
+    else:
+        found += _scored(fields, row.place)
     found += [(text, 0.0) for name in wrong for text in _texts(fields[name], name, row.place)]
     for number, (text, label) in enumerate(found, start=1):
-        said = {"query": asked, "passage": text, "label": label, "group": group}
-        yield Row(row.place, f"{group or row.default_id}/{number}", said)
+        said = {"query": asked, "passage": text, "label": label, "group": shared}
+        yield Row(row.place, f"{own or row.default_id}/{number}", said)
+
+
+def _named(fields: Mapping[str, object], names: Sequence[str], place: str) -> str:
+    found = next((name for name in names if name in fields), None)
+    return "" if found is None else identified(fields[found], f"'{found}'", place)
 
 
 def _scored(fields: Mapping[str, object], place: str) -> list[tuple[str, object]]:
-    passages, labels = (fields[name] for name in SCORED)
+    passages, labels = fields[DOCS], fields[LABELS]
     if not isinstance(passages, list) or not isinstance(labels, list) or len(passages) != len(labels):
         raise PlaitError(
-            f"{place} must have a list 'docs' and one number for each of them in 'labels', but has "
+            f"{place} must have a list '{DOCS}' and one number for each of them in '{LABELS}', but has "
             f"{_counted(passages)} and {_counted(labels)}; mend it"
         )
-    return list(zip(_texts(passages, "docs", place), labels, strict=True))
+    return list(zip(_texts(passages, DOCS, place), labels, strict=True))
 
 
 def _texts(value: object, name: str, place: str) -> list[str]:

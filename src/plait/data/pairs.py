@@ -63,7 +63,10 @@ def texts(row: object, place: str, names: Sequence[str] = ()) -> tuple[str, ...]
     if names:
         raise PlaitError(f"{place} must have the columns {listed(names)}, but has {found}; write an object there")
     wanted = ", ".join(" and ".join(f"'{name}'" for name in pair) for pair in FIELDS)
-    raise PlaitError(f"{place} must have {wanted} or be a list of strings, but has {found}; rename its fields")
+    raise PlaitError(
+        f"{place} must have {wanted}, or, to be ranked, 'anchor' and 'positive', or be a list of strings, but has "
+        f"{found}; rename its fields"
+    )
 
 
 def _of_columns(row: Mapping[str, object], names: Sequence[str], place: str) -> tuple[str, ...]:

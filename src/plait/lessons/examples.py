@@ -14,7 +14,7 @@ from torch import Tensor
 from plait.data import Example
 from plait.errors import DataWarning, PlaitError
 from plait.lessons.cut import say_cut
-from plait.lessons.in_batch import crossed
+from plait.lessons.in_batch import Right, crossed
 from plait.lessons.lesson import Lesson
 from plait.lessons.written import written
 from plait.tasks import (
@@ -33,6 +33,8 @@ from plait.tasks import (
 from plait.text import Segment, Text
 from plait.writer import ENDED
 
+Make = Callable[[Sequence[Sequence[Example]], Tensor, Sequence[int] | None], Target]
+"""Lists of examples, their numbers int64 [B, roles], and how many of each list are its own -> what is to be given."""
 BUCKET = 64
 """Batches among which examples of like length are put together."""
 
@@ -82,18 +84,22 @@ def example_lessons(
         examples = [replace(e, label=1.0) if e.label is None else e for e in examples] if labelled else examples
     units = list(_units(task, examples, candidates, rng, labelled, in_batch))
     segments = _segments(examples, text, longest)
-    make = _texts(examples, text, longest_written) if task == "text" else _target(task, classes, labelled, in_batch)
-    size = max(1, batch // (max(map(len, units), default=1) if KINDS[task].grouped else 1))
+    make = _texts(examples, text, longest_written) if task == "text" else _target(task, classes, labelled)
+    most = max(map(len, units), default=1) if KINDS[task].grouped else 1
+    if in_batch and batch < 2 * most:
+        raise PlaitError(
+            f"in_batch needs room for two lists in a batch, but batch is {batch} and a list has {most} candidates; "
+            f"raise batch to {8 * most}, or lower candidates"
+        )
+    size = max(1, batch // most)
     rng.shuffle(units)
     batches = []
     for begin in range(0, len(units), BUCKET * size):
         bucket = sorted(units[begin : begin + BUCKET * size], key=lambda unit: _length(unit, segments))
         batches += [bucket[i : i + size] for i in range(0, len(bucket), size)]
     rng.shuffle(batches)
-    if in_batch:
-        right = _right(examples, labelled)
-        batches = [crossed(some, right) for some in batches]
-    return [_lesson(some, text, segments, make) for some in batches]
+    right = _right(examples, labelled) if in_batch else None
+    return [_lesson(some, text, segments, make, right) for some in batches]
 
 
 def first_of(task: str, examples: list[Example], count: int) -> list[Example]:
@@ -146,18 +152,17 @@ def _is_right(task: str, example: Example, labelled: bool) -> bool:
     return (labelled or isinstance(example.label, int | float)) and number_of(task, example) > 0
 
 
-def _right(examples: Sequence[Example], labelled: bool) -> dict[str, set[tuple[str, ...]]]:
-    """By group, the texts behind the query that are right in it."""
+def _right(examples: Sequence[Example], labelled: bool) -> Right:
+    """By group and by query, the texts behind the query that are right."""
     found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for example in examples:
         if _is_right("rank", example, labelled):
-            found[group_name(example.group, example.texts)].add(example.texts[1:])
+            for name in {group_name(example.group, example.texts), example.texts[0]}:
+                found[name].add(example.texts[1:])
     return found
 
 
-def _target(
-    task: str, classes: Sequence[str], labelled: bool, sampled: bool
-) -> Callable[[list[list[Example]], Tensor], Target]:
+def _target(task: str, classes: Sequence[str], labelled: bool) -> Make:
     number = {name: i for i, name in enumerate(classes)}
 
     def class_of(example: Example) -> int:
@@ -168,20 +173,20 @@ def _target(
             )
         return number[class_name(example.label)]
 
-    def make(units: list[list[Example]], numbers: Tensor) -> Target:
+    def make(units: Sequence[Sequence[Example]], numbers: Tensor, own: Sequence[int] | None) -> Target:
         if task == "class":
             return Classes(numbers, torch.tensor([class_of(unit[0]) for unit in units]) if labelled else None)
         if task == "value":
             return Values(numbers, torch.tensor([number_of(task, unit[0]) for unit in units]) if labelled else None)
-        return Lists(numbers, [len(unit) for unit in units], sampled)
+        return Lists(numbers, [len(unit) for unit in units], own)
 
     return make
 
 
-def _texts(examples: Sequence[Example], text: Text, longest: int) -> Callable[[list[list[Example]], Tensor], Target]:
+def _texts(examples: Sequence[Example], text: Text, longest: int) -> Make:
     tokens = written([text_of(example) for example in examples], text, longest)
 
-    def make(units: list[list[Example]], numbers: Tensor) -> Target:
+    def make(units: Sequence[Sequence[Example]], numbers: Tensor, own: Sequence[int] | None) -> Target:
         rows = [torch.tensor(tokens[text_of(unit[0])]) for unit in units]
         return Texts(numbers, torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=ENDED))
 
@@ -210,11 +215,16 @@ def _length(unit: list[Example], segments: list[dict[str, Segment]]) -> int:
 
 
 def _lesson(
-    units: list[list[Example]],
+    units: Sequence[Sequence[Example]],
     text: Text,
     segments: list[dict[str, Segment]],
-    make: Callable[[list[list[Example]], Tensor], Target],
+    make: Make,
+    right: Right | None,
 ) -> Lesson:
+    own = None
+    if right is not None:
+        own = [len(unit) for unit in units]
+        units = crossed(units, right)
     rows = [example.texts for unit in units for example in unit]
     chosen: dict[str, list[Segment]] = {}
     numbers = []
@@ -222,4 +232,4 @@ def _lesson(
         place = {t: i for i, t in enumerate(dict.fromkeys(row[column] for row in rows if column < len(row)))}
         chosen[role] = [segments[column][t] for t in place or segments[column]][: max(len(place), 1)]
         numbers.append([place[row[column]] if column < len(row) else -1 for row in rows])
-    return Lesson(chosen, (make(units, torch.tensor(numbers).T),))
+    return Lesson(chosen, (make(units, torch.tensor(numbers).T, own),))

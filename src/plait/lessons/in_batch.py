@@ -10,20 +10,21 @@ from plait.tasks import group_name
 
 Passage = tuple[str, ...]
 """The texts of an example behind its query."""
+Right = Mapping[str, Set[Passage]]
+"""What is right, by the name of a group and by the text of a query."""
 
 
-def crossed(units: Sequence[Sequence[Example]], right: Mapping[str, Set[Passage]]) -> list[list[Example]]:
+def crossed(units: Sequence[Sequence[Example]], right: Right) -> list[list[Example]]:
     """Each list of candidates with those of the other lists behind its own, every passage once, but for such as are
     right for its own query too.
-
-    Args:
-        right: by the name of a group, what is right in all of it.
     """
     passages = {example.texts[1:]: example for unit in units for example in unit}
     found = []
     for unit in units:
         first = unit[0]
-        own = {example.texts[1:] for example in unit} | right[group_name(first.group, first.texts)]
+        own = {example.texts[1:] for example in unit}
+        for name in (group_name(first.group, first.texts), first.texts[0]):
+            own |= right.get(name, frozenset())
         others = [replace(e, texts=(first.texts[0], *texts)) for texts, e in passages.items() if texts not in own]
         found.append([*unit, *others])
     return found

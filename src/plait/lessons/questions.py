@@ -144,7 +144,7 @@ def _lesson(
     targets: list[Target] = [Spans(torch.tensor(pairs), first, last, torch.tensor(allowed))]
     if lists:
         flat = torch.tensor([pair for row in lists for pair in row])
-        targets.append(Lists(flat, [len(row) for row in lists], sampled=True))
+        targets.append(Lists(flat, [len(row) for row in lists], own=[1] * len(lists)))
     return Lesson({query_role: queries, passage_role: [segments[p] for p in passages]}, targets)
 
 

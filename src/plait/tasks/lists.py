@@ -26,12 +26,13 @@ class Lists:
     Attributes:
         examples: int64 [B, roles], of all lists.
         lengths: candidates of each list, B together.
-        sampled: whether the wrong candidates are a sample, of which the full plan may take a smaller one.
+        own: the first candidates of each list that belong to it, the right one among them; those behind are a sample,
+            of which plans may take a smaller one. None: all belong to it.
     """
 
     examples: Tensor
     lengths: Sequence[int]
-    sampled: bool = False
+    own: Sequence[int] | None = None
     head: ClassVar[str] = "score"
     written: ClassVar[None] = None
 
@@ -59,23 +60,28 @@ class Lists:
         return weights.margin > 0 or weights.listwise > 0
 
     def thinned(self, negatives: float, generator: torch.Generator) -> tuple[Lists, Tensor | None]:
-        """The right and one wrong candidate of a share of the lists, if they are `sampled`.
+        """Each list's `own` candidates, and beside them one of the sample for a share of the lists; what has no wrong
+        candidate then is left out.
 
-        With `negatives` of 1 or more each list keeps so many wrong ones, or all it has.
+        With `negatives` of 1 or more each list keeps so many of the sample, or all it has.
         """
-        if not self.sampled:
+        if self.own is None:
             return self, None
         kept: list[int] = []
         lengths: list[int] = []
+        own: list[int] = []
         begin = 0
-        for length in self.lengths:
-            if length > 1 and torch.rand((), generator=generator).item() < negatives:
-                wrong = torch.randperm(length - 1, generator=generator)[: max(1, int(negatives))]
-                kept += [begin, *(begin + 1 + wrong).tolist()]
-                lengths.append(1 + len(wrong))
+        for length, first in zip(self.lengths, self.own, strict=True):
+            rest = torch.arange(0)
+            if length > first and torch.rand((), generator=generator).item() < negatives:
+                rest = torch.randperm(length - first, generator=generator)[: max(1, int(negatives))]
+            if first + len(rest) > 1:
+                kept += [*range(begin, begin + first), *(begin + first + rest).tolist()]
+                lengths.append(first + len(rest))
+                own.append(first)
             begin += length
         rows = torch.tensor(kept, dtype=torch.int64)
-        return Lists(self.examples[rows], lengths, sampled=True), rows
+        return Lists(self.examples[rows], lengths, own), rows
 
     def _scores(self, logits: Tensor) -> Tensor:
         """Logits [B, 1] -> [Q, C], minus infinity where a list has ended."""
