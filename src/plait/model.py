@@ -173,8 +173,9 @@ class Plait(nn.Module):
         return [(id(p), p._version) for module in self._own_parts() for p in module.parameters()]
 
     def _own_parts(self) -> tuple[nn.Module, ...]:
-        """What makes the states of a text."""
-        return self.base, self.bottlenecks, self.saliency
+        """What makes the states of a text under these plans."""
+        used = frozenset[str]().union(*(plan.salient() for plan in self.plans.values()))
+        return self.base, self.bottlenecks, nn.ModuleDict({k: v for k, v in self.saliency.items() if k in used})
 
     def require_plan(self, head: str, plan: Plan) -> None:
         """Refuse a plan that does not fit this model or that one of its heads cannot have."""

@@ -33,8 +33,7 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     elif "score" in checkpoint.heads:
         state |= cast("Score", checkpoint.heads["score"]).saved()
     state |= {f"bottleneck.{k}": v for k, v in checkpoint.bottlenecks.state_dict().items()}
-    used = {layer for plan in checkpoint.plans.values() for layer in plan.salient()}  # the rest is of another training
-    state |= {f"saliency.{k}": v for k, v in checkpoint.saliency.state_dict().items() if k.partition(".")[0] in used}
+    state |= {f"saliency.{k}": v for k, v in checkpoint.saliency.state_dict().items()}
     if "span" in checkpoint.heads:
         state |= cast("Span", checkpoint.heads["span"]).saved("score" in checkpoint.heads)
     config = checkpoint.config

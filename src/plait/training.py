@@ -133,6 +133,8 @@ def _model(config: TrainConfig, data: Data) -> Plait:
     if config.task == "qa" and len(model.text.roles) != 2:
         raise PlaitError(f"a qa task needs two roles, but the plan has {', '.join(model.text.roles)}; leave roles out")
     model.card = ""  # that of what training starts from
+    for layer in [layer for layer in model.saliency if all(layer not in p.salient() for p in model.plans.values())]:
+        del model.saliency[layer]  # which was fitted to what the model is no longer
     model.no_answer = any(isinstance(item, Question) and item.impossible for item in data)
     if model.no_answer:
         require_separator(model.plans["span"])

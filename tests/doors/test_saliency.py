@@ -152,9 +152,13 @@ def test_it_is_of_one_layer(tmp_path: Path) -> None:
     assert "but the score head of this one is new" in refused("train", config(tmp_path, **settings))
     settings |= {"elastic": "oneway", "model": str(folder)}
     assert "its saliency was trained for join=1" in refused("train", config(tmp_path, **settings))
-    model.plans = {"score": Plan(1, "oneway")}
-    model.save_pretrained(tmp_path / "whole")
-    assert not Plait.from_pretrained(tmp_path / "whole").saliency
+    model.save_pretrained(tmp_path / "salient")
+    whole, salient = (Plait.from_pretrained(tmp_path / "salient", plan=plan) for plan in ("join=1,mode=oneway", None))
+    assert list(whole.saliency) == list(salient.saliency) == ["1"]
+    assert whole.fingerprint == Plait.from_pretrained(folder).fingerprint != salient.fingerprint
+    settings = {"task": "rank", "score": "join=1,mode=oneway", "data": str(tmp_path / "data.jsonl")}
+    done("train", config(tmp_path, **settings, model=str(tmp_path / "salient"), epochs=1.0))
+    assert not Plait.from_pretrained(tmp_path / "out" / "final").saliency
     with pytest.raises(PlaitError, match="a selector without saliency"):
         Plait.from_pretrained(folder, plan="join=1,keep.passage=3@2,selector=saliency", new_heads=("score",))
 
