@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 
 from plait.bottleneck import Bottleneck, bottleneck_key
 from plait.compare import Compare
-from plait.errors import PlaitError
-from plait.keep import SALIENT, named
+from plait.keep import named
 from plait.lessons import Lesson
 from plait.model import Plait
-from plait.outputs import Asked, continued, outputs, own, runs_known
+from plait.outputs import own
 from plait.plan import Plan
-from plait.saliency import Saliency
-from plait.states import States
-from plait.tasks import Target, Values
+from plait.tasks import Values
 from plait.teacher import Teacher
 
 BEGIN, MOST = 20_000, 100_000
 """How many states say how a new bottleneck begins, and of how many tokens they may be made: budgets leave few."""
-GRADIENTS = 50_000
-"""How many tokens say what a new saliency is."""
-LEAST = 1e-3
-"""The least gradient that counts, of the mean in a segment."""
 VALUES = 512
 """How many values say how a new comparison begins."""
 
@@ -85,96 +76,5 @@ def begin_comparison(model: Plait, items: Sequence[Lesson], teacher: Teacher | N
         head.begin(torch.cat(cosines), torch.cat(values))
 
 
-def begin_saliency(model: Plait, items: Sequence[Lesson], *, bfloat16: bool) -> None:
-    """What is new begins, and stays, as what the answers to the first batches depend on: the logarithm of the norm of
-    the gradient, with respect to each token's state, of the heads' logits, added with random signs, under plans that
-    keep all tokens. Examples are as many as a training takes at once.
-
-    Raises:
-        PlaitError: no answer depends on the states before a layer.
-    """
-    new = {layer: saliency for layer, saliency in model.saliency.items() if not cast(Saliency, saliency).begun}
-    found: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {layer: [] for layer in new}
-    plans = {head: _whole(model, plan) for head, plan in model.plans.items()}
-    coins = torch.Generator().manual_seed(0)
-    with _tracked(model), torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
-        for item in items:
-            if all(sum(len(x) for x, _ in some) >= GRADIENTS for some in found.values()):
-                break
-            for target in item.targets:
-                for layer, states, x, norms in _norms(model, item, target, plans, new, coins):
-                    found[layer] += _within(states, x, norms)
-    for layer, some in found.items():
-        if not some:
-            raise PlaitError(
-                f"saliency is fitted to how answers change with the states before layer {layer}, but no answer in the "
-                "data does; take selector=coreset"
-            )
-        cast(Saliency, new[layer]).begin(*(torch.cat(column) for column in zip(*some, strict=True)))
-
-
-@contextlib.contextmanager
-def _tracked(model: Plait) -> Iterator[None]:
-    """Gradients reach the states of every layer, the embeddings too where their table is not to be trained."""
-    table = cast(Any, model.base).get_input_embeddings().weight
-    before = table.requires_grad
-    table.requires_grad_(True)
-    try:
-        yield
-    finally:
-        table.requires_grad_(before)
-
-
-def _norms(
-    model: Plait,
-    item: Lesson,
-    target: Target,
-    plans: Mapping[str, Plan],
-    new: Container[str],
-    coins: torch.Generator,
-) -> Iterator[tuple[str, States, torch.Tensor, torch.Tensor]]:
-    """For each layer that is new and role that is chosen there: the states before it [T, H], and the gradients' norms
-    [T].
-    """
-    plan = model.plans[target.head]
-    steps = [(role, step) for role in plan.roles for step in plan.recipe(role) if step.selector in SALIENT]
-    places = [(str(step.layer), role) for role, step in steps if str(step.layer) in new]
-    if runs_known(plan):
-        target, _ = target.thinned(1.0, coins)
-    if not places or not len(target.examples):
-        return
-    whole = plans[target.head]
-    if plan.positions == "continue":
-        states, [examples] = continued(model, item, [target], [whole])
-    else:
-        more = [f"states.{layer}" for layer, _ in places]
-        names = {role: sorted({*whole.needs(role, model.layers), *more}) for role in item.segments}
-        states = {role: model.own(segments, names[role]) for role, segments in item.segments.items()}
-        examples = target.examples
-    said = outputs(model, plans, states, [Asked(target.head, examples, target.written)])[0].logits
-    signs = torch.randint(2, said.shape, generator=coins).mul_(2).sub_(1).to(said)
-    inputs = [states[role].tensors[f"states.{layer}"] for layer, role in places]
-    gradients = torch.autograd.grad((said * signs).sum(), inputs)
-    for (layer, role), x, gradient in zip(places, inputs, gradients, strict=True):
-        yield layer, states[role], x.detach().float(), gradient.float().norm(dim=1)
-
-
-def _whole(model: Plait, plan: Plan) -> Plan:
-    """The plan without budgets, and without bottlenecks that are new and still lose most."""
-    new = not all(_bottleneck(model, layer, width).begun for layer, width in plan.bottlenecks(model.layers))
-    return replace(plan, keep=(), bottleneck=0 if new and plan.compare == "none" else plan.bottleneck)
-
-
 def _bottleneck(model: Plait, layer: int, width: int) -> Bottleneck:
     return cast(Bottleneck, model.bottlenecks[bottleneck_key(layer, width)])
-
-
-def _within(states: States, x: torch.Tensor, norms: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """States and logarithms of norms of each segment's tokens but the first, less their means."""
-    found = []
-    for begin, length in zip(states.layout.starts.tolist(), states.layout.lengths, strict=True):
-        some, own = norms[begin + 1 : begin + length], x[begin + 1 : begin + length]
-        if len(some) > 1 and some.mean() > 0:
-            wanted = some.clamp(min=LEAST * float(some.mean())).log()
-            found.append((own - own.mean(0), wanted - wanted.mean()))
-    return found

@@ -12,7 +12,7 @@ RIDGE = 1e-3
 class Saliency(nn.Module):
     """A linear map of the states before one layer, by which `selector=saliency` ranks the tokens of a segment.
 
-    It is fitted, before a training, to the logarithm of gradient norms, see plait.begin, and stays as it is. So
+    It is fitted, before a training, to the logarithm of gradient norms, see plait.gradients, and stays as it is. So
     AdapLeR's predictors learn gradient saliency, there in every layer, while a single text is classified (Modarressi et
     al., ACL 2022, arXiv 2203.08991). Here it is a function of what is known, so that tokens of a stored text can be
     chosen before it is known what they will be asked. Only differences within a segment count.

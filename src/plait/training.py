@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from plait import files
-from plait.begin import begin_bottlenecks, begin_comparison, begin_saliency
+from plait.begin import begin_bottlenecks, begin_comparison
 from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
@@ -24,6 +24,7 @@ from plait.data import Example, Question, located
 from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
+from plait.gradients import begin_saliency
 from plait.head_plans import require_meeting, require_separator
 from plait.heads import class_names
 from plait.labelled import Data, read_task
