@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.rows import RESULTS
+from plait.cost import Shape, cost
+from plait.plan import Plan
 
 Row = dict[str, Any]
+MINILM = Shape(layers=6, hidden=384, heads=12, feedforward=1536, embedding=0, positions=512, types=2)
 METRICS = {"class": "accuracy", "value": "spearman", "rank": "rr10", "choice": "accuracy"}
 
 
@@ -113,8 +116,15 @@ def squad() -> str:
         cells = [f"{row['questions']:,}", row["run"], row["span_plan"], _number(row["span"]["em"])]
         rank = row.get("rank", {})
         found = [_number(rank[name]) if name in rank else "" for name in ("rr10", "both_rr10")]
-        lines.append([*cells, _number(row["span"]["f1"]), row["score_plan"] if rank else "", *found])
-    return _table(["questions", "run", "span plan", "EM", "F1", "score plan", "RR@10", "with BM25"], lines)
+        stored = f"{_stored(row['score_plan']):,}" if rank else ""
+        lines.append([*cells, _number(row["span"]["f1"]), row["score_plan"] if rank else "", *found, stored])
+    header = ["questions", "run", "span plan", "EM", "F1", "score plan", "RR@10", "with BM25"]
+    return _table([*header, "bytes of 160 tokens"], lines)
+
+
+def _stored(plan: str) -> int:
+    """Bytes of the states of a passage of 160 tokens, as int8."""
+    return cost(Plan.parse(plan), MINILM, {"query": 16, "passage": 160}, codec="int8").bytes_per_example
 
 
 def imdb() -> str:

@@ -50,6 +50,9 @@ RUNS = {
     "oneway 5 from the reader": ("join=5,mode=oneway", "join=3", False, ""),
     "frozen 4 from the reader": ("join=4,mode=frozen", "join=3", False, ""),
     "dual, cosine from the reader": ("join=6,compare=cosine,pool=mean", "join=3", False, ""),
+    "dual, maxsim from the reader": ("join=6,compare=maxsim", "join=3", False, ""),
+    "dual, maxsim of 20 from the reader": ("join=6,compare=maxsim,bottleneck=20", "join=3", False, ""),
+    "frozen 4 of 20 from the reader": ("join=4,mode=frozen,bottleneck=20", "join=3", False, ""),
     "elastic from the reader": ("join=4,mode=oneway", "join=3", False, "joint+oneway"),
 }
 READER = "bundled:minilm-squad"
