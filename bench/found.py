@@ -116,7 +116,7 @@ def squad() -> str:
         cells = [f"{row['questions']:,}", row["run"], row["span_plan"], _number(row["span"]["em"])]
         rank = row.get("rank", {})
         found = [_number(rank[name]) if name in rank else "" for name in ("rr10", "both_rr10")]
-        stored = f"{_stored(row['score_plan']):,}" if rank else ""
+        stored = "" if not rank or row["score_plan"].startswith("join=0") else f"{_stored(row['score_plan']):,}"
         lines.append([*cells, _number(row["span"]["f1"]), row["score_plan"] if rank else "", *found, stored])
     header = ["questions", "run", "span plan", "EM", "F1", "score plan", "RR@10", "with BM25"]
     return _table([*header, "bytes of 160 tokens"], lines)
