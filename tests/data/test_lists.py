@@ -53,6 +53,13 @@ def test_a_table_of_triplets_with_cells_that_are_empty(tmp_path: Path) -> None:
     assert len({e.id for e in found}) == 3
 
 
+def test_a_column_of_numbers_that_is_named(tmp_path: Path) -> None:
+    row = {"query": "What sails?", "docs": [text for text, _ in PASSAGES], "gains": [1, 0, 0], "labels": [9, 9, 9]}
+    write(tmp_path / "a.jsonl", json.dumps(row))
+    assert read_examples(tmp_path / "a.jsonl", label="gains") == EXPECTED
+    refused(lambda: read_examples(tmp_path / "a.jsonl", label="none"), "rename its fields")
+
+
 def test_rows_of_one_query(tmp_path: Path) -> None:
     """MS MARCO's way: a line a triplet, with the query's id in each."""
     rows = [{"qid": 7, "query": "What sails?", "positive": "Ships sail.", "negative": text} for text, _ in PASSAGES[1:]]

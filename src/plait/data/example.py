@@ -60,7 +60,7 @@ def read_examples(
     if there are such columns an id (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in .tsv. A
     folder that Hugging Face datasets wrote with `save_to_disk`. RACE, as a folder of its files, or elsewhere a row an
     article or, as on the hub, a question: an example an option (see `race.options`). Rows of a query with its right
-    and wrong passages, where no columns are named: an example a passage (see `lists.by_passage`).
+    and wrong passages, if `texts` names no columns: an example a passage (see `lists.by_passage`).
 
     A label that is a number or true or false is a float; so is, in .csv, .tsv and .txt, a cell that is written as a
     number; any other text is a class. Null, an empty cell and an absent column are None. '-', and -1 where a dataset
@@ -78,7 +78,7 @@ def read_examples(
     places: dict[str, str] = {}
     examples: list[Example] = []
     first: tuple[Label, str] = (None, "")
-    for place, default_id, row in _rows(path) if texts or label else lists.by_passage(_rows(path)):
+    for place, default_id, row in _rows(path) if texts else lists.by_passage(_rows(path), label):
         example = _example(
             row, place, default_id, texts, label, numbers=numbers, cells=kind(path) in (".csv", ".tsv", ".txt")
         )
