@@ -9,18 +9,23 @@ Measured:  milliseconds to choose 100 of 300 tokens of each of 32 texts (random 
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from bench.rows import append
 from plait.attention import attend
-from plait.keep import Step
+from plait.keep import SALIENT, Step
 from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_dtype
 from plait.model import Plait
+from plait.saliency import Saliency
 from plait.thinning import Track, thinned
 
-SELECTORS = ("coreset", "coreset-exact", "first", "random", "even", "norm", "tome", "nearest", "kmeans", "ward")
+SELECTORS = (
+    "coreset", "coreset-exact", "first", "random", "even", "norm", "saliency", "salient-coreset", "tome", "nearest",
+    "kmeans", "ward",
+)  # fmt: skip
 TEXTS, TOKENS, KEPT, ROUNDS = 32, 300, 100, 15
 
 
@@ -32,6 +37,8 @@ def main() -> None:
     layout = Layout([TOKENS] * TEXTS)
     states = torch.randn(layout.tokens, family.shape.hidden, generator=torch.Generator().manual_seed(0))
     track = Track(states.to(to_dtype(fast_dtype())), layout)
+    saliency = Saliency(family.shape.hidden)
+    saliency.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
 
     def layer() -> object:
         source = family.key_value(2, track.x, layout)
@@ -39,7 +46,9 @@ def main() -> None:
 
     def choosing(selector: str) -> Callable[[], object]:
         step = Step(2, KEPT, selector, False)
-        return lambda: thinned(track, step, layout.lengths)
+        if selector not in SALIENT:
+            return lambda: thinned(track, step, layout.lengths)
+        return lambda: thinned(replace(track, scores=saliency(track.x)), step, layout.lengths)
 
     ways: dict[str, Callable[[], object]] = {"layer": layer} | {name: choosing(name) for name in SELECTORS}
     times: dict[str, list[float]] = {name: [] for name in ways}
