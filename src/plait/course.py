@@ -72,7 +72,7 @@ class Course(nn.Module):
             asked += [(n, t) for n, t in enumerate(lesson.targets) if t.head not in few]
             examples = [target.examples for _, target in asked]
             if running and asked:  # of a small batch there may be nothing to ask
-                states, examples = continued(self.model, lesson, [t for _, t in asked], [*plans.values()])
+                states, examples = continued(self.model, lesson, [t.examples for _, t in asked], [*plans.values()])
             questions = [Asked(t.head, some, t.written) for (_, t), some in zip(asked, examples, strict=True)]
             found = outputs(self.model, plans, states, questions, upper=upper)
             said = {number: output for (number, _), output in zip(asked, found, strict=True)}

@@ -19,9 +19,14 @@ from plait.plan import Plan
 from plait.saliency import Saliency
 from plait.states import States
 from plait.tasks import Target
+from plait.text import Segment
 
 GRADIENTS = 50_000
 """How many tokens say what a new saliency is."""
+PORTIONS = 4
+"""In how many parts the examples of a batch are asked: where a budget is what makes a training fit into memory, all of
+them with all their tokens would not.
+"""
 LEAST = 1e-3
 """The least gradient that counts, of the mean in a segment."""
 
@@ -29,7 +34,7 @@ LEAST = 1e-3
 def begin_saliency(model: Plait, items: Sequence[Lesson], *, bfloat16: bool) -> None:
     """What is new begins, and stays, as what the answers to the first batches depend on: the logarithm of the norm of
     the gradient, with respect to each token's state, of the heads' logits, added with random signs, under plans that
-    keep all tokens. Examples are as many as a training takes at once.
+    keep all tokens.
 
     Raises:
         PlaitError: no answer depends on the states before a layer.
@@ -85,19 +90,32 @@ def _norms(
     if not places or not len(target.examples):
         return
     whole = plans[target.head]
-    if plan.positions == "continue":
-        states, [examples] = continued(model, item, [target], [whole])
-    else:
-        more = [f"states.{layer}" for layer, _ in places]
-        names = {role: sorted({*whole.needs(role, model.layers), *more}) for role in item.segments}
-        states = {role: model.own(segments, names[role]) for role, segments in item.segments.items()}
-        examples = target.examples
-    said = outputs(model, plans, states, [Asked(target.head, examples, target.written)])[0].logits
-    signs = torch.randint(2, said.shape, generator=coins).mul_(2).sub_(1).to(said)
-    inputs = [states[role].tensors[f"states.{layer}"] for layer, role in places]
-    gradients = torch.autograd.grad((said * signs).sum(), inputs)
-    for (layer, role), x, gradient in zip(places, inputs, gradients, strict=True):
-        yield layer, states[role], x.detach().float(), gradient.float().norm(dim=1)
+    for rows in torch.arange(len(target.examples)).split(-(-len(target.examples) // PORTIONS)):
+        examples, written = target.examples[rows], None if target.written is None else target.written[rows]
+        if plan.positions == "continue":
+            states, [examples] = continued(model, item, [examples], [whole])
+        else:
+            more = [f"states.{layer}" for layer, _ in places]
+            segments, examples = _portion(item, examples)
+            names = {role: sorted({*whole.needs(role, model.layers), *more}) for role in segments}
+            states = {role: model.own(some, names[role]) for role, some in segments.items()}
+        said = outputs(model, plans, states, [Asked(target.head, examples, written)])[0].logits
+        signs = torch.randint(2, said.shape, generator=coins).mul_(2).sub_(1).to(said)
+        inputs = [states[role].tensors[f"states.{layer}"] for layer, role in places]
+        gradients = torch.autograd.grad((said * signs).sum(), inputs)
+        for (layer, role), x, gradient in zip(places, inputs, gradients, strict=True):
+            yield layer, states[role], x.detach().float(), gradient.float().norm(dim=1)
+
+
+def _portion(item: Lesson, examples: torch.Tensor) -> tuple[dict[str, list[Segment]], torch.Tensor]:
+    """The segments of a lesson that some of its examples need, and these examples of them."""
+    segments, columns = {}, []
+    for column, (role, some) in zip(examples.T, item.segments.items(), strict=True):
+        used, places = torch.unique(column, return_inverse=True)
+        absent = int((used < 0).sum())  # stands first
+        segments[role] = [some[number] for number in used[absent:].tolist()] or [some[0]]
+        columns.append(places - absent)
+    return segments, torch.stack(columns, 1)
 
 
 def _whole(model: Plait, plan: Plan) -> Plan:

@@ -21,7 +21,6 @@ from plait.places import last_reads
 from plait.plan import Plan, Positions
 from plait.spans import restored
 from plait.states import States
-from plait.tasks import Target
 from plait.text import Segment, fit
 from plait.writer import Writer, laid
 
@@ -87,15 +86,18 @@ def own(model: Plait, lesson: Lesson, plans: Sequence[Plan]) -> dict[str, States
 
 
 def continued(
-    model: Plait, lesson: Lesson, targets: Sequence[Target], plans: Sequence[Plan]
+    model: Plait, lesson: Lesson, examples: Sequence[Tensor], plans: Sequence[Plan]
 ) -> tuple[dict[str, States], list[Tensor]]:
     """The same for plans whose positions run on through an example: segments belong to one example each, and those of
     one that the model cannot read whole are cut, with a warning.
 
+    Args:
+        examples: int64 [B, roles] each.
+
     Returns:
-        States of every role, and for each target its examples among them.
+        States of every role, and the same examples of them.
     """
-    rows = torch.cat([target.examples for target in targets]).tolist()
+    rows = torch.cat([*examples]).tolist()
     nothing = Segment([], [], 0)
     columns = [
         [segments[row[column]] if row[column] >= 0 else nothing for row in rows]
@@ -114,7 +116,7 @@ def continued(
     }
     states = running_on(model, dict(zip(lesson.segments, columns, strict=True)), names, multiple=256)
     numbers = torch.arange(len(rows))[:, None].expand(-1, len(states))
-    return states, list(numbers.split([len(target.examples) for target in targets]))
+    return states, list(numbers.split([len(some) for some in examples]))
 
 
 def outputs(

@@ -101,7 +101,7 @@ class Teacher:
     def _compute(self, lesson: Lesson, targets: Sequence[Target], upper: bool) -> list[Output]:
         plans = [self.plans[target.head] for target in targets]
         if any(plan.positions == "continue" for plan in plans):
-            states, examples = continued(self.model, lesson, targets, plans)
+            states, examples = continued(self.model, lesson, [target.examples for target in targets], plans)
         else:
             states = own(self.model, lesson, plans)
             examples = [target.examples for target in targets]

@@ -121,6 +121,7 @@ def test_a_new_pair_model_keeps_texts_apart(tmp_path: Path) -> None:
         assert begun("join=0", of=tmp_path / said) == {full} and begun("join=2", of=tmp_path / said) == {split}
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_cross_encoder_is_trained_as_transformers_trains_it(tmp_path: Path) -> None:
     """One that was trained before, or any where its plan says so: the same loss, gradients and scores."""
     folder = small_checkpoint(tmp_path / "m", heads=("score",), max_position_embeddings=256)
