@@ -46,6 +46,7 @@ RUNS = (
     *(f"{rival} 3.0 decay" for rival in ("attention", "coreset", "nearest")),
     "nearest 2.5 taught", "coreset 2.5 taught", "ends 3.0 taught",
     "norm 3.0 number", "coreset 3.0 number", "norm 3.0 number distilled", "saliency 3.0 number distilled",
+    "saliency 3.0 number taught",
 )  # fmt: skip
 """Attention is received in a layer: there is none before the first."""
 TEXTS = {"train": 4000, "test": 2000}
