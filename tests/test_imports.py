@@ -14,9 +14,9 @@ ROOMS = (
     "errors extras files keep plan head_plans cost layout kernels store data settings saved machine passages text"
     " relation attention selection families states places thinning bottleneck saliency encoder compare beside heads"
     " spans writer lora checkpoint saving given sbert fitting hub mining commits parts scoring known model positions"
-    " distill tasks lessons labelled outputs measured taught teacher config course begin gradients trainer results"
-    " vectors binding first_stage index explain evaluate judged card training sweep plots agreement adopt server"
-    " show demo cli __init__ __main__"
+    " distill tasks lessons labelled outputs measured taught teacher config course begin gradients resume trainer"
+    " results vectors binding first_stage rows index explain metrics evaluate judged card training sweep plots"
+    " agreement adopt server show demo cli __init__ __main__"
 ).split()
 MODEL_FREE = {"store", "data"}  # they carry bytes and texts and know no model
 TORCH_FREE = {"errors", "keep", "plan", "cost", "head_plans"}

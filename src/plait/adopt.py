@@ -28,8 +28,8 @@ from plait.measured import milliseconds
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from plait.outputs import full
+from plait.resume import checkpoints
 from plait.scoring import require_one_label
-from plait.trainer import checkpoints
 from plait.training import train
 
 CODEC = "int8"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from plait import passages
 from plait.data import Document
+from plait.errors import PlaitError
+from plait.passages import Passage
 
 COMMIT_PASSAGES = 256
 """Passages written in one commit, or more if a document has more; what a killed build loses at most."""
@@ -20,7 +21,7 @@ class Pending:
 
     document: Document
     content: str
-    passages: list[passages.Passage]
+    passages: list[Passage]
     unchanged: bool
 
 
@@ -45,6 +46,38 @@ def commits(pending: Iterable[Pending]) -> Iterator[Commit]:
             yield Commit(documents, unchanged)
             documents, unchanged, count = [], 0, 0
     yield Commit(documents, unchanged)
+
+
+def pending(
+    documents: Iterable[Document], there: Mapping[str, str], cut: Callable[[str], Iterable[Passage]]
+) -> Iterator[Pending]:
+    """The documents in order, cut unless they are `there` (id -> content) as they are.
+
+    Raises:
+        PlaitError: for something that is no document or cannot be stored, an id that comes twice, a text without a
+            token.
+    """
+    seen: set[str] = set()
+    for document in documents:
+        if not isinstance(document, Document):
+            raise PlaitError(f"documents must be plait.Document(id, text), but one is {document!r:.60}; make it one")
+        document.check()
+        if document.id in seen:
+            raise PlaitError(f"documents must have different ids, but {document.id!r} comes twice; rename one")
+        seen.add(document.id)
+        content = content_of(document)
+        if there.get(document.id) == content:
+            yield Pending(document, content, [], True)
+            continue
+        try:
+            passages = list(cut(document.text))
+        except PlaitError as error:
+            raise PlaitError(f"document {document.id!r}: {error}") from None
+        if not passages:
+            raise PlaitError(
+                f"a document must have a character that makes a token, but {document.id!r} has none; leave it out"
+            )
+        yield Pending(document, content, passages, False)
 
 
 def content_of(document: Document) -> str:

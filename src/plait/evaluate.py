@@ -1,22 +1,18 @@
-"""Metrics: of answers, of a model on labelled examples, and of an index on questions whose passage is known."""
+"""What a model is measured by on a task, and an index on questions whose passage is known."""
 
 from __future__ import annotations
 
-import math
-import re
-import string
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import PlaitError
-from plait.extras import library
 from plait.heads import class_names
+from plait.metrics import answer_metrics, example_metrics, writing_metrics
 from plait.parts import as_stored
-from plait.scoring import require_finite
 from plait.tasks import class_name, group_name, number_of, require_both, text_of
 
 if TYPE_CHECKING:
@@ -24,34 +20,6 @@ if TYPE_CHECKING:
     from plait.index import Index
     from plait.model import Plait
     from plait.parts import Part
-
-ARTICLE = re.compile(r"\b(a|an|the)\b")
-WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def squad_scores(prediction: str, golds: list[str]) -> tuple[float, float]:
-    """Exact match and F1 of an answer, each in 0..1 and the best over `golds`, as SQuAD's official script defines them.
-
-    Texts are compared as lower-case words without punctuation and without a, an, the; F1 is over bags of words. No
-    golds means that the question has no answer: the empty prediction is right. By the rules of SQuAD 2.0 golds without
-    a word left do not count, and where a side has none F1 is exact match (the script of 1.1 gives 0 there, for equal
-    texts too).
-    """
-    ours = _words(prediction)
-    references = [words for words in map(_words, golds) if words] or [[]]
-    return max(float(ours == words) for words in references), max(_f1(ours, words) for words in references)
-
-
-def _words(text: str) -> list[str]:
-    return ARTICLE.sub(" ", text.lower().translate(WITHOUT_PUNCTUATION)).split()
-
-
-def _f1(ours: list[str], words: list[str]) -> float:
-    if not ours or not words:
-        return float(ours == words)
-    common = (Counter(ours) & Counter(words)).total()
-    return 2 * common / (len(ours) + len(words))
-
 
 CHUNK = 1024
 """Examples whose known texts are held at once."""
@@ -66,19 +34,14 @@ def quality(model: Plait, task: str, data: Sequence[Question] | Sequence[Example
 
 
 def example_quality(model: Plait, task: str, examples: Sequence[Example], codec: str = "") -> dict[str, float]:
-    """A model's score head on labelled examples, under the plan that it has; known texts as a store with `codec` would
+    """`example_metrics` of a model's score head under the plan that it has; known texts as a store with `codec` would
     give them back, or as they are.
-
-    Returns:
-        `class`: `accuracy` and `f1` (macro). `value`: `spearman` and `pearson`. `rank`: `rr10` and `ndcg10` of the
-        groups by `ir_measures`, of what a first stage found. `choice`: `accuracy` of the groups. All in 0..100 but the
-        ranking metrics, which are in 0..1; and the number of `examples`. Among equal scores the wrong ones stand first.
 
     Raises:
         PlaitError: a label that the task or the model cannot have, or scores that are not finite.
     """
     require_fit(task, examples, model)
-    return example_metrics(task, examples, scores_of(model, rows_of(model, examples), codec), model)
+    return example_metrics(task, examples, scores_of(model, rows_of(model, examples), codec), class_names(model.config))
 
 
 def rows_of(model: Plait, examples: Sequence[Example]) -> list[tuple[str | None, ...]]:
@@ -130,64 +93,6 @@ def raw_scores(model: Plait, rows: Sequence[tuple[Part, ...]]) -> NDArray[np.flo
 
     scores = model.predict(rows, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     return scores.reshape(len(rows), -1)
-
-
-def example_metrics(
-    task: str, examples: Sequence[Example], logits: NDArray[np.float32], model: Plait
-) -> dict[str, float]:
-    """The same from logits float32 [N, labels]."""
-    require_finite(logits)
-    if task == "class":
-        found = _classes(examples, logits, model)
-    elif task == "value":
-        found = _values(examples, logits[:, 0])
-    elif task == "rank":
-        found = _ranked(examples, logits[:, 0])
-    else:
-        found = {"accuracy": 100 * _chosen(examples, logits[:, 0])}
-    return found | {"examples": len(examples)}
-
-
-def _classes(examples: Sequence[Example], logits: NDArray[np.float32], model: Plait) -> dict[str, float]:
-    metrics = library("sklearn.metrics", "train")
-    names = class_names(model.config)
-    right = [class_name(example.label) for example in examples if example.label is not None]
-    found = [names[i] for i in logits.argmax(1)]
-    macro = metrics.f1_score(right, found, average="macro", zero_division=0.0)
-    return {"accuracy": 100 * float(metrics.accuracy_score(right, found)), "f1": 100 * float(macro)}
-
-
-def _values(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[str, float]:
-    stats = library("scipy.stats", "train")
-    right = np.array([float(example.label or 0) for example in examples])
-    if len(examples) < 2 or np.ptp(right) == 0 or np.ptp(logits) == 0:
-        return {"spearman": 0.0, "pearson": 0.0}  # where one side is constant a correlation is not defined
-    rank, line = stats.spearmanr(logits, right).statistic, stats.pearsonr(logits, right).statistic
-    return {"spearman": 100 * float(rank), "pearson": 100 * float(line)}
-
-
-def _ranked(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[str, float]:
-    ir = library("ir_measures", "train")
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    run: dict[str, dict[str, float]] = defaultdict(dict)
-    gains = np.array([float(example.label or 0) for example in examples])
-    for place, number in enumerate(np.lexsort((gains, -logits)).tolist()):  # places, so that none are equal
-        example = examples[number]
-        group = group_name(example.group, example.texts)
-        qrels[group][str(number)] = math.ceil(gains[number])
-        if example.found:
-            run[group][str(number)] = -float(place)
-    found = ir.calc_aggregate([ir.RR @ 10, ir.nDCG @ 10], dict(qrels), dict(run))
-    return {"rr10": found[ir.RR @ 10], "ndcg10": found[ir.nDCG @ 10], "groups": len(qrels)}
-
-
-def _chosen(examples: Sequence[Example], logits: NDArray[np.float32]) -> float:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for number, example in enumerate(examples):
-        groups[group_name(example.group, example.texts)].append(number)
-    gains = [float(example.label or 0) for example in examples]
-    best = [max(numbers, key=lambda i: (logits[i], -gains[i])) for numbers in groups.values()]
-    return float(np.mean([gains[i] > 0 for i in best]))
 
 
 def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
@@ -248,12 +153,7 @@ LONGEST = 32
 
 
 def writing_quality(model: Plait, examples: Sequence[Example], codec: str = "") -> dict[str, float]:
-    """What a model writes of labelled examples, greedily, under the plan that it has.
-
-    Returns:
-        `em` and `f1` of `squad_scores`, to which an option A is no answer and 15 is 1.5; `exact`, how many are the
-        label to the letter, blanks around it aside; all in 0..100; and the number of `examples`.
-    """
+    """`writing_metrics` of what a model writes of labelled examples, greedily, under the plan that it has."""
     require_fit("text", examples, model)
     golds = [text_of(example) for example in examples]
     most = max(LONGEST, *(len(ids) for ids in model.tokenizer(golds)["input_ids"]))
@@ -262,20 +162,3 @@ def writing_quality(model: Plait, examples: Sequence[Example], codec: str = "") 
         for number, text in zip(numbers, model.generate(rows, max_new_tokens=most), strict=True):
             written[number] = text
     return writing_metrics(written, golds)
-
-
-def writing_metrics(written: Sequence[str], golds: Sequence[str]) -> dict[str, float]:
-    """The same from what was written."""
-    pairs = list(zip(written, golds, strict=True))
-    scores = [(*squad_scores(text, [gold]), float(text.strip() == gold.strip())) for text, gold in pairs]
-    em, f1, exact = (100 * sum(column) / len(scores) for column in zip(*scores, strict=True))
-    return {"em": em, "f1": f1, "exact": exact, "examples": len(scores)}
-
-
-def answer_metrics(answers: Iterable[tuple[str, Question]]) -> dict[str, float]:
-    """EM and F1 (0..100) of answers to questions, and the number of `questions`."""
-    scores = [squad_scores(answer, [text for text, _ in question.answers]) for answer, question in answers]
-    if not scores:
-        raise PlaitError("answers are measured by questions, but there are none; name a file that has some")
-    exact, f1 = (100 * sum(column) / len(scores) for column in zip(*scores, strict=True))
-    return {"em": exact, "f1": f1, "questions": len(scores)}

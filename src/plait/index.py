@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from plait import passages
 from plait.binding import fingerprint, model_of
-from plait.commits import COMMIT_PASSAGES, Pending, commits, content_of
+from plait.commits import commits, pending
 from plait.data import Document
 from plait.errors import PlaitError, require_least
 from plait.first_stage import CANDIDATES, FirstStage, candidates_of, require_weight
@@ -26,11 +26,12 @@ from plait.keep import rows as rows_of
 from plait.model import Plait
 from plait.parts import Encoded, made_by
 from plait.results import Added, Answers, Found, Hit, Ranking
+from plait.rows import store_rows
 from plait.scoring import Query, Timing, encode_query, require_finite, require_one_label, score, spans, stored_role
 from plait.settings import FILE, Settings, Vectors, name_anywhere, read_settings, to_json
-from plait.store import Damage, Row, Stats, Store, check, retried
+from plait.store import Damage, Stats, Store, check, retried
 from plait.text import require_list
-from plait.vectors import given_vectors, pooled, vector_name, vectors_of
+from plait.vectors import Given, vector_name, vectors_of
 
 
 class Index:
@@ -39,8 +40,9 @@ class Index:
     def __init__(self, store: Store, model: Plait, settings: Settings) -> None:
         self.store, self.model, self.settings = store, model, settings
         self._role = stored_role(model)
-        self._tokens = min(settings.passage_tokens, model.text.room(self._role))
-        self._overlap = min(settings.overlap, self._tokens // 2)
+        tokens = min(settings.passage_tokens, model.text.room(self._role))
+        overlap = min(settings.overlap, tokens // 2)
+        self._cut = functools.partial(passages.split, tokenizer=model.tokenizer, tokens=tokens, overlap=overlap)
 
     @classmethod
     def create(
@@ -103,7 +105,7 @@ class Index:
     def add(
         self,
         documents: Iterable[Document],
-        vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None = None,
+        vectors: Given | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Added:
         """Add documents, and replace those whose content changed. What is there unchanged is left alone, so that a
@@ -124,13 +126,14 @@ class Index:
             )
         if isinstance(documents, Document):
             raise PlaitError(f"documents must be several, but are the one {documents.id!r}; pass [Document(...)]")
+        make = functools.partial(store_rows, self.model, self._role, self.store.codec, self.settings.vectors, vectors)
         written = replaced = unchanged = rows_written = tokens = 0
         with self.store.writing():
             there = self.store.contents()
             try:
-                for batch in commits(self._pending(documents, there)):
+                for batch in commits(pending(documents, there, self._cut)):
                     unchanged += batch.unchanged
-                    rows = self._rows(batch.documents, vectors)
+                    rows = make(batch.documents)
                     if rows:
                         self.store.replace(rows)
                     written += len(batch.documents)
@@ -333,68 +336,3 @@ class Index:
         dtype = next(self.model.parameters()).dtype
         readable = dtype if dtype == torch.bfloat16 else torch.float32
         return self.store.read([ids[i] for i in batch], names, readable).states
-
-    def _pending(self, documents: Iterable[Document], there: Mapping[str, str]) -> Iterator[Pending]:
-        seen: set[str] = set()
-        for document in documents:
-            if not isinstance(document, Document):
-                raise PlaitError(
-                    f"documents must be plait.Document(id, text), but one is {document!r:.60}; make it one"
-                )
-            document.check()
-            if document.id in seen:
-                raise PlaitError(f"documents must have different ids, but {document.id!r} comes twice; rename one")
-            seen.add(document.id)
-            content = content_of(document)
-            if there.get(document.id) == content:
-                yield Pending(document, content, [], True)
-                continue
-            try:
-                cut = list(passages.split(document.text, self.model.tokenizer, self._tokens, self._overlap))
-            except PlaitError as error:
-                raise PlaitError(f"document {document.id!r}: {error}") from None
-            if not cut:
-                raise PlaitError(
-                    f"a document must have a character that makes a token, but {document.id!r} has none; leave it out"
-                )
-            yield Pending(document, content, cut, False)
-
-    def _rows(
-        self, documents: Sequence[Pending], vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None
-    ) -> list[Row]:
-        parts = [(pending, number, part) for pending in documents for number, part in enumerate(pending.passages)]
-        rows: list[Row] = []
-        for begin in range(0, len(parts), COMMIT_PASSAGES):  # of a long document, what is stored is held, no more
-            rows += self._encoded(parts[begin : begin + COMMIT_PASSAGES], vectors)
-        return rows
-
-    def _encoded(
-        self,
-        parts: Sequence[tuple[Pending, int, passages.Passage]],
-        vectors: Callable[[Sequence[str]], NDArray[np.float32]] | None,
-    ) -> list[Row]:
-        texts = [part.text for _, _, part in parts]
-        given = given_vectors(vectors, texts) if vectors else None
-        names = list(self.model.needs(self._role))
-        extra = [vector_name(self.model, self._role)] if self.settings.vectors == "pooled" else []
-        encoded = self.model.encode(self._role, texts, sorted({*names, *extra}))
-        rows = []
-        for i, ((pending, number, part), one) in enumerate(zip(parts, encoded, strict=True)):
-            vector = pooled(one, extra[0]) if extra else (None if given is None else given[i])
-            document = pending.document
-            rows.append(
-                Row(
-                    id=document.id if len(pending.passages) == 1 else f"{document.id}#{number}",
-                    document=document.id,
-                    ordinal=number,
-                    start=part.start,
-                    text=part.text,
-                    content=pending.content,
-                    n_tokens=len(one.offsets),
-                    offsets=one.offsets,
-                    vector=vector,
-                    metadata=dict(document.metadata),
-                    blob=self.store.codec.encode({name: one.states[name] for name in names}, len(one.offsets)),
-                )
-            )
-        return rows

@@ -24,25 +24,6 @@ COURSE = "course.json"
 """What a checkpoint holds beside model, optimizer and the Trainer's state."""
 
 
-def checkpoints(output: str | os.PathLike[str], resume: bool) -> list[Path]:
-    """The whole checkpoints of a training; PlaitError if there are some and it is not to go on from them."""
-    states = Path(output).glob("checkpoint-*/trainer_state.json")  # what is written last, and can be cut too
-    whole = [path.parent for path in states if _is_whole(path)]
-    if whole and not resume:
-        raise PlaitError(
-            f"a new training needs an output without checkpoints, but {output} holds {len(whole)}; resume it, or "
-            "choose another output"
-        )
-    return whole
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        return bool(json.loads(path.read_text()))
-    except ValueError:
-        return False
-
-
 class _Lessons(Dataset[Lesson]):
     def __init__(self, items: list[Lesson]) -> None:
         self.items = items

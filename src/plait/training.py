@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +16,7 @@ from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
-from plait.data import Example, Question, located
+from plait.data import Example, Question
 from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
@@ -31,16 +27,10 @@ from plait.labelled import Data, read_task
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
+from plait.resume import begun
 from plait.tasks import KINDS, class_name
 from plait.teacher import Teacher
-from plait.trainer import Trainer, checkpoints
-
-TRAINED = {"qa": ("score", "span"), "text": ("text",)}
-"""The heads that a task trains, if they have plans; of others it is the score head."""
-BESIDE = "plait-train.json"
-"""The config of a training, kept beside its checkpoints, with a hash of its data."""
-FREE = ("output", "dev", "save_steps", "save_dtype", "tensorboard", "teacher_outputs")
-"""The keys that change nothing of what is trained, and may change when a training goes on."""
+from plait.trainer import Trainer
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -51,7 +41,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     Args:
         config: what to do.
         resume: go on from the last checkpoint in `config.output`, if there is one; the result is that of an
-            undisturbed run. Only `FREE` keys of the config may be others than it began with.
+            undisturbed run. Only the keys `plait.resume.FREE` of the config may be others than it began with.
 
     Raises:
         PlaitError: the data or a checkpoint cannot be read, a plan or a label does not fit, or the disk is full.
@@ -62,7 +52,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     dev = _data(config, config.dev, "dev") if config.dev else []
     for module in KINDS[config.task].libraries if dev else ():
         library(module, "train")  # not after hours of training
-    earlier = _begin(config, resume)
+    earlier = begun(config, resume)
     torch.manual_seed(config.seed)
     model = _model(config, data)
     teacher = _teacher(config, model)
@@ -111,7 +101,7 @@ def _data(config: TrainConfig, path: str, split: str, run: str = "", count: int 
 
 
 def _model(config: TrainConfig, data: Data) -> Plait:
-    heads = [head for head in TRAINED.get(config.task, ("score",)) if getattr(config, head)]
+    heads = [head for head in KINDS[config.task].heads if getattr(config, head)]
     plans = {head: getattr(config, head) for head in heads}
     classes = _classes(config, data) if config.task == "class" else ()
     model = Plait.from_pretrained(config.model, plan=plans, new_heads=heads, labels=classes, heads=heads)
@@ -261,46 +251,3 @@ def _taught(config: TrainConfig, trained: Plait, teacher: Teacher) -> Plait | No
 
 def _measured(config: TrainConfig, model: Plait | None, dev: Data) -> dict[str, float]:
     return quality(model, config.task, dev) if dev and model is not None else {}
-
-
-def _begin(config: TrainConfig, resume: bool) -> str | None:
-    """The checkpoint to go on from, if any; writes the config beside the checkpoints, for the next time."""
-    whole = checkpoints(config.output, resume)
-    beside = Path(config.output) / BESIDE
-    now = dataclasses.asdict(config) | {"contents of data": contents(config.data)}
-    now["processes"] = int(os.environ.get("WORLD_SIZE", "1"))
-    if config.run:
-        now["contents of run"] = contents(config.run)
-    if config.teacher and Path(config.teacher).is_dir():
-        now["contents of teacher"] = contents(config.teacher)
-    if not whole:
-        if os.environ.get("RANK", "0") == "0":  # of several processes, one
-            files.write(beside, json.dumps(now, indent=2))
-        return None
-    try:
-        before = json.loads(beside.read_text())
-    except (OSError, ValueError) as error:
-        raise PlaitError(
-            f"a training goes on by the config that it began with, but {beside} is not readable ({error}); choose "
-            "another output"
-        ) from None
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    for key, value in now.items():
-        was = before.get(key, defaults.get(key, value))  # a key that an earlier version did not have
-        if was != value and key not in FREE:
-            raise PlaitError(
-                f"a training goes on as it began, but {key} was {was!r} and is now {value!r}; set it back, or choose "
-                "another output"
-            )
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
-
-
-def contents(path: str) -> str:
-    """A hash of a file, or of all files of a folder (16 hexadecimal digits)."""
-    root, digest = located(path), hashlib.sha256()
-    for file in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            while piece := stream.read(1 << 20):
-                digest.update(piece)
-    return digest.hexdigest()[:16]

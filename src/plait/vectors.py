@@ -13,6 +13,9 @@ from plait.model import Plait
 from plait.parts import Encoded
 from plait.settings import Vectors
 
+Given = Callable[[Sequence[str]], NDArray[np.float32]]
+"""A user's own vectors: texts -> float32 [texts, width]."""
+
 
 def vectors_of(model: Plait, vectors: Vectors | Literal["auto"], width: int) -> Vectors:
     """What vectors an index is to have: `auto` is what a dual encoder compares by cosine, and none for other models.
@@ -43,7 +46,7 @@ def vector_name(model: Plait, role: str) -> str:
     return plan.needs(role, model.layers)[0] if plan.compare != "none" else f"states.{plan.join}"
 
 
-def given_vectors(make: Callable[[Sequence[str]], NDArray[np.float32]], texts: Sequence[str]) -> NDArray[np.float32]:
+def given_vectors(make: Given, texts: Sequence[str]) -> NDArray[np.float32]:
     """What a user's function makes of texts, float32 [texts, D]; PlaitError unless it has a row for each."""
     vectors = np.asarray(make(texts), np.float32)
     if vectors.ndim != 2 or len(vectors) != len(texts):

@@ -12,9 +12,9 @@ import torch
 
 from plait.data import Document, Question, read_run
 from plait.errors import DataWarning, PlaitError
-from plait.evaluate import answer_metrics
 from plait.index import Index
 from plait.judged import WEIGHTS, Judged, judged, rank_quality
+from plait.metrics import answer_metrics
 from plait.model import Plait
 from tests.command import done, refused
 from tests.corpus import TEXTS

@@ -14,7 +14,7 @@ class Kind:
     """A task.
 
     Attributes:
-        metric: what models are compared by; head: whose answers it is of.
+        metric: what models are compared by; head: whose answers it is of; beside: another head that may be trained too.
         libraries: modules of the extra `train` that measure it.
         grouped: whether examples belong together in groups.
     """
@@ -23,10 +23,16 @@ class Kind:
     head: str = "score"
     libraries: tuple[str, ...] = ()
     grouped: bool = False
+    beside: str = ""
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """All that it trains, if they have plans."""
+        return (self.beside, self.head) if self.beside else (self.head,)
 
 
 KINDS = {
-    "qa": Kind("f1", "span"),
+    "qa": Kind("f1", "span", beside="score"),
     "class": Kind("accuracy", libraries=("sklearn.metrics",)),
     "value": Kind("spearman", libraries=("scipy.stats",)),
     "rank": Kind("rr10", libraries=("ir_measures",), grouped=True),

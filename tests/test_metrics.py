@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.evaluate import squad_scores, writing_metrics
+from plait.metrics import squad_scores, writing_metrics
 
 CASES = {
     "equal": ("Denver Broncos", ["Denver Broncos"], 1, 1),
