@@ -32,6 +32,8 @@ from plait.resume import checkpoints
 from plait.scoring import require_one_label
 from plait.training import train
 
+EXAMPLES = "examples.jsonl"
+"""Under the output: what is trained on."""
 CODEC = "int8"
 """What the report takes states to be stored with."""
 
@@ -115,6 +117,7 @@ def adopt(
     margin: float = 0.0,
     seed: int = 0,
     bfloat16: bool = True,
+    device: str = "auto",
     resume: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
@@ -131,7 +134,7 @@ def adopt(
             theirs are trained on.
         candidates: passages of each query that are trained on; depth: those that agreement is measured on.
         longest: most tokens of a passage.
-        epochs, learning_rate, margin, seed, bfloat16, resume: as in TrainConfig.
+        epochs, learning_rate, margin, seed, bfloat16, device, resume: as in TrainConfig.
         progress: told what comes next.
 
     Raises:
@@ -143,8 +146,14 @@ def adopt(
                                ("depth", depth, 2), ("longest", longest, 8)):  # fmt: skip
         if value < least:
             raise PlaitError(f"{name} must be {least} or more, but is {value}; leave it out for what is usual")
+    config = TrainConfig(
+        model=start or teacher, teacher=teacher, data=str(output / EXAMPLES), output=str(output), task="rank",
+        texts="query+passage", score=plan, labels=0.0, listwise=1.0, margin=margin, temperature=1.0,
+        candidates=candidates, longest=longest, epochs=epochs, learning_rate=learning_rate, seed=seed,
+        bfloat16=bfloat16, device=device, teacher_outputs=str(output / "teacher"), batch=4 * candidates,
+    )  # fmt: skip
     library("scipy.stats", "train")  # for the report, and not after the training
-    place = to_device("auto")  # where training runs, too
+    place = to_device(device)  # where training runs, too
     dtype = fast_dtype(place) if bfloat16 else "float32"
     whole = Plait.from_pretrained(teacher, heads=("score",), dtype=dtype, device=place)
     require_one_label(whole)
@@ -171,13 +180,7 @@ def adopt(
     wanted, asked = _split([q for q in real if len(rows[q.id]) > 1], [q for q in made if len(rows[q.id]) > 1],
                            held_out, seed)  # fmt: skip
     lessons = list(examples(wanted, texts, found, candidates, seed))
-    data = _write(output, lessons, resume)
-    config = TrainConfig(
-        model=start or teacher, teacher=teacher, data=str(data), output=str(output), task="rank", texts="query+passage",
-        score=plan, labels=0.0, listwise=1.0, margin=margin, temperature=1.0, candidates=candidates, longest=longest,
-        epochs=epochs, learning_rate=learning_rate, seed=seed, bfloat16=bfloat16,
-        teacher_outputs=str(output / "teacher"), batch=4 * candidates,
-    )  # fmt: skip
+    _write(output / EXAMPLES, lessons, resume)
     progress(f"training on {len(lessons)} pairs")
     final = train(config, resume=resume)
     progress(f"comparing on {len(asked)} held-out queries")
@@ -227,19 +230,17 @@ def _split(real: list[Wanted], made: list[Wanted], held_out: int, seed: int) -> 
     return apart(source[count:] + (made if real else []), source[:count]), source[:count]
 
 
-def _write(output: Path, rows: Sequence[Example], resume: bool) -> Path:
+def _write(path: Path, rows: Sequence[Example], resume: bool) -> None:
     """Once: what a training goes on with must be what it began with."""
-    path = output / "examples.jsonl"
     lines = []
     for row in rows:
         query, passage = row.texts
         fields = {"id": row.id, "query": query, "passage": passage, "label": row.label, "group": row.group}
         lines.append(json.dumps(fields))
     text = "\n".join(lines) + "\n"
-    if checkpoints(output, resume) and (not path.exists() or path.read_text() != text):
+    if checkpoints(path.parent, resume) and (not path.exists() or path.read_text() != text):
         raise PlaitError(
             f"adopting goes on as it began, but documents, queries or numbers are not those that {path} was made of; "
             "give the same again, or choose another output"
         )
     files.write(path, text)
-    return path

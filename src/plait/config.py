@@ -15,7 +15,7 @@ from plait.errors import PlaitError
 from plait.plan import Mode, Plan
 from plait.tasks import KINDS, Weights
 
-CHOICES = {"task": tuple(KINDS), "ranking_loss": ("listwise", "pairwise")}
+CHOICES = {"task": tuple(KINDS), "ranking_loss": ("listwise", "pairwise"), "device": ("auto", "cpu")}
 BOUNDS: dict[str, tuple[float, float]] = {
     "candidates": (2, 10_000), "batch": (1, 100_000), "passages": (2, 10_000), "accumulate": (1, 10_000),
     "longest": (8, 100_000), "longest_written": (2, 10_000), "save_steps": (1, 10**9), "questions": (0, 10**12),
@@ -94,6 +94,7 @@ class TrainConfig:
         representation: weight of the distance from the teacher's states in the layers that a plan joins.
         dropout: of hidden states.
         bfloat16: run matrix products in bfloat16 (weights stay float32).
+        device: `auto`, the GPU where there is one, or `cpu`. CUDA_VISIBLE_DEVICES says which GPU.
         freeze_embeddings: leave the token table as it is, so that models made from one encoder can share it; a T5's
             decoder reads it too.
         save_steps: steps between checkpoints to resume from.
@@ -142,6 +143,7 @@ class TrainConfig:
     representation: float = 0.0
     dropout: float = 0.0
     bfloat16: bool = True
+    device: str = "auto"
     freeze_embeddings: bool = True
     save_steps: int = 500
     save_dtype: str = "float32"

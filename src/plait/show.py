@@ -67,6 +67,16 @@ def evaluated(out: Console, facts: dict[str, Any]) -> None:
         out.print("the weight is measured on other queries than it is chosen on, half and half", style="dim")
 
 
+def stats(out: Console, facts: dict[str, Any]) -> None:
+    """Print figures and settings of a store, one a line."""
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            shown = "; ".join(f"{key}: {one}" for key, one in value.items())
+        else:
+            shown = f"{value:,.0f}" if isinstance(value, int | float) else str(value)
+        out.print(f"{name.replace('_', ' '):>20}  {escape(shown)}")
+
+
 def measured(out: Console, facts: dict[str, Any]) -> None:
     """Print what a checkpoint was measured by, and under which plans."""
     for name, value in facts["quality"].items():

@@ -90,6 +90,7 @@ def _arguments(config: TrainConfig, batches: int) -> TrainingArguments:
         save_steps=config.save_steps, save_total_limit=2,
         report_to=["tensorboard"] if config.tensorboard else [],
         remove_unused_columns=False, dataloader_pin_memory=False, optim="adamw_torch_fused",
+        use_cpu=config.device == "cpu",
         ddp_find_unused_parameters=True,  # a plan or a target may leave some out
     )  # fmt: skip
     if arguments.n_gpu > 1:

@@ -94,6 +94,7 @@ def test_refusals(tmp_path: Path, corpus: Path, teacher: Path) -> None:
         ("must hold at least one query", ("--corpus", corpus, "--queries", empty)),
         ("queries or more", ("--corpus", one)),
         ("nowhere.jsonl", ("--corpus", tmp_path / "nowhere.jsonl")),
+        ("device must be one of auto, cpu, but is 'cuda:1'", ("--corpus", corpus, "--device", "cuda:1")),
     ):
         assert words in refused("adopt", teacher, *arguments, "--out", out, "--plan", "join=1")
     reversed_roles = "join=1,roles=passage+query,known=passage,reader=query"

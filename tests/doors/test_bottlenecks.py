@@ -13,6 +13,7 @@ from plait.errors import PlaitError
 from plait.index import Index
 from plait.model import Plait
 from plait.sweep import sweep
+from tests.bound import saved_and_bound
 from tests.command import config, refused
 from tests.small import small_checkpoint
 
@@ -25,16 +26,9 @@ def test_a_bottleneck_is_trained_stored_and_bound(tmp_path: Path) -> None:
     models = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        model = Plait.from_pretrained(folder, plan=plan, new_heads=("score",))
-        model.save_pretrained(tmp_path / str(seed))
-        models.append(Plait.from_pretrained(tmp_path / str(seed)))
-        pair = ("river", "the garden of stone")
-        assert models[-1].predict(pair) == pytest.approx(model.predict(pair), abs=1e-6)
-    index = Index.create(tmp_path / "s.plait", models[0], name="", codec="int8")
-    index.add([Document("a", "river stone music"), Document("b", "winter garden")])
-    assert index.stats().bytes_per_token == 2 * (8 + 2) and not index.verify()
-    with pytest.raises(PlaitError, match=r"model \("):
-        Index.open(tmp_path / "s.plait", models[1])
+        models.append(Plait.from_pretrained(folder, plan=plan, new_heads=("score",)))
+    _, index = saved_and_bound(tmp_path, models, "int8")
+    assert index.stats().bytes_per_token == 2 * (8 + 2)
     refusals = {
         "bottleneck=-1": "1 or more stored", "bottleneck=8,mode=oneway,states=kv": "needs states",
         "bottleneck=64": "no wider than the states of 32 numbers",

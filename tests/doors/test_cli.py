@@ -193,7 +193,9 @@ def test_add_upsert_delete_compact(store: Path, tmp_path: Path) -> None:
     assert {head: Plan.parse(plan) for head, plan in stats["plans"].items()} == Plait.from_pretrained(
         stats["model"]
     ).plans
-    assert "documents  3" in done("stats", store)
+    shown = done("stats", store)
+    assert "documents  3\n" in shown and f"bytes per passage  {stats['bytes_per_passage']:,.0f}\n" in shown
+    assert f"plans  score: {stats['plans']['score']}; span: " in shown
     assert set(stats["tensors"]) == {"states.1", "states.2"}
 
 

@@ -12,14 +12,14 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.config import TrainConfig
-from plait.data import Document, read_examples
+from plait.data import read_examples
 from plait.errors import PlaitError
-from plait.index import Index
 from plait.model import Plait
 from plait.plan import Plan
 from plait.saliency import RIDGE, Saliency
 from plait.sweep import sweep
 from plait.training import train
+from tests.bound import saved_and_bound
 from tests.command import config, done, refused
 from tests.copper import labelled, write
 from tests.small import small_checkpoint, small_writer
@@ -121,19 +121,12 @@ def test_it_is_the_models_and_its_stores(tmp_path: Path) -> None:
         model = Plait.from_pretrained(folder, plan=PLAN, new_heads=("score",))
         with torch.no_grad():
             weight(model, "1").normal_(generator=torch.Generator().manual_seed(seed))
-        model.save_pretrained(tmp_path / str(seed))
-        models.append(Plait.from_pretrained(tmp_path / str(seed)))
-        pair = ("river", "the garden of stone and music")
-        assert models[-1].predict(pair) == pytest.approx(model.predict(pair), abs=1e-6)
-    index = Index.create(tmp_path / "s.plait", models[0], name="", codec="float32")
-    index.add([Document("a", "the river of stone and music"), Document("b", "winter in the garden of the queen")])
-    assert not index.verify()
+        models.append(model)
+    models, index = saved_and_bound(tmp_path, models, "float32")
     [best, *_] = index.rank("river").hits
     assert best.score == pytest.approx(
         float(models[0].predict(("river", best.text), activation_fn=lambda x: x)), abs=1e-4
     )
-    with pytest.raises(PlaitError, match=r"model \("):
-        Index.open(tmp_path / "s.plait", models[1])
     for name in ("states.1~saliency:3@1", "states.2~saliency:3@2"):
         if "@1" in name:
             assert len(models[0].encode("passage", ["the river of stone"], [name])) == 1

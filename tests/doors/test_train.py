@@ -97,10 +97,12 @@ def test_a_killed_training_resumes_and_ends_equal(tmp_path: Path, questions: Pat
 def test_resuming_otherwise_is_refused(
     tmp_path: Path, questions: Path, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done("train", config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2))
+    done("train", config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2), "--device", "cpu")
+    again = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2)
+    assert "device was 'cpu' and is now 'auto'" in refused("train", again, "--resume")
     other = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2, span="join=2")
     assert "span was 'join=1' and is now 'join=2'" in refused("train", other, "--resume")
-    again = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2)
+    again = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2, device="cpu")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "processes was 1 and is now 2" in refused("train", again, "--resume")
     monkeypatch.delenv("WORLD_SIZE")
@@ -142,6 +144,7 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
     [
         ({"save_dtype": "int4"}, "dtype must be one of"),
         ({"epochs": "two"}, "epochs of a training must be of type float"),
+        ({"device": "tpu"}, "device must be one of auto, cpu"),
         ({"score": 3}, "score of a training must be of type str"),
         ({"wings": 2}, "'wings'"),
         ({"span": "join=1,mode=oneway"}, "mode=joint"),

@@ -135,14 +135,7 @@ def stats(store: StorePath, json_: Json = False) -> None:
         "codec": opened.codec.name,
     }
     facts["tensors"] = {name: width for name, width in opened.fingerprint.tensors}
-    if json_:
-        return show.json_line(facts)
-    for key, value in facts.items():
-        out.print(
-            f"{key.replace('_', ' '):>20}  {value:,}"
-            if isinstance(value, int)
-            else f"{key.replace('_', ' '):>20}  {escape(str(value))}"
-        )
+    show.json_line(facts) if json_ else show.stats(out, facts)
 
 
 @app.command()

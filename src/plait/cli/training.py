@@ -21,6 +21,7 @@ def train(
     config: Annotated[Path, typer.Argument(help="A TOML file; see configs/.")],
     data: Annotated[Path | None, typer.Option(help="Instead of the config's.")] = None,
     output: Annotated[Path | None, typer.Option(help="Instead of the config's.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto or cpu, instead of the config's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train a full pair model, or a split one by distillation, as a config file says."""
@@ -30,7 +31,8 @@ def train(
     from plait.training import train as run
 
     settings = TrainConfig.read(config)
-    given = {name: str(path) for name, path in (("data", data), ("output", output)) if path is not None}
+    options = {"data": data, "output": output, "device": device}
+    given = {name: str(option) for name, option in options.items() if option is not None}
     saved = run(dataclasses.replace(settings, **given), resume=resume)  # type: ignore[arg-type]
     out.print(f"saved to {escape(str(saved))}")
 
@@ -135,6 +137,7 @@ def adopt(
     learning_rate: Annotated[float, typer.Option()] = 1e-4,
     seed: Annotated[int, typer.Option()] = 0,
     bfloat16: Annotated[bool, typer.Option(help="Matrix products in bfloat16; weights stay float32.")] = True,
+    device: Annotated[str, typer.Option(help="cpu, or auto: the GPU where there is one.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     json_: Json = False,
 ) -> None:
@@ -152,7 +155,7 @@ def adopt(
     report = run(
         teacher, documents, out_folder, queries=asked, start=start, plan=plan, pseudo=pseudo,
         held_out=held_out, candidates=candidates, epochs=epochs, learning_rate=learning_rate, seed=seed,
-        bfloat16=bfloat16, resume=resume,
+        bfloat16=bfloat16, device=device, resume=resume,
         progress=lambda text: err.print(text, style="dim") if err.is_terminal else None,
     )  # fmt: skip
     if json_:
