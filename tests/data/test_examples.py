@@ -44,6 +44,7 @@ GLUE = {
         "0\t31193\t31193n\tgovernment\t(S)\t(S)\tIt rains.\tIt is wet.\tneutral\tneutral\n",
         Example("0", ("It rains.", "It is wet."), "neutral"),
     ),
+    "CoLA": ("gj04\t1\t\tOur friends won't buy it.\n", Example("1", ("Our friends won't buy it.",), 1.0)),
     "RTE test": ("index\tsentence1\tsentence2\n0\tA\tB\n", Example("0", ("A", "B"), None)),
 }
 
@@ -51,7 +52,24 @@ GLUE = {
 @pytest.mark.parametrize(("content", "expected"), GLUE.values(), ids=list(GLUE))
 def test_glue(tmp_path: Path, content: str, expected: Example) -> None:
     (tmp_path / "train.tsv").write_bytes(content.encode())
-    assert read_examples(tmp_path / "train.tsv") == [expected]
+    texts = ["sentence"] if len(expected.texts) == 1 else []
+    assert read_examples(tmp_path / "train.tsv", texts=texts) == [expected]
+
+
+def test_rows_that_are_cut_short(tmp_path: Path) -> None:
+    """QQP has some, where a question held a line end; a file that has many is not one of a table."""
+    file = tmp_path / "train.tsv"
+    rows = [f"{i}\t{i}\t{i}\tWhy {i}?\tHow?\t{i % 2}" for i in range(200)]
+    rows[50:51] = ["50\t50\t50\tWhy", "50?\tHow?\t0"]
+    file.write_text("\n".join(["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", *rows]))
+    with pytest.warns(
+        DataWarning, match=r"2 of 201 rows have too few cells and are left out; the first: .* line 52 must"
+    ):
+        found = read_examples(file)
+    assert [example.id for example in found] == [str(i) for i in range(200) if i != 50]
+    rows[100:101] = ["100\tWhy", "100?\tHow?\t0"]
+    file.write_text("\n".join(["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", *rows]))
+    refused(lambda: read_examples(file), "line 52 must have 6 cells, one a column, but has 4; take")
 
 
 def test_text_files_with_tabs(tmp_path: Path) -> None:

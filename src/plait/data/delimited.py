@@ -14,14 +14,15 @@ LONGEST_CELL = 2**31 - 1
 DOUBLED = re.compile(r'"[^"]*(""[^"]*)+"')
 
 
-def records(path: Path, header: Sequence[str] | None = None) -> Iterator[Record]:
+def records(path: Path, header: Sequence[str] | None = None, cut: list[PlaitError] | None = None) -> Iterator[Record]:
     """One record a row, `where` being the line at which it starts; a row without an id gets its number, from 1.
 
     Cells of .csv may be quoted. In any other file tabs part the cells, no cell holds a tab or a line end, and a quote
     is a character like any other, as in the files of GLUE; but a cell like "the ""best"" one", in which quotes are
     doubled between two more, is what spreadsheets and pandas write for: the "best" one. Semicolons part the
     cells of a .csv whose first line has some and no comma, as spreadsheets write it where numbers have commas.
-    `header` names the columns of a file whose first line does not.
+    `header` names the columns of a file whose first line does not. Rows with too few cells are left out if there
+    is `cut`, to which the error is added that each would be.
     """
     quoted = kind(path) == ".csv"
     rows = _quoted(path) if quoted else _tabbed(path)
@@ -30,10 +31,14 @@ def records(path: Path, header: Sequence[str] | None = None) -> Iterator[Record]
     header = unique(header, path)
     for number, (line, cells) in enumerate(rows, start=1):
         if len(cells) != len(header):
-            raise PlaitError(
+            wrong = PlaitError(
                 f"{path} line {line} must have {len(header)} cells, one a column, but has {len(cells)}; "
                 + ("quote cells that hold a delimiter" if quoted else "take tabs and line ends out of its cells")
             )
+            if cut is None or len(cells) > len(header):
+                raise wrong
+            cut.append(wrong)
+            continue
         yield Record(line, str(number), dict(zip(header, cells, strict=True)))
 
 

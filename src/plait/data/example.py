@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plait.data import arrow, delimited, lists, pairs, race, table
+from plait.data import arrow, glue, lists, pairs, race, table
 from plait.data.document import ID_FIELDS, checked_text, described, identified, listed, named, repeated
 from plait.data.source import check_exists, kind, lines
 from plait.data.table import Row
@@ -56,11 +56,12 @@ def read_examples(
     """The examples of a file or folder, in order; .gz and .xz files are read as what they hold.
 
     .jsonl, .csv, .tsv, .parquet: text columns named as in `pairs.FIELDS` or by `texts` (a list of strings in one of
-    them is several texts, or none if it is empty and the last), a label column named as in `LABELS` or by `label`, and
-    if there are such columns an id (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in .tsv. A
-    folder that Hugging Face datasets wrote with `save_to_disk`. RACE, as a folder of its files, or elsewhere a row an
-    article or, as on the hub, a question: an example an option (see `race.options`). Rows of a query with its right
-    and wrong passages, if `texts` names no columns: an example a passage (see `lists.by_passage`).
+    them is several texts, or none if it is empty and the last), a label column named as in `LABELS` or by `label`,
+    and if there are such columns an id (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in
+    .tsv. A folder that Hugging Face datasets wrote with `save_to_disk`. GLUE, see `glue.records`. RACE, as a folder
+    of its files, or elsewhere a row an article or, as on the hub, a question: an example an option (see
+    `race.options`). Rows of a query with its right and wrong passages, if `texts` names no columns: an example a
+    passage (see `lists.by_passage`).
 
     A label that is a number or true or false is a float; so is, in .csv, .tsv and .txt, a cell that is written as a
     number; any other text is a class. Null, an empty cell and an absent column are None. '-', and -1 where a dataset
@@ -116,10 +117,10 @@ def _decided(examples: list[Example], path: Path, labelled: bool) -> list[Exampl
 def _rows(path: Path) -> Iterator[Row]:
     if path.is_dir() and not arrow.is_dataset(path):
         return race.rows(path)
-    if kind(path) == ".txt":
-        if next(lines(path)).lstrip().startswith("{"):
-            return race.rows(path)
-        return table.placed(delimited.records(path), f"{path} line")
+    if kind(path) == ".txt" and next(lines(path)).lstrip().startswith("{"):
+        return race.rows(path)
+    if kind(path) in (".txt", ".tsv"):
+        return race.by_option(table.placed(glue.records(path), f"{path} line"))
     return race.by_option(table.rows(path, "examples"))
 
 
