@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from plait.bottleneck import Bottleneck, bottleneck_key
@@ -11,14 +12,47 @@ from plait.cost import Shape
 from plait.errors import PlaitError
 from plait.families import adapter, shape
 from plait.families.family import Family
+from plait.head_plans import compared, head_plans, require_heads
 from plait.keep import MERGING
 from plait.passages import SHORTEST
 from plait.places import require_last
-from plait.plan import Plan, Positions
+from plait.plan import VECTORS, Plan, Positions
 from plait.saliency import Saliency
+from plait.sbert import Where, activation, pooling
 
 APART = 64
 """Where the texts behind the first begin to count positions in a new full pair model, if nobody says otherwise."""
+
+
+def fitted(
+    parts: Checkpoint,
+    name: str | os.PathLike[str],
+    plan: str | Plan | Mapping[str, str | Plan] | None,
+    *,
+    heads: Sequence[str],
+    new_heads: Sequence[str],
+    where: Where,
+) -> Checkpoint:
+    """A checkpoint with the plans that it is given, and with all that these need; `Plait.from_pretrained` says how.
+
+    Args:
+        parts: as it was loaded; changed in place.
+        name: folder or hub id, `where` to find it: what sentence-transformers wrote beside it is read.
+        heads, new_heads: which were to be loaded, and which of them may start untrained.
+    """
+    how = compared(plan)
+    scores = "score" in parts.heads or ("score" in heads and how != "none")
+    there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
+    require_heads(plan, heads, there)
+    pool = pooling(name, where) if how in VECTORS else ""
+    if "score" in parts.heads and (named := activation(name, where)):
+        parts.config.sentence_transformers = {"activation_fn": named}
+    begin = begins(parts, new_heads) if new_heads else 0
+    parts.plans = head_plans(there, plan, parts.plans, begin, pool)
+    fit_score(parts, new="score" in new_heads)
+    fit_bottlenecks(parts, new=bool(new_heads))
+    fit_saliency(parts, new=bool(new_heads))
+    return parts
 
 
 def begins(parts: Checkpoint, new_heads: Sequence[str]) -> Positions:

@@ -21,17 +21,17 @@ from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
 from plait.errors import PlaitError, require_least
 from plait.families import adapter
-from plait.fitting import begins, fit_bottlenecks, fit_plan, fit_saliency, fit_score, in_common, require_saliency
-from plait.head_plans import HEADS, compared, head_plans, require_heads, require_meeting, require_separator
+from plait.fitting import fit_plan, fitted, in_common, require_saliency
+from plait.head_plans import HEADS, compared, require_meeting, require_separator
 from plait.heads import default_activation
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_device, to_dtype
 from plait.parts import Encoded, Part, as_rows, encoded, score_rows, tokenized, warn_cut, write_rows
-from plait.plan import VECTORS, Plan
+from plait.plan import Plan
 from plait.saliency import Saliency
 from plait.saving import save
-from plait.sbert import Where, activation, pooling
+from plait.sbert import Where
 from plait.scoring import require_finite, require_one_label
 from plait.spans import SpanFound, restored, spans_found
 from plait.states import States, require_name
@@ -96,7 +96,7 @@ class Plait(nn.Module):
                 (`"score: join=4,mode=oneway; span: join=3"`); the span head has of one for all what it can, see
                 `plait.head_plans`. Default: the plans the checkpoint was saved with, else the full pair model.
                 Where a text does not say, positions begin as in the saved plans, else anew, a new full pair model's
-                apart (`plait.fitting.begins`), and a dual encoder pools as the checkpoint does (`plait.pooling`).
+                apart (`plait.fitting.begins`), and a dual encoder pools as the checkpoint does (`plait.sbert.pooling`).
             dtype: of weights and states, or `auto`: bfloat16 where that is computed faster. Scores are float32.
             device: where to run, such as `cuda:1`, or `auto`: the GPU where there is one.
             new_heads: heads to start at random where the checkpoint lacks them, for training.
@@ -110,24 +110,13 @@ class Plait(nn.Module):
         """
         if unknown := {*heads, *new_heads} - {*HEADS}:
             raise PlaitError(f"heads and new_heads must be among {', '.join(HEADS)}, but have {', '.join(unknown)}")
-        how, device = compared(plan), to_device(device)
+        device = to_device(device)
         where = Where(revision=revision, local_files_only=local_files_only, token=token)
         parts = checkpoint.load(
             model_name_or_path, new_heads=new_heads, labels=labels, heads=heads, use_safetensors=use_safetensors,
-            compare=None if plan is None or "score" not in new_heads else how != "none", **where,
+            compare=None if plan is None or "score" not in new_heads else compared(plan) != "none", **where,
         )  # fmt: skip
-        scores = "score" in parts.heads or ("score" in heads and how != "none")
-        there = [*(["score"] if scores else []), *(head for head in parts.heads if head != "score")]
-        require_heads(plan, heads, there)
-        pool = pooling(model_name_or_path, where) if how in VECTORS else ""
-        if "score" in parts.heads and (named := activation(model_name_or_path, where)):
-            parts.config.sentence_transformers = {"activation_fn": named}
-        begin = begins(parts, new_heads) if new_heads else 0
-        parts.plans = head_plans(there, plan, parts.plans, begin, pool)
-        fit_score(parts, new="score" in new_heads)
-        fit_bottlenecks(parts, new=bool(new_heads))
-        fit_saliency(parts, new=bool(new_heads))
-        model = cls(parts)
+        model = cls(fitted(parts, model_name_or_path, plan, heads=heads, new_heads=new_heads, where=where))
         path = Path(model_name_or_path)
         model.name_or_path = str(path.resolve()) if path.is_dir() else str(model_name_or_path)
         return model.to(device=device, dtype=to_dtype(fast_dtype(device) if dtype == "auto" else dtype)).eval()
