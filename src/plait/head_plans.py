@@ -9,6 +9,7 @@ from typing import get_args
 
 from plait.errors import FallbackWarning, PlaitError
 from plait.plan import FULL, VECTORS, Mode, Plan, Positions
+from plait.plan_text import fields_of
 
 HEADS = ("score", "span", "text")
 """`score`: sequence classification, read from the reader's first token (or the mean of all). `span`: question
@@ -97,7 +98,7 @@ def _said(plan: str | Plan, saved: Plan | None) -> Mapping[str, object]:
     """The fields that a plan says, and the unusual roles that a text form need not say."""
     if isinstance(plan, Plan):
         return plan.to_dict()
-    fields = Plan.fields(plan)
+    fields = fields_of(plan)
     if saved is None or saved.roles == FULL.roles or "roles" in fields:
         return fields
     return {"roles": saved.roles, "known": saved.known, "reader": saved.reader, **fields}

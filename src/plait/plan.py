@@ -7,7 +7,6 @@ This module is torch-free: a plan is a value that can be written, compared, hash
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Literal, get_args
 
 from plait.errors import PlaitError
 from plait.keep import MERGING, SALIENT, Keep, Protect, Recipe, Selector, Step, check_selector, named
-from plait.keep import parse as parse_keep
+from plait.plan_text import fields_of
 
 Mode = Literal["joint", "oneway", "frozen"]
 Positions = Literal["restart", "continue"] | int
@@ -329,40 +328,7 @@ class Plan:
         Raises:
             PlaitError: an unknown key, a repeated key, or a value that the field cannot have.
         """
-        return cls.from_dict(cls.fields(text))
-
-    @staticmethod
-    def fields(text: str) -> Mapping[str, object]:
-        """What a text form says, for `from_dict`: the fields that it names and no others."""
-        if not isinstance(text, str):
-            raise PlaitError(f"a plan must be a text, but is {text!r:.40}; e.g. join=4,mode=oneway")
-        text = text.strip()
-        if text.startswith("{"):
-            try:
-                found: Mapping[str, object] = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise PlaitError(
-                    f"a plan must be valid JSON or key=value pairs, but {text!r} is not ({error}); mend it"
-                ) from None
-            return found
-        fields: dict[str, object] = {}
-        budgets: dict[str, tuple[Keep, ...]] = {}
-        for part in filter(None, (p.strip() for p in text.split(","))):
-            key, equals, value = (p.strip() for p in part.partition("="))
-            if not equals:
-                raise PlaitError(
-                    f"a plan is written key=value,key=value, but has the part {part!r}; e.g. join=4,mode=oneway"
-                )
-            if key in fields or (key.startswith("keep.") and key.removeprefix("keep.") in budgets):
-                raise PlaitError(f"a plan names each key once, but {key!r} is in {text!r} twice; leave one out")
-            if key.startswith("keep."):
-                role = key.removeprefix("keep.")
-                budgets[role] = parse_keep(role, value)
-            else:
-                fields[key] = _value(key, value)
-        if budgets:
-            fields["keep"] = tuple(budget for some in budgets.values() for budget in some)
-        return fields
+        return cls.from_dict(fields_of(text))
 
 
 def _budgets(values: object) -> object:
@@ -375,20 +341,6 @@ def _budgets(values: object) -> object:
             value = Keep(**value)
         found.append(value)
     return tuple(found)
-
-
-def _value(key: str, value: str) -> object:
-    if key in ("bottleneck", "positions") and value.isdecimal():
-        return int(value)
-    if key == "join":
-        if not value.isdecimal():
-            raise PlaitError(
-                f"join must be a layer number of 0 or more, but is {value!r}; pass join=0 for the full model"
-            )
-        return int(value)
-    if key in ("roles", "known"):
-        return tuple(filter(None, value.split("+")))
-    return value
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
