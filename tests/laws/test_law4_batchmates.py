@@ -201,7 +201,7 @@ def test_a_join_cut_into_runs(model_type: str, plan: str, answer: Answer, monkey
     found = []
     with torch.no_grad():
         for tokens in (10_000, 30):
-            monkeypatch.setattr("plait.encoder.JOINED_TOKENS", tokens)
+            monkeypatch.setattr("plait.encoder.joint.TOKENS", tokens)
             found.append(encoder.join(parsed, states, examples, answer))
     one, cut = found
     assert one.layout.lengths == cut.layout.lengths
