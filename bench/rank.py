@@ -31,8 +31,8 @@ import numpy as np
 import torch
 
 from bench import machine, peers
-from plait.checkpoint import locate
 from plait.data import Document, bundled, read_documents, read_squad
+from plait.hub import locate
 from plait.index import Index
 from plait.machine import fast_dtype
 from plait.model import Plait

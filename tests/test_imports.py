@@ -11,9 +11,9 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "plait"
 # From low to high; a module imports only from rooms that stand before its own (or from its own room).
 ROOMS = (
-    "errors extras files keep plan_text plan head_plans cost layout kernels store data settings saved machine"
+    "errors extras files keep plan_text plan head_plans cost layout kernels store data settings saved hub machine"
     " passages text relation attention selection families states places thinning bottleneck saliency encoder compare"
-    " beside heads spans writer lora checkpoint saving given sbert fitting hub mining commits parts scoring known"
+    " beside heads spans writer hashes lora checkpoint saving given sbert fitting mining commits parts scoring known"
     " model positions distill tasks lessons labelled outputs measured taught teacher config course begin gradients"
     " resume trainer results vectors binding first_stage rows index explain metrics evaluate judged card training"
     " sweep plots agreement adopt server show demo cli __init__ __main__"

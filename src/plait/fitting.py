@@ -13,12 +13,13 @@ from plait.errors import PlaitError
 from plait.families import adapter, shape
 from plait.families.family import Family
 from plait.head_plans import compared, head_plans, require_heads
+from plait.hub import HubOptions
 from plait.keep import MERGING
 from plait.passages import SHORTEST
 from plait.places import require_last
 from plait.plan import VECTORS, Plan, Positions
 from plait.saliency import Saliency
-from plait.sbert import Where, activation, pooling
+from plait.sbert import activation, pooling
 
 APART = 64
 """Where the texts behind the first begin to count positions in a new full pair model, if nobody says otherwise."""
@@ -31,7 +32,7 @@ def fitted(
     *,
     heads: Sequence[str],
     new_heads: Sequence[str],
-    where: Where,
+    where: HubOptions,
 ) -> Checkpoint:
     """A checkpoint with the plans that it is given, and with all that these need; `Plait.from_pretrained` says how.
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plait import checkpoint, hub
+from plait import checkpoint, hashes, hub
 from plait.bottleneck import Bottleneck
 from plait.checkpoint import Checkpoint
 from plait.encoder import CACHE_TOKENS, Answer, Encoder
@@ -31,7 +31,6 @@ from plait.parts import Encoded, Part, as_rows, encoded, score_rows, tokenized, 
 from plait.plan import Plan
 from plait.saliency import Saliency
 from plait.saving import save
-from plait.sbert import Where
 from plait.scoring import require_finite, require_one_label
 from plait.spans import SpanFound, restored, spans_found
 from plait.states import States, require_name
@@ -69,8 +68,8 @@ class Plait(nn.Module):
         compared = {plan.compare != "none" for plan in self.plans.values()}
         single = True in compared and (compared == {True} if parts.single is None else parts.single)
         self.text = self.texts(roles, offset, single=single)
-        self._reads = checkpoint.fingerprint_tokenizer(self.tokenizer)  # now: a call with padding=True leaves its mark
-        self._hashed = self._versions(), checkpoint.fingerprint(*self._own_parts())
+        self._reads = hashes.of_tokenizer(self.tokenizer)  # now: a call with padding=True leaves its mark
+        self._hashed = self._versions(), hashes.of_weights(*self._own_parts())
 
     @classmethod
     def from_pretrained(
@@ -111,7 +110,7 @@ class Plait(nn.Module):
         if unknown := {*heads, *new_heads} - {*HEADS}:
             raise PlaitError(f"heads and new_heads must be among {', '.join(HEADS)}, but have {', '.join(unknown)}")
         device = to_device(device)
-        where = Where(revision=revision, local_files_only=local_files_only, token=token)
+        where = hub.HubOptions(revision=revision, local_files_only=local_files_only, token=token)
         parts = checkpoint.load(
             model_name_or_path, new_heads=new_heads, labels=labels, heads=heads, use_safetensors=use_safetensors,
             compare=None if plan is None or "score" not in new_heads else compared(plan) != "none", **where,
@@ -154,7 +153,7 @@ class Plait(nn.Module):
     def fingerprint(self) -> dict[str, str]:
         """Hashes of `model` (the encoder's weights, in the dtype of their files) and of its `tokenizer` as loaded."""
         if self._hashed[0] != self._versions():  # the weights were trained, or others loaded into them
-            self._hashed = self._versions(), checkpoint.fingerprint(*self._own_parts())
+            self._hashed = self._versions(), hashes.of_weights(*self._own_parts())
         return {"model": self._hashed[1], "tokenizer": self._reads}
 
     def _versions(self) -> list[tuple[int, int]]:

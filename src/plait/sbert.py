@@ -6,25 +6,17 @@ import json
 import os
 import warnings
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-from plait.checkpoint import locate
 from plait.errors import FallbackWarning
+from plait.hub import HubOptions, locate
 from plait.lora import base_of, is_adapter
 
 POOLS = {"cls": "first", "mean": "mean", "mean_sqrt_len": "mean"}
 """A plan's `pool` by the names of sentence-transformers; the square root of a length changes no cosine."""
 
 
-class Where(TypedDict):
-    """What `from_pretrained` of `transformers` takes to find a checkpoint on the hub."""
-
-    revision: str | None
-    local_files_only: bool
-    token: str | None
-
-
-def pooling(model_name_or_path: str | os.PathLike[str], where: Where) -> str:
+def pooling(model_name_or_path: str | os.PathLike[str], where: HubOptions) -> str:
     """The `pool` of a checkpoint's vectors, or nothing where its folder says none that Plait has.
 
     Vectors that go through more than pooling and a normalization, which cosines do not see, are not made: a
@@ -62,7 +54,7 @@ def pooling(model_name_or_path: str | os.PathLike[str], where: Where) -> str:
     return pool
 
 
-def activation(model_name_or_path: str | os.PathLike[str], where: Where) -> str:
+def activation(model_name_or_path: str | os.PathLike[str], where: HubOptions) -> str:
     """What a CrossEncoder of version 6 or later applies to its logits, such as `torch.nn.modules.linear.Identity`, or
     nothing where the folder says none. Earlier ones say it in the config of `transformers`.
     """
@@ -70,7 +62,7 @@ def activation(model_name_or_path: str | os.PathLike[str], where: Where) -> str:
     return str(fields.get("activation_fn") or "") if isinstance(fields, dict) else ""
 
 
-def _json(name: str, file: str, where: Where) -> Any:
+def _json(name: str, file: str, where: HubOptions) -> Any:
     """A JSON file of a checkpoint, None if it has no such file; a warning if nobody can tell whether it has."""
     from transformers.utils.hub import cached_file
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plait.checkpoint import fingerprint
+from plait import hashes
 from plait.errors import PlaitError
 from plait.heads import default_activation
 from plait.layout import Layout
@@ -41,7 +41,7 @@ class Teacher:
         self.model = model.eval().requires_grad_(False)
         self.plans = {head: full(plan, model.plan(head).positions) for head, plan in plans.items()}
         self._read = text, model.texts(text.roles, next(iter(self.plans.values())).offset)
-        parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), fingerprint(model)]
+        parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), hashes.of_weights(model)]
         name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
         self._taught = None if kept is None else Taught(kept / name)
 
