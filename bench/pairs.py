@@ -52,12 +52,12 @@ PAIRS = {
     "full": Run("join=0"),
     "split": Run("join=3"),
     "distilled": Run("join=3", teacher="full"),
-    "elastic": Run("join=3", elastic="joint"),
+    "elastic": Run("join=5", elastic="joint"),
     "dual": Run("join=6,compare=mlp,pool=mean", teacher="full", start=START),
     "full from the reader": Run("join=0", start=READER),
     "split from the reader": Run("join=3", start=READER),
     "distilled from the reader": Run("join=3", teacher="full from the reader", start=READER),
-    "elastic from the reader": Run("join=3", elastic="joint", start=READER),
+    "elastic from the reader": Run("join=5", elastic="joint", start=READER),
 }
 _CHUNKS = "+".join(f"chunk{i}" for i in range(1, CHUNKS + 1))
 _SIX = f"roles=query+{_CHUNKS},known={_CHUNKS}"

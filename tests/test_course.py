@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from plait.config import TrainConfig
 from plait.course import Course
@@ -48,3 +49,16 @@ def test_where_known_tokens_run_anew_few_wrong_passages_are_scored(tmp_path: Pat
     else:
         assert loss(model, lesson, 0.0) == pytest.approx(alone, abs=1e-5)
         assert loss(model, lesson, 1.0) > alone + 0.1 and loss(model, lesson, 2.0) > loss(model, lesson, 1.0)
+
+
+def test_an_elastic_course_goes_as_deep_as_its_plans(tmp_path: Path) -> None:
+    """The full plan, every head's own, and one by chance that is no deeper."""
+    plans = {"score": "join=2,mode=oneway", "span": "join=1,reader=passage"}
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "bert", plans=plans))
+    course = Course(model, None, TrainConfig(model="", data="", output="", elastic="joint+oneway"))
+    drawn = [list(course._drawn(torch.Generator().manual_seed(seed))) for seed in range(20)]
+    for head, last in (("score", 2), ("span", 1)):
+        joins = [[plans[head].join for plans in step] for step in drawn]
+        assert all(join[:2] == [0, last] for join in joins) and {join[2] for join in joins} == {*range(1, last + 1)}
+    assert {plans["score"].mode for step in drawn for plans in step[1:]} == {"joint", "oneway"}
+    assert {plans["span"].mode for step in drawn for plans in step} == {"joint"}

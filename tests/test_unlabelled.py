@@ -93,7 +93,7 @@ def test_what_labels_teach_needs_labels(tmp_path: Path, task: str, words: str) -
     write(tmp_path / "train.jsonl")
     teacher = small_checkpoint(tmp_path / "teacher", heads=("score",), num_labels=2 if task == "class" else 1)
     assert words in refused("train", config(tmp_path, task=task, teacher=str(teacher)))
-    assert words in refused("train", config(tmp_path, task=task, elastic="joint", labels=0.0))
+    assert words in refused("train", config(tmp_path, task=task, elastic="joint", score="join=1", labels=0.0))
 
 
 def test_classes_of_a_teacher_that_has_none(tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ class TrainConfig:
         dev: held-out data, measured at the end for the model card; never trained on. Of a BEIR folder its split `dev`.
         score, span, text: plans of the heads; a task has those that it trains. With an empty score `qa` trains the span
             head alone, as a teacher without a score head can.
-        elastic: modes joined by +: at every step the full plan, the deepest split and one by chance are trained, the
-            full one teaching, so that any join can be chosen later (span and text heads stay joint). Empty for the
-            plans alone.
+        elastic: modes joined by +: at every step the full plan, the heads' own and one by chance at a join between are
+            trained, the full one teaching, so that any join up to their own can be chosen later (span and text heads
+            stay joint). Empty for the plans alone.
         teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
         teacher_outputs: folder where the teacher's outputs are kept, example by example, to be computed once for
             several runs, whatever their seeds and batches; with `representation`, which would have to keep states, they

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from plait.config import TrainConfig
 from plait.distill import representation_loss
 from plait.errors import PlaitError
-from plait.head_plans import MODES, deepest
+from plait.head_plans import MODES
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Asked, Output, continued, full, outputs, own, runs_known
@@ -27,7 +27,7 @@ Plans = Mapping[str, Plan]
 
 class Course(nn.Module):
     """Trains under the model's own plans; under the full plan beside them at a share of the steps; or, if elastic,
-    under the full plan, the deepest split and one by chance at every step, the full one teaching.
+    under the full plan, its own and one by chance between these at every step, the full one teaching.
     """
 
     def __init__(self, model: Plait, teacher: Teacher | None, config: TrainConfig) -> None:
@@ -97,10 +97,10 @@ class Course(nn.Module):
         whole: Plans = {head: full(plan) for head, plan in plans.items()}
         if self.settings.elastic:
             modes = self.settings.elastic.split("+")
-            last = min(deepest(head, self.model.layers) for head in plans)
-            join = 1 + int(torch.randint(last, (), generator=generator)) if last else 0
+            last = max(plan.join for plan in plans.values())
+            join = 1 + int(torch.randint(last, (), generator=generator))
             first, second = (modes[int(torch.randint(len(modes), (), generator=generator))] for _ in range(2))
-            return [whole, *(_split(plans, j, mode) for j, mode in ((last, first), (join, second)) if j > 0)]
+            return [whole, _split(plans, last, first), _split(plans, join, second)]
         if plans == {head: full(plan, plan.positions) for head, plan in plans.items()}:
             return [plans]
         return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
@@ -140,8 +140,8 @@ def _detached(output: Output) -> Output:
 
 
 def _split(plans: Plans, join: int, mode: str) -> Plans:
-    """The plans at another join; what cannot have another mode stays `joint`."""
-    return {head: plan.at(join, _mode(head, plan, mode)) for head, plan in plans.items()}
+    """The plans at another join, none deeper than its own; what cannot have another mode stays `joint`."""
+    return {head: plan.at(min(join, plan.join), _mode(head, plan, mode)) for head, plan in plans.items()}
 
 
 def _mode(head: str, plan: Plan, mode: str) -> Mode:

@@ -21,7 +21,7 @@ from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.gradients import begin_saliency
-from plait.head_plans import require_meeting, require_separator
+from plait.head_plans import deepest, require_meeting, require_separator
 from plait.heads import class_names
 from plait.labelled import Data, read_task
 from plait.lessons import Lesson, example_lessons, question_lessons
@@ -114,6 +114,11 @@ def _model(config: TrainConfig, data: Data) -> Plait:
             )
         if config.elastic:
             plan.at(plan.join, plan.mode)  # refuses what has one join only
+            if not any(each.join for each in model.plans.values()):
+                raise PlaitError(
+                    "elastic trains every join up to the plan's own, but that is 0; give the deepest that is wanted, "
+                    f"such as join={deepest(head, model.layers)}"
+                )
         if config.full and plan.compare != "none":
             raise PlaitError(f"a dual encoder has no full plan to train, but full is {config.full:g}; set it to 0")
         if config.representation and (plan.keep or plan.compare != "none"):

@@ -144,6 +144,10 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
     [
         ({"save_dtype": "int4"}, "dtype must be one of"),
         ({"epochs": "two"}, "epochs of a training must be of type float"),
+        (
+            {"elastic": "joint", "score": "join=0", "span": "join=0"},
+            "that is 0; give the deepest that is wanted, such as",
+        ),
         ({"device": "tpu"}, "device must be one of auto, cpu"),
         ({"score": 3}, "score of a training must be of type str"),
         ({"wings": 2}, "'wings'"),

@@ -136,8 +136,8 @@ def test_kept_outputs_are_of_what_is_written(t5: Path, tmp_path: Path) -> None:
 
 
 def test_an_elastic_course_takes_any_join(t5: Path) -> None:
-    """Three plans a step, the deepest of them the decoder's own meeting; `oneway` stays `joint`."""
-    model = Plait.from_pretrained(t5, plan="join=1")
+    """Three plans a step, one of them its own, here where only the decoder reads all; `oneway` stays `joint`."""
+    model = Plait.from_pretrained(t5, plan=f"join={LAYERS}")
     course = Course(model, None, settings(elastic="oneway"))
     drawn = [plans["text"] for seed in range(9) for plans in course._drawn(torch.Generator().manual_seed(seed))]
     assert {plan.mode for plan in drawn} == {"joint"} and {plan.join for plan in drawn} == set(range(LAYERS + 1))
