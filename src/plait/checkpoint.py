@@ -99,69 +99,97 @@ def load(
                 _try(name, lambda: lora.write_merged(name, where, Path(folder), use_safetensors))
             merged = load(folder, new_heads=new_heads, labels=labels, heads=heads, compare=compare)
         return replace(merged, card=_card(name))
-    reading = where | {"dtype": "auto", "output_loading_info": True, "use_safetensors": use_safetensors or None}
     with _quiet():
         config = _config(name, where)
         tokenizer = _try(name, lambda: AutoTokenizer.from_pretrained(name, **where))
-        saved = Saved.of(config, name, heads)
+        _require_tokens(name, tokenizer, config)
+        reading = where | {"dtype": "auto", "output_loading_info": True, "use_safetensors": use_safetensors or None}
+        source = _Source(name, where, reading, config, tokenizer, Saved.of(config, name, heads))
         if config.is_encoder_decoder:
-            return _writing(name, config, tokenizer, saved, new_heads, heads, reading, where)
-        if "text" in new_heads:
-            raise PlaitError(
-                f"a text head is the decoder of an encoder-decoder model, such as a T5, but {name!r} is "
-                f"{config.model_type}, an encoder; name another model, or set another task than text"
-            )
-        new = _labels(config, labels) if "score" in new_heads else {}
-        scoring: Any = AutoModelForSequenceClassification
-        if _is(config, "ForMultipleChoice") and not labels:  # its head has one label
-            scoring, new, config.num_labels = AutoModelForMultipleChoice, {}, 1
-        scorer, info = _try(name, lambda: scoring.from_pretrained(name, **(new or {"config": config}), **reading))
-        base_name = scorer.base_model_prefix
-        base = getattr(scorer, base_name)
-        missing = [k for k in info["missing_keys"] if k.startswith(base_name) and "pooler" not in k]
-        if missing:
-            raise PlaitError(
-                f"the checkpoint must hold every weight of the encoder, but {name!r} lacks {len(missing)}, "
-                f"{missing[0]!r} first; download or save it again"
-            )
-        read = (*beside.OURS, "qa_outputs.", f"{base_name}.")
-        _report(name, {k for k in info["unexpected_keys"] if not k.startswith(read)})
-        ours = [key for key in info["unexpected_keys"] if key.startswith(beside.OURS)]
-        weights = _beside(name, where) if ours else {}
-        dual = any(key.startswith("compare.") for key in ours)
-        has_span = any(key.startswith("qa_outputs") for key in info["unexpected_keys"])
-        if not has_span and _is(config, "ForQuestionAnswering"):
-            has_span = True  # of a family whose two heads have the same names: what was read is the span head
-            _renew(scorer, info["missing_keys"])
-        same = not new or class_names(config) == class_names(scorer.config)
-        if not same and (dual or not info["missing_keys"]):
-            _start_anew(name, config, scorer)
-        found: dict[str, nn.Module] = {}
-        trained = same and not dual and not info["missing_keys"] and not _is(config, "ForQuestionAnswering")
-        if dual and same and compare is not False and "score" in heads:
-            plan = saved.plans.get("score", FULL)
-            found["score"] = _try(name, lambda: beside.compare(config, plan, weights))
-        elif "score" in heads and ("score" in new_heads or not info["missing_keys"]):
-            found["score"] = score_head(scorer)
-        if not isinstance(found.get("score"), Score) and getattr(base, "pooler", None) is not None:
-            base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
-        if "span" in heads and ("span" in new_heads or has_span):
-            parts = {k: v for k, v in weights.items() if k.startswith("qa_outputs.")}
-            if reader := _span(name, parts, "span" in new_heads, reading):
-                found["span"] = reader
-    _require_tokens(name, tokenizer, config)
+            return _writing(source, heads, new_heads)
+        return _encoding(source, heads, new_heads, labels, compare)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A folder or hub id: where it is, how `transformers` is to read its weights, and what stands beside these."""
+
+    name: str
+    where: dict[str, Any]
+    reading: dict[str, Any]
+    config: Any
+    tokenizer: Any
+    saved: Saved
+
+
+def _encoding(
+    source: _Source, heads: Sequence[str], new_heads: Sequence[str], labels: Sequence[str], compare: bool | None
+) -> Checkpoint:
+    """An encoder with its heads."""
+    name, config = source.name, source.config
+    if "text" in new_heads:
+        raise PlaitError(
+            f"a text head is the decoder of an encoder-decoder model, such as a T5, but {name!r} is "
+            f"{config.model_type}, an encoder; name another model, or set another task than text"
+        )
+    scorer, lacking, extra = _scorer(source, labels, new="score" in new_heads)
+    inside = scorer.base_model_prefix
+    base = getattr(scorer, inside)
+    _report(name, {key for key in extra if not key.startswith((*beside.OURS, "qa_outputs.", f"{inside}."))})
+    weights = _beside(name, source.where) if any(key.startswith(beside.OURS) for key in extra) else {}
+    spans = any(key.startswith("qa_outputs") for key in extra)
+    if not spans and _is(config, "ForQuestionAnswering"):
+        spans = True  # of a family whose two heads have the same names: what was read is the span head
+        _renew(scorer, lacking)
+    found: dict[str, nn.Module] = {}
+    dual = any(key.startswith("compare.") for key in weights)
+    same = class_names(config) == class_names(scorer.config)
+    if not same and (dual or not lacking):
+        _start_anew(name, config, scorer)
+    if dual and same and compare is not False and "score" in heads:
+        plan = source.saved.plans.get("score", FULL)
+        found["score"] = _try(name, lambda: beside.compare(config, plan, weights))
+    elif "score" in heads and ("score" in new_heads or not lacking):
+        found["score"] = score_head(scorer)
+    if not isinstance(found.get("score"), Score) and getattr(base, "pooler", None) is not None:
+        base.pooler = None  # else random weights of it would be saved, and hashed into the fingerprint
+    if "span" in heads and ("span" in new_heads or spans):
+        parts = {k: v for k, v in weights.items() if k.startswith("qa_outputs.")}
+        if reader := _span(source, parts, "span" in new_heads):
+            found["span"] = reader
     return Checkpoint(
-        base, tokenizer, scorer.config, found, dict(saved.plans), saved.no_answer, _card(name),
-        beside.bottlenecks(scorer.config, weights), beside.saliency(weights), saved.single, trained,
+        base, source.tokenizer, scorer.config, found, dict(source.saved.plans), source.saved.no_answer, _card(name),
+        beside.bottlenecks(scorer.config, weights), beside.saliency(weights), source.saved.single,
+        trained=same and not dual and not lacking and not _is(config, "ForQuestionAnswering"),
     )  # fmt: skip
 
 
-def _span(name: str, parts: dict[str, torch.Tensor], new: bool, reading: dict[str, Any]) -> Span | None:
+def _scorer(source: _Source, labels: Sequence[str], *, new: bool) -> tuple[Any, set[str], set[str]]:
+    """A model with a score head, which may be `new`, of these labels; the weights that this head or the pooler lacks,
+    and those that the class of `transformers` does not have.
+    """
+    name, config = source.name, source.config
+    kind: Any = AutoModelForSequenceClassification
+    options: dict[str, Any] = _labels(config, labels) if new else {"config": config}
+    if _is(config, "ForMultipleChoice") and not (new and labels):  # its head has one label
+        kind, options, config.num_labels = AutoModelForMultipleChoice, {"config": config}, 1
+    scorer, info = _try(name, lambda: kind.from_pretrained(name, **options, **source.reading))
+    inside = scorer.base_model_prefix
+    if missing := [k for k in info["missing_keys"] if k.startswith(inside) and "pooler" not in k]:
+        raise PlaitError(
+            f"the checkpoint must hold every weight of the encoder, but {name!r} lacks {len(missing)}, "
+            f"{missing[0]!r} first; download or save it again"
+        )
+    return scorer, set(info["missing_keys"]), set(info["unexpected_keys"])
+
+
+def _span(source: _Source, parts: dict[str, torch.Tensor], new: bool) -> Span | None:
     """The span head: new, or the checkpoint's, of which `parts` stand beside; None if that is of another make."""
+    name = source.name
     model, info = _try(
         name,
         lambda: AutoModelForQuestionAnswering.from_pretrained(
-            name, num_labels=2, ignore_mismatched_sizes=True, **reading
+            name, num_labels=2, ignore_mismatched_sizes=True, **source.reading
         ),
     )
     lacking = [key for key in info["missing_keys"] if not key.startswith(model.base_model_prefix)]
@@ -173,23 +201,15 @@ def _span(name: str, parts: dict[str, torch.Tensor], new: bool, reading: dict[st
     return head
 
 
-def _writing(
-    name: str,
-    config: Any,
-    tokenizer: Any,
-    saved: Saved,
-    new_heads: Sequence[str],
-    heads: Sequence[str],
-    reading: dict[str, Any],
-    where: dict[str, Any],
-) -> Checkpoint:
+def _writing(source: _Source, heads: Sequence[str], new_heads: Sequence[str]) -> Checkpoint:
     """An encoder-decoder model, whose one head is its decoder."""
+    name = source.name
     if set(new_heads) - {"text"} or "text" not in heads:
         raise PlaitError(
             f"a model with a decoder has a text head, but {name!r} was to have {', '.join(new_heads or heads)}; take "
             "an encoder for that"
         )
-    model, info = _try(name, lambda: AutoModelForSeq2SeqLM.from_pretrained(name, **reading))
+    model, info = _try(name, lambda: AutoModelForSeq2SeqLM.from_pretrained(name, **source.reading))
     ours = [key for key in info["unexpected_keys"] if key.startswith(beside.FOR_STATES)]
     _report(name, set(info["unexpected_keys"]) - set(ours))
     if missing := require_whole(model, set(info["missing_keys"])):
@@ -197,11 +217,10 @@ def _writing(
             f"the checkpoint must hold every weight of encoder and decoder, but {name!r} lacks {missing!r}; "
             "download or save it again"
         )
-    _require_tokens(name, tokenizer, config)
-    weights = _beside(name, where) if ours else {}
+    weights = _beside(name, source.where) if ours else {}
     head: dict[str, nn.Module] = {"text": Writer(model)}
     return Checkpoint(
-        model.get_encoder(), tokenizer, model.config, head, dict(saved.plans), card=_card(name),
+        model.get_encoder(), source.tokenizer, model.config, head, dict(source.saved.plans), card=_card(name),
         bottlenecks=beside.bottlenecks(model.config, weights), saliency=beside.saliency(weights),
     )  # fmt: skip
 
@@ -247,10 +266,10 @@ def _report(name: str, extra: Iterable[str]) -> None:
     found = Counter(key.partition(".")[0] for key in extra)
     if found:
         parts = ", ".join(f"{part} ({count})" for part, count in sorted(found.items()))
-        warnings.warn(f"weights of {name} that nothing here reads: {parts}", DataWarning, stacklevel=4)
+        warnings.warn(f"weights of {name} that nothing here reads: {parts}", DataWarning, stacklevel=5)
 
 
-def _renew(scorer: Any, missing: Any) -> None:
+def _renew(scorer: Any, missing: set[str]) -> None:
     """Random modules in place of a model's score head, and their weights among the missing ones."""
     fresh = type(scorer)(scorer.config).to(scorer.dtype)
     for name, module in fresh.named_children():
@@ -265,7 +284,7 @@ def _start_anew(name: str, config: Any, scorer: Any) -> None:
         f"the score head of {name} has the labels {', '.join(class_names(config))}; one with "
         f"{', '.join(class_names(scorer.config))} takes its place, untrained",
         DataWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     for module in classifier(scorer).modules():
         if isinstance(module, nn.Linear):
