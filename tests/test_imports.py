@@ -16,7 +16,7 @@ ROOMS = (
     " beside heads spans writer hashes lora checkpoint saving given sbert fitting mining commits parts scoring known"
     " model positions distill tasks lessons labelled outputs measured taught teacher config course begin gradients"
     " resume trainer results vectors binding first_stage rows index explain metrics evaluate judged card training"
-    " sweep plots agreement adopt server show demo cli __init__ __main__"
+    " points sweep plots agreement adopt server show demo cli __init__ __main__"
 ).split()
 MODEL_FREE = {"store", "data"}  # they carry bytes and texts and know no model
 TORCH_FREE = {"errors", "keep", "plan_text", "plan", "cost", "head_plans"}

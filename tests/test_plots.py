@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plait.plots import frontier, panels, tradeoff
-from plait.sweep import Point
+from plait.points import Point
 
 COSTS = ["flops", "ms", "memory", "bytes"]
 FULL = Point("join=0,mode=joint", 0, "joint", "f1", 80.0, {}, 8_000_000_000, 40.0, 2**21, 0, 5, "", {})

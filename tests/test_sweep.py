@@ -18,7 +18,8 @@ from plait.given import write_vectors
 from plait.model import Plait
 from plait.plan import Plan
 from plait.plots import panels
-from plait.sweep import Point, choose, markdown, sweep
+from plait.points import Point, choose, markdown
+from plait.sweep import sweep
 from plait.text import Segment
 from tests.command import done
 from tests.small import small_checkpoint

@@ -15,8 +15,8 @@ from plait import files
 from plait.errors import PlaitError
 from plait.extras import library
 from plait.plan import Plan
+from plait.points import Point
 from plait.positions import PositionTable
-from plait.sweep import Point
 
 FORMATS = (".png", ".svg", ".pdf")
 COLOURS = {"joint": "#0072B2", "oneway": "#D55E00", "frozen": "#009E73"}

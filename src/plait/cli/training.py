@@ -75,7 +75,7 @@ def sweep(
 
     from plait.labelled import read_task
     from plait.plots import tradeoff
-    from plait.sweep import choose, markdown, rows
+    from plait.points import choose, markdown, rows
     from plait.sweep import sweep as run
     from plait.tasks import KINDS
 
