@@ -142,13 +142,13 @@ def asked(questions: Sequence[Question]) -> tuple[dict[str, str], Qrels]:
 
 
 def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 100) -> dict[str, float]:
-    """RR@10 for questions of which each has its own document, over the first stage's (BM25's) candidates.
+    """RR@10 for questions of which each has its own document, over BM25's candidates, whatever a model compares.
 
     Returns:
         `rr10` of the model, `both_rr10` of both at `weight` (see `Judged.both`), `first_stage_rr10`,
         `first_stage_recall` and the number of `questions`.
     """
-    found = judged(index, *asked(questions), candidates=candidates)
+    found = judged(index, *asked(questions), candidates=candidates, first_stage="bm25")
     first, both = found.first_stage(), found.both()
     return {
         "rr10": found.ranked()["rr10"],

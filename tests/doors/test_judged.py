@@ -154,6 +154,16 @@ def test_squad_questions_are_judged_by_their_documents(index: Index, tmp_path: P
     assert found["both_rr10"] == pytest.approx(facts["both"]["rr10"]) and found["weight"] == facts["both"]["weight"]
 
 
+def test_questions_are_judged_by_words_whatever_a_model_compares(index: Index, tmp_path: Path) -> None:
+    vectors = Plait.from_pretrained(index.settings.model, plan="join=3,compare=cosine", heads=("score",))
+    dual = Index.create(tmp_path / "d.plait", vectors)
+    dual.add([Document(id, text) for id, text in TEXTS.items()])
+    asked = [Question(id, text.split()[-1], id, text, ((text[:4], 0),)) for id, text in TEXTS.items()]
+    assert rank_quality(dual, asked)["first_stage_rr10"] == pytest.approx(1)
+    by_vectors = judged(dual, {q.id: q.question for q in asked}, {q.id: {q.id: 1} for q in asked}).first_stage()
+    assert by_vectors["rr10"] < 0.9  # which an index of vectors is searched by, if nobody says otherwise
+
+
 def test_what_cannot_be_measured_is_refused(index: Index) -> None:
     with pytest.raises(PlaitError, match="1 of 5 have no relevant document, 'q9' first"):
         judged(index, {**QUERIES, "q9": "river"}, QRELS)
