@@ -96,8 +96,10 @@ def _one(name: str, a: argparse.Namespace) -> None:
     facts = {"bench": "squad", "run": name, "questions": a.questions, "epochs": config.epochs, "seed": a.seed,
              "learning_rate": config.learning_rate, "train_seconds": round(time.perf_counter() - begin)}  # fmt: skip
     every = [[f"{plan},positions={positions}" for plan in plans] for plans in ELASTIC_PLANS]
-    last = Plan.parse(score).join
-    for join, plans in enumerate(every[: last + 1]) if elastic else [(0, [score, span])]:
+    deepest = [Plan.parse(plan).join for plan in (score, span)]
+    ours = [[of[min(join, last)] for of, last in zip(zip(*every, strict=True), deepest, strict=True)]
+            for join in range(max(deepest) + 1)]  # fmt: skip
+    for join, plans in enumerate(ours) if elastic else [(0, [score, span])]:
         found = measured(final, *plans, ranked=not elastic or join in RANKED)
         append("squad", {**facts, "score_plan": plans[0], "span_plan": plans[1], **found})
 

@@ -59,6 +59,16 @@ def test_an_elastic_course_goes_as_deep_as_its_plans(tmp_path: Path) -> None:
     drawn = [list(course._drawn(torch.Generator().manual_seed(seed))) for seed in range(20)]
     for head, last in (("score", 2), ("span", 1)):
         joins = [[plans[head].join for plans in step] for step in drawn]
-        assert all(join[:2] == [0, last] for join in joins) and {join[2] for join in joins} == {*range(1, last + 1)}
+        assert all(join[:2] == [0, last] for join in joins)
+        assert {one for join in joins for one in join[2:]} == {*range(1, last + 1)}
     assert {plans["score"].mode for step in drawn for plans in step[1:]} == {"joint", "oneway"}
     assert {plans["span"].mode for step in drawn for plans in step} == {"joint"}
+
+
+def test_an_elastic_course_runs_no_plan_twice_nor_one_deeper_than_asked_for(tmp_path: Path) -> None:
+    plans = {"score": "join=0", "span": "join=1,reader=passage"}
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "bert", plans=plans))
+    course = Course(model, None, TrainConfig(model="", data="", output="", elastic="joint+oneway"))
+    drawn = [list(course._drawn(torch.Generator().manual_seed(seed))) for seed in range(9)]
+    assert all([plans["span"].join for plans in step] == [0, 1] for step in drawn)
+    assert {str(plans["score"]) for step in drawn for plans in step} == {"join=0,mode=joint"}

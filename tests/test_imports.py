@@ -1,6 +1,7 @@
 """The rooms of the package: who may import whom, how long a file may be, and what importing costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ ROOMS = (
     " beside heads spans writer hashes lora checkpoint saving given sbert fitting mining commits parts scoring known"
     " model positions distill tasks lessons labelled outputs measured taught teacher config course begin gradients"
     " resume trainer results vectors binding first_stage rows index explain metrics evaluate judged card training"
-    " points sweep plots agreement adopt server show demo cli __init__ __main__"
+    " points sweep plots agreement adopt show demo cli __init__ __main__"
 ).split()
 MODEL_FREE = {"store", "data"}  # they carry bytes and texts and know no model
 TORCH_FREE = {"errors", "keep", "plan_text", "plan", "cost", "head_plans"}
@@ -74,6 +75,14 @@ def test_imports_point_down(path: Path) -> None:
         if (target := room_imported(name)) is not None and target != room and target not in allowed
     ]
     assert not upward
+
+
+def test_the_list_of_rooms_is_whole() -> None:
+    """Every room stands in it, and in the table that newcomers read."""
+    assert {*ROOMS} - {"checkpoints"} == {room_of(path) for path in FILES}
+    table = (SRC.parents[1] / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`(\w+)(?:\.py|/)`", table)
+    assert {*ROOMS} - {*named} == {"__init__", "__main__"}
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if room_of(path) in TORCH_FREE], ids=name_of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
 import statistics
 import tempfile
@@ -28,6 +29,7 @@ from plait.measured import milliseconds
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from plait.outputs import full
+from plait.plan import Plan
 from plait.resume import checkpoints
 from plait.scoring import require_one_label
 from plait.training import train
@@ -100,13 +102,13 @@ class Report:
 
 
 def adopt(
-    teacher: str,
+    teacher: str | os.PathLike[str],
     documents: Sequence[Document],
     output: str | Path,
     *,
     queries: Sequence[str] = (),
-    start: str = "",
-    plan: str = "join=4,mode=oneway",
+    start: str | os.PathLike[str] = "",
+    plan: str | Plan = "join=4,mode=oneway",
     pseudo: int = 2000,
     held_out: int = 100,
     candidates: int = 8,
@@ -141,7 +143,7 @@ def adopt(
         PlaitError: the teacher does not rank, the plan's roles are others than a query and a known text, the corpus
             or the queries are empty, or too few.
     """
-    output = Path(output)
+    output, teacher, start, plan = Path(output), os.fspath(teacher), os.fspath(start), str(plan)
     for name, value, least in (("pseudo", pseudo, 0), ("held_out", held_out, 1), ("candidates", candidates, 2),
                                ("depth", depth, 2), ("longest", longest, 8)):  # fmt: skip
         if value < least:

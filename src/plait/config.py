@@ -60,9 +60,9 @@ class TrainConfig:
         dev: held-out data, measured at the end for the model card; never trained on. Of a BEIR folder its split `dev`.
         score, span, text: plans of the heads; a task has those that it trains. With an empty score `qa` trains the span
             head alone, as a teacher without a score head can.
-        elastic: modes joined by +: at every step the full plan, the heads' own and one by chance at a join between are
-            trained, the full one teaching, so that any join up to their own can be chosen later (span and text heads
-            stay joint). Empty for the plans alone.
+        elastic: modes joined by +: at every step the full plan, one at the joins of the heads' own plans and one at a
+            join by chance, no deeper, are trained, each split in one of these modes by chance, the full plan teaching;
+            so any join up to their own can be chosen later (span and text heads stay joint). Empty for the plans alone.
         teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
         teacher_outputs: folder where the teacher's outputs are kept, example by example, to be computed once for
             several runs, whatever their seeds and batches; with `representation`, which would have to keep states, they
@@ -162,7 +162,8 @@ class TrainConfig:
                 )
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
-                raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}")
+                fix = "; CUDA_VISIBLE_DEVICES says which GPU" if key == "device" else "; take one of these"
+                raise PlaitError(f"{key} must be one of {', '.join(allowed)}, but is {getattr(self, key)!r}{fix}")
         for field in dataclasses.fields(self):
             value, tasks = getattr(self, field.name), USED.get(field.name, tuple(KINDS))
             if value != field.default and (said := self._unheeded(field.name, tasks)):
@@ -172,7 +173,7 @@ class TrainConfig:
             raise PlaitError(
                 f"a {self.task} task trains the {head} head, but {head} is empty; give it a plan, e.g. join=4"
             )
-        for mode in filter(None, self.elastic.split("+")):
+        for mode in self.elastic.split("+") if self.elastic else ():
             if mode not in get_args(Mode):
                 raise PlaitError(
                     f"elastic must be modes joined by +, among {', '.join(get_args(Mode))}, but has {mode!r}; mend it"
@@ -203,6 +204,12 @@ class TrainConfig:
             return "trainings of a score head, but score is empty"
         if key == "negatives" and self.task == "rank" and not self.in_batch:
             return "in_batch and the task qa, but task is rank, in_batch is False"
+        if key in (*SAYS, "temperature") and not self.teacher and not self.elastic:
+            return "trainings with a teacher or elastic ones, but there is neither"
+        if key == "teacher_outputs" and not self.teacher:
+            return "trainings with a teacher, but teacher is empty"
+        if key == "full" and self.elastic:
+            return "trainings that are not elastic, which train the full plan at every step, but elastic is set"
         return ""
 
     def weights(self) -> Weights:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from plait.config import TrainConfig
 from plait.distill import representation_loss
 from plait.errors import PlaitError
-from plait.head_plans import MODES
+from plait.head_plans import mode_of
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Asked, Output, continued, full, outputs, own, runs_known
-from plait.plan import Mode, Plan
+from plait.plan import Plan
 from plait.tasks import Spans, Target, Weights
 from plait.teacher import Teacher
 
@@ -100,7 +100,8 @@ class Course(nn.Module):
             last = max(plan.join for plan in plans.values())
             join = 1 + int(torch.randint(last, (), generator=generator))
             first, second = (modes[int(torch.randint(len(modes), (), generator=generator))] for _ in range(2))
-            return [whole, _split(plans, last, first), _split(plans, join, second)]
+            deepest, between = _split(plans, last, first), _split(plans, join, second)
+            return [whole, deepest] if between == deepest else [whole, deepest, between]
         if plans == {head: full(plan, plan.positions) for head, plan in plans.items()}:
             return [plans]
         return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
@@ -141,8 +142,7 @@ def _detached(output: Output) -> Output:
 
 def _split(plans: Plans, join: int, mode: str) -> Plans:
     """The plans at another join, none deeper than its own; what cannot have another mode stays `joint`."""
-    return {head: plan.at(min(join, plan.join), _mode(head, plan, mode)) for head, plan in plans.items()}
-
-
-def _mode(head: str, plan: Plan, mode: str) -> Mode:
-    return next((m for m in MODES[head] if m == mode and plan.reader not in plan.known), "joint")
+    return {
+        head: plan.at(min(join, plan.join), mode_of(head, plan, mode) if plan.join else "joint")
+        for head, plan in plans.items()
+    }

@@ -24,6 +24,11 @@ def deepest(head: str, layers: int) -> int:
     return layers if head == "text" else layers - 1
 
 
+def mode_of(head: str, plan: Plan, mode: str) -> Mode:
+    """A mode, where this plan of a head can have it; else `joint`."""
+    return next((m for m in MODES[head] if m == mode and plan.reader not in plan.known), "joint")
+
+
 def head_plans(
     heads: Sequence[str],
     plan: str | Plan | Mapping[str, str | Plan] | None,
@@ -126,7 +131,7 @@ def _say(how: str) -> None:
     warnings.warn(
         f"the span head {how}; give each head a plan of its own, 'score: …; span: …', for another",
         FallbackWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
 
 

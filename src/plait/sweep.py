@@ -81,7 +81,11 @@ def sweep(
             tried = [(whole, ""), *tried]
         plans, kept = [plan for plan, _ in tried], [keep for _, keep in tried]
         for plan in plans:
-            model.require_plan(head, plan)
+            try:
+                model.require_plan(head, plan)
+            except PlaitError as error:
+                others = [mode for mode in allowed if mode != plan.mode]
+                raise PlaitError(f"{error}, or sweep {'+'.join(others)} alone" if others else f"{error}") from None
         lengths, segments = _typical(model, data, known)
         found: list[list[_Measured]] = []
         for plan in plans:

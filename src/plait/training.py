@@ -1,4 +1,4 @@
-"""Training: the full pair model (the teacher), a split one by distillation, or one that holds at every join."""
+"""Training: the full pair model (the teacher), a split one by distillation, or one that holds at several joins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.gradients import begin_saliency
-from plait.head_plans import deepest, require_meeting, require_separator
+from plait.head_plans import deepest, mode_of, require_meeting, require_separator
 from plait.heads import class_names
 from plait.labelled import Data, read_task
 from plait.lessons import Lesson, example_lessons, question_lessons
@@ -118,6 +118,12 @@ def _model(config: TrainConfig, data: Data) -> Plait:
                 raise PlaitError(
                     "elastic trains every join up to the plan's own, but that is 0; give the deepest that is wanted, "
                     f"such as join={deepest(head, model.layers)}"
+                )
+            modes = config.elastic.split("+")
+            if plan.join and plan.mode not in [mode_of(head, plan, mode) for mode in modes]:
+                raise PlaitError(
+                    f"elastic trains the modes that it names, but it is {config.elastic} and the plan of the {head} "
+                    f"head has mode={plan.mode}; add that, or give the plan another"
                 )
         if config.full and plan.compare != "none":
             raise PlaitError(f"a dual encoder has no full plan to train, but full is {config.full:g}; set it to 0")

@@ -62,14 +62,16 @@ def test_rows_that_are_cut_short(tmp_path: Path) -> None:
     rows = [f"{i}\t{i}\t{i}\tWhy {i}?\tHow?\t{i % 2}" for i in range(200)]
     rows[50:51] = ["50\t50\t50\tWhy", "50?\tHow?\t0"]
     file.write_text("\n".join(["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", *rows]))
-    with pytest.warns(
-        DataWarning, match=r"2 of 201 rows have too few cells and are left out; the first: .* line 52 must"
-    ):
+    with pytest.warns(DataWarning, match=r"2 of 201 rows have too few cells and are left out; .* line 52 must") as told:
         found = read_examples(file)
+    assert told[0].filename == __file__
     assert [example.id for example in found] == [str(i) for i in range(200) if i != 50]
     rows[100:101] = ["100\tWhy", "100?\tHow?\t0"]
     file.write_text("\n".join(["id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", *rows]))
     refused(lambda: read_examples(file), "line 52 must have 6 cells, one a column, but has 4; take")
+    rows = [f"q{i}\tp{i}\t1" for i in range(200)]
+    file.write_text("\n".join(["query\tpassage\tlabel", *rows, "q\tp"]))
+    refused(lambda: read_examples(file), "line 202 must have 3 cells")  # of any other file none is left out
 
 
 def test_text_files_with_tabs(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from plait.adopt import Report
+from plait.adopt import Report, adopt
 from plait.agreement import agreement
 from plait.data import Document
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
+from plait.plan import Plan
 from tests.command import done, refused
 from tests.small import small_checkpoint
 from tests.tokenizers import small_tokenizer
@@ -75,12 +76,25 @@ def test_adopting_brings_the_split_model_nearer(tmp_path: Path, corpus: Path, te
 
 def test_real_queries_are_held_out_first(tmp_path: Path, corpus: Path, teacher: Path) -> None:
     queries = tmp_path / "queries.txt"
-    queries.write_text("\n".join(f"who {verb} {noun}" for verb in VERBS for noun in NOUNS[:5]) + "\n\n")
+    texts = [f"who {verb} {noun}" for verb in VERBS for noun in NOUNS[:5]]
+    queries.write_text("\n".join(texts) + "\n\n")
     found = json.loads(
         done("adopt", teacher, "--corpus", corpus, "--out", tmp_path / "out", "--plan", "join=1", "--queries", queries,
              "--pseudo", 30, "--json")
     )  # fmt: skip
     assert (found["queries"], found["made"], found["held_out"]) == (30, 10, 4)
+    listed = tmp_path / "queries.jsonl"
+    listed.write_text("".join(json.dumps({"id": f"q{n}", "text": text}) + "\n" for n, text in enumerate(texts)))
+    done("adopt", teacher, "--corpus", corpus, "--out", tmp_path / "listed", "--plan", "join=1", "--queries", listed,
+         "--pseudo", 30)  # fmt: skip
+    first, again = ((tmp_path / name / "examples.jsonl").read_text() for name in ("out", "listed"))
+    assert first == again
+
+
+def test_the_library_takes_paths_and_plans(tmp_path: Path, teacher: Path) -> None:
+    report = adopt(teacher, documents(), tmp_path / "out", plan=Plan(1), pseudo=20)
+    assert (report.teacher, report.plan) == (str(teacher), "join=1,mode=joint")
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["plan"] == report.plan
 
 
 def test_refusals(tmp_path: Path, corpus: Path, teacher: Path) -> None:

@@ -45,6 +45,10 @@ def test_single_texts_are_pyramid_berts_own_case(tmp_path: Path) -> None:
     ]
     assert [row["texts"] for row in said[:5]] == [[text] for text in texts]
     assert [row["label"] for row in said[:5]] == [["no", "yes"][int(score.argmax())] for score in scores]
+    (tmp_path / "some.tsv").write_text("text\tlabel\nriver\t-\nstone\tyes\nmusic\n")  # a line for every row, or none
+    assert "line 4 must have 2 cells" in refused("predict", tmp_path / "out" / "final", tmp_path / "some.tsv")
+    (tmp_path / "some.tsv").write_text("text\tlabel\nriver\t-\nstone\tyes\n")
+    assert len(done("predict", tmp_path / "out" / "final", tmp_path / "some.tsv").splitlines()) == 2
 
 
 def test_budgets_are_seen_in_plan_store_and_fingerprint(tmp_path: Path) -> None:

@@ -274,6 +274,12 @@ def test_a_folder_that_sentence_transformers_wrote(checkpoint_path: Path, tmp_pa
         Plait.from_pretrained(folder)
 
 
+def test_what_a_plan_for_all_heads_means_is_said_where_it_was_given(checkpoint_path: Path) -> None:
+    with pytest.warns(FallbackWarning, match="the span head .* for it cannot have") as told:
+        Plait.from_pretrained(checkpoint_path, plan="join=1,mode=oneway")
+    assert [one.filename for one in told] == [__file__]
+
+
 def test_dropout_is_for_training(checkpoint_path: Path) -> None:
     model, pairs = Plait.from_pretrained(checkpoint_path), [(QUESTION, passage) for passage in PASSAGES]
     expected = model.predict(pairs)

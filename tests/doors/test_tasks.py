@@ -186,7 +186,7 @@ def test_examples_without_groups_belong_to_their_first_text(tmp_path: Path) -> N
         ({"epochs": -3.0}, "epochs must be between"),
         ({"seed": -1}, "seed must be between"),
         ({"dropout": 2.0}, "dropout must be between"),
-        ({"temperature": 0.0}, "temperature must be between"),
+        ({"temperature": 0.0, "teacher": "{model}"}, "temperature must be between"),
         ({"dev": "{data}"}, "dev must be held out"),
         ({"teacher": "{model}", "distillation": 0.0}, "a teacher must have a say"),
         ({"score": "join=1,roles=a+b+c"}, "every role must have a text"),
@@ -251,5 +251,16 @@ def test_a_file_of_single_texts_needs_a_plan_of_them(tmp_path: Path) -> None:
     assert said in refused("train", config(tmp_path, **settings, score="join=1"))
     sweeping = ("sweep", small_checkpoint(tmp_path / "m", heads=("score",)), path, "--task", "value", "--texts", "text")
     assert said == refused(*sweeping)
+    for option, value, why in (
+        ("--min-quality", 99, "must be a share between 0 and 1, but is 99"), ("--min-quality", "nan", "but is nan"),
+        ("--max-ms", -1, "--max-ms must be 0 or more"), ("--max-bytes", -5, "--max-bytes must be 0 or more"),
+    ):  # fmt: skip
+        assert why in refused(*sweeping, "--plan", "join=0,roles=text", option, value)
+    for command in (
+        ("sweep", sweeping[1], path),
+        ("evaluate", sweeping[1], path),
+        ("train", config(tmp_path, data=str(path), task="qa")),
+    ):
+        assert "as SQuAD, which the task qa is of, but has" in refused(*command)
     done("train", config(tmp_path, **settings, score="join=0,roles=text"))
     assert "of full" in done(*sweeping, "--plan", "join=0,roles=text", "--known", 2, "--min-quality", 0)

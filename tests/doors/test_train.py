@@ -116,7 +116,7 @@ def test_resuming_otherwise_is_refused(
 @pytest.mark.usefixtures("one_thread")
 def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions: Path, checkpoint_path: Path) -> None:
     """What was stopped goes on with a `dev` that it began without, and ends with the same weights."""
-    whole = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2)
+    whole = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=2, teacher=str(checkpoint_path))
     done("train", whole)
     out = tmp_path / "run" / "out"
     expected = weights(out / "final")
@@ -128,6 +128,7 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
     dev.write_text(questions.read_text())
     others = config(
         tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=1, dev=str(dev), tensorboard=True,
+        teacher=str(checkpoint_path),
         teacher_outputs=str(tmp_path / "kept"), save_dtype="bfloat16",
     )  # fmt: skip
     done("train", others, "--resume")
@@ -135,7 +136,8 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
     assert list((out / "runs").rglob("events.*")) and (out / f"checkpoint-{int(last.name[11:]) - 1}").is_dir()
     found = weights(out / "final")
     assert all(torch.equal(found[name], one.bfloat16().float()) for name, one in expected.items())
-    again = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=1, learning_rate=1e-4)
+    again = config(tmp_path / "run", checkpoint_path, questions, epochs=2, save_steps=1, learning_rate=1e-4,
+                   teacher=str(checkpoint_path))  # fmt: skip
     assert "learning_rate was 0.001 and is now 0.0001" in refused("train", again, "--resume")
 
 
@@ -145,9 +147,15 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
         ({"save_dtype": "int4"}, "dtype must be one of"),
         ({"epochs": "two"}, "epochs of a training must be of type float"),
         (
-            {"elastic": "joint", "score": "join=0", "span": "join=0"},
-            "that is 0; give the deepest that is wanted, such as",
+            {"elastic": "joint", "full": 0.0, "score": "join=0", "span": "join=0"},
+            "give the deepest that is wanted, such as",
         ),
+        ({"elastic": "joint", "full": 0.0}, "it is joint and the plan of the score head has mode=oneway; add that"),
+        ({"elastic": "joint+oneway"}, "full is heeded by trainings that are not elastic"),
+        ({"elastic": "joint+", "full": 0.0}, "elastic must be modes joined by"),
+        ({"temperature": 3.0}, "temperature is heeded by trainings with a teacher"),
+        ({"representation": 0.5}, "representation is heeded by trainings with a teacher"),
+        ({"teacher_outputs": "kept"}, "teacher_outputs is heeded by trainings with a teacher"),
         ({"device": "tpu"}, "device must be one of auto, cpu"),
         ({"score": 3}, "score of a training must be of type str"),
         ({"wings": 2}, "'wings'"),

@@ -208,12 +208,10 @@ def demo(
 
 def _rows(model: Plait, path: Path, columns: str) -> list[tuple[str | None, ...]]:
     """The examples of a file, one text a role; the last roles of an example with fewer texts have none."""
-    from plait.data import read_examples, read_pairs
+    from plait.data import read_pairs
 
     roles = len(model.text.roles)
-    names = [name for name in columns.split("+") if name]
-    if roles == 1:
-        return [tuple(example.texts) for example in read_examples(path, texts=names or ["text"])]
+    names = [name for name in columns.split("+") if name] or (["text"] if roles == 1 else [])
     rows = list(read_pairs(path, texts=names))
     if len(names) == 1 and roles == 2 and any(len(row) == 1 for row in rows):  # more may stand in one column as a list
         raise PlaitError(

@@ -39,7 +39,9 @@ def train(
 
 @app.command()
 def sweep(
-    model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id; an elastic one holds at every join.")],
+    model: Annotated[
+        str, typer.Argument(help="Checkpoint: a folder or a hub id; an elastic one holds at several joins.")
+    ],
     data: Annotated[
         str,
         typer.Argument(
@@ -81,6 +83,11 @@ def sweep(
 
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
+    if not 0 <= min_quality <= 1:
+        raise PlaitError(f"--min-quality must be a share between 0 and 1, but is {min_quality:g}; 0.99 is LAIT's")
+    for option, most in (("--max-ms", max_ms), ("--max-bytes", max_bytes)):
+        if most is not None and not most >= 0:
+            raise PlaitError(f"{option} must be 0 or more, but is {most:g}; leave it out for no limit")
     items = read_task(task, data, split=split, run=candidates, texts=texts, label=label, count=limit)
     for module in (*KINDS[task].libraries, *(("matplotlib.figure",) if out_folder is not None else ())):
         library(module, "plots" if "plot" in module else "train")
@@ -125,7 +132,9 @@ def adopt(
     out_folder: Annotated[
         Path, typer.Option("--out", help="Folder of the new checkpoint (out/final) and report.json.")
     ],
-    queries: Annotated[Path | None, typer.Option(help="A text file of real queries, one a line.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Real queries: .jsonl, .csv, .tsv, .parquet; .txt, one a line.")
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
     start: Annotated[str, typer.Option(help="A model already split whose weights to begin with.")] = "",
@@ -143,13 +152,10 @@ def adopt(
 ) -> None:
     """Split a full model without labels: distil it on your documents, and say what that gained and lost."""
     from plait.adopt import adopt as run
-    from plait.data import read_documents
+    from plait.data import read_documents, read_queries
 
-    try:
-        asked = [line.strip() for line in queries.read_text().splitlines()] if queries is not None else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlaitError(f"--queries must be a text file of one query a line, but is not ({error}); check it") from None
-    if queries is not None and not any(asked):
+    asked = [] if queries is None else list(read_queries(queries).values())
+    if queries is not None and not asked:
         raise PlaitError(f"--queries must hold at least one query, but {queries} holds none; leave it out to make some")
     documents = list(read_documents(corpus, text_column=text_column, id_column=id_column))
     report = run(

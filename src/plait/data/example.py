@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plait.data import arrow, glue, lists, pairs, race, table
+from plait.data import arrow, delimited, lists, pairs, race, table
 from plait.data.document import ID_FIELDS, checked_text, described, identified, listed, named, repeated
 from plait.data.source import check_exists, kind, lines
 from plait.data.table import Row
@@ -30,6 +30,8 @@ LABELS = (
     "entailment_label",
     "entailment_judgment",
 )
+CUT = 0.01
+"""Most of QQP's rows that may be cut short and left out; its own are 1 in 10,000."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 Label = str | float | None
 
@@ -58,8 +60,9 @@ def read_examples(
     .jsonl, .csv, .tsv, .parquet: text columns named as in `pairs.FIELDS` or by `texts` (a list of strings in one of
     them is several texts, or none if it is empty and the last), a label column named as in `LABELS` or by `label`,
     and if there are such columns an id (`IDS`; else examples are numbered) and a group (`GROUPS`). .txt: tabs as in
-    .tsv. A folder that Hugging Face datasets wrote with `save_to_disk`. GLUE, see `glue.records`. RACE, as a folder
-    of its files, or elsewhere a row an article or, as on the hub, a question: an example an option (see
+    .tsv. A folder that Hugging Face datasets wrote with `save_to_disk`. GLUE's files: CoLA's need no header, and
+    rows of QQP's that are cut short are left out, with a DataWarning, if they are 1 in 100 at most. RACE, as a
+    folder of its files, or elsewhere a row an article or, as on the hub, a question: an example an option (see
     `race.options`). Rows of a query with its right and wrong passages, if `texts` names no columns: an example a
     passage (see `lists.by_passage`).
 
@@ -79,7 +82,8 @@ def read_examples(
     places: dict[str, str] = {}
     examples: list[Example] = []
     first: tuple[Label, str] = (None, "")
-    for place, default_id, row in _rows(path) if texts else lists.by_passage(_rows(path), label):
+    cut: list[PlaitError] = []
+    for place, default_id, row in _rows(path, cut) if texts else lists.by_passage(_rows(path, cut), label):
         example = _example(
             row, place, default_id, texts, label, numbers=numbers, cells=kind(path) in (".csv", ".tsv", ".txt")
         )
@@ -97,7 +101,17 @@ def read_examples(
             )
     if not examples:
         raise PlaitError(f"{path} must hold at least one example, but holds none; fill it or name another path")
+    _say_cut(cut, len(examples))
     return _decided(examples, path, labelled=bool(first[1])) if numbers else examples
+
+
+def _say_cut(cut: Sequence[PlaitError], whole: int) -> None:
+    """Warn of rows of QQP that are left out; a file that has many is another's."""
+    if len(cut) > CUT * (whole + len(cut)):
+        raise cut[0]
+    if cut:
+        said = f"{len(cut)} of {whole + len(cut)} rows have too few cells and are left out; the first: {cut[0]}"
+        warnings.warn(said, DataWarning, stacklevel=3)
 
 
 def _decided(examples: list[Example], path: Path, labelled: bool) -> list[Example]:
@@ -114,13 +128,13 @@ def _decided(examples: list[Example], path: Path, labelled: bool) -> list[Exampl
     return kept
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path, cut: list[PlaitError]) -> Iterator[Row]:
     if path.is_dir() and not arrow.is_dataset(path):
         return race.rows(path)
     if kind(path) == ".txt" and next(lines(path)).lstrip().startswith("{"):
         return race.rows(path)
     if kind(path) in (".txt", ".tsv"):
-        return race.by_option(table.placed(glue.records(path), f"{path} line"))
+        return race.by_option(table.placed(delimited.records(path, cut=cut), f"{path} line"))
     return race.by_option(table.rows(path, "examples"))
 
 

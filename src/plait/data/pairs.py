@@ -65,7 +65,7 @@ def texts(row: object, place: str, names: Sequence[str] = ()) -> tuple[str, ...]
     wanted = ", ".join(" and ".join(f"'{name}'" for name in pair) for pair in FIELDS)
     raise PlaitError(
         f"{place} must have {wanted}, or, to be ranked, 'anchor' and 'positive', or be a list of strings, but has "
-        f"{found}; rename its fields"
+        f"{found}; rename its fields, or name them with texts"
     )
 
 

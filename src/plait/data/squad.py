@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plait.data import table
-from plait.data.document import Record, checked_text, identified
+from plait.data.document import Record, checked_text, identified, listed
 from plait.data.source import kind, whole
 from plait.errors import PlaitError
 
@@ -104,6 +104,11 @@ def _of_rows(path: Path) -> Iterator[_Paragraph]:
     for place, default_id, row in table.rows(path, "questions"):
         if not isinstance(row, dict):
             raise PlaitError(f"{place} must be an object with context, question and answers, but is not; write one")
+        if "context" not in row:
+            raise PlaitError(
+                f"{place} must have a context, a question and answers, as SQuAD, which the task qa is of, but has "
+                f"{listed(row)}; name the task that its labels are for, such as class or rank"
+            )
         title = checked_text(row.get("title", path.name), "the title", place)
         text = checked_text(row.get("context"), "the context", place)
         if (title, text) not in documents:
