@@ -119,7 +119,7 @@ def test_a_role_that_all_examples_lack_costs_nothing(tmp_path: Path, plan: str) 
 def test_a_mode_that_a_model_cannot_have_is_refused_with_the_others(tmp_path: Path) -> None:
     """XLNet reads a score from its last token, the passage's."""
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", "xlnet", heads=("score",)))
-    with pytest.raises(PlaitError, match=r"reads a score from its last token, .*, or sweep joint alone$"):
+    with pytest.raises(PlaitError, match=r"reads a score from its last token, .*; or sweep joint alone$"):
         sweep(model, "value", examples(2), known=3)
     assert len(sweep(model, "value", examples(2), modes=("joint",), known=3)) == 3
 

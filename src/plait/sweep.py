@@ -85,7 +85,7 @@ def sweep(
                 model.require_plan(head, plan)
             except PlaitError as error:
                 others = [mode for mode in allowed if mode != plan.mode]
-                raise PlaitError(f"{error}, or sweep {'+'.join(others)} alone" if others else f"{error}") from None
+                raise PlaitError(f"{error}; or sweep {'+'.join(others)} alone" if others else f"{error}") from None
         lengths, segments = _typical(model, data, known)
         found: list[list[_Measured]] = []
         for plan in plans:
