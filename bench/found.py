@@ -32,6 +32,8 @@ def _number(value: float) -> str:
 
 FROM = " from the reader"
 DUAL = ("dual", "cosine")
+ELASTIC = {"elastic": "", "elastic to 3": "to 3 "}
+"""Runs of which every join has a row, by what their columns are kept under."""
 UNTRAINED = ("commoner class", "cosine untrained")
 
 
@@ -52,18 +54,21 @@ def pairs() -> str:
         positions = plan.partition("positions=")[2].partition(",")[0] or "restart"
         line = row["set"], "reader" if name.endswith(FROM) else "encoder", positions
         name = name.removesuffix(FROM)
-        if name == "elastic":
-            name = plan.partition(",")[0]
+        if name in ELASTIC:
+            name = ELASTIC[name] + plan.partition(",")[0]
             chosen = chosen - {(line, name)} | ({(line, name)} if row["chosen"] else set())
         found[line][name][row["seed"]] = row["test"][metric]
     lines = []
     for line, runs in found.items():
         written = {name: _spread(list(by_seed.values())) for name, by_seed in runs.items()}
-        joins = [f"**{value}**" if (line, name) in chosen else value for name, value in written.items() if "=" in name]
+        bold = {name: f"**{value}**" if (line, name) in chosen else value for name, value in written.items()}
+        joins = [" ".join(value for name, value in bold.items() if name.startswith(f"{kind}join="))
+                 for kind in ELASTIC.values()]  # fmt: skip
         cells = [line[0], metrics[line[0]], *line[1:], *(written.get(name, "") for name in ("full", "split"))]
-        cells += [written.get("distilled", ""), " ".join(joins)]
+        cells += [written.get("distilled", ""), *joins]
         lines.append([*cells, *(alone.get((line[0], name), "") for name in (*DUAL, "untrained"))])
     head = ["set", "metric", "begins from", "positions", "full", "split", "distilled", "elastic, join=0 1 2 3 4 5"]
+    head.append("elastic to 3")
     return _table([*head, *DUAL, "untrained"], lines)
 
 
