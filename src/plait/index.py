@@ -126,14 +126,14 @@ class Index:
             )
         if isinstance(documents, Document):
             raise PlaitError(f"documents must be several, but are the one {documents.id!r}; pass [Document(...)]")
-        make = functools.partial(store_rows, self.model, self._role, self.store.codec, self.settings.vectors, vectors)
+        model, role = self.model, self._role
         written = replaced = unchanged = rows_written = tokens = 0
         with self.store.writing():
             there = self.store.contents()
             try:
                 for batch in commits(pending(documents, there, self._cut)):
                     unchanged += batch.unchanged
-                    rows = make(batch.documents)
+                    rows = store_rows(model, role, self.store.codec, self.settings.vectors, vectors, batch.documents)
                     if rows:
                         self.store.replace(rows)
                     written += len(batch.documents)

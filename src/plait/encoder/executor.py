@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plait.bottleneck import Bottleneck
 from plait.encoder.joined import Answer, Joined
-from plait.encoder.joint import joint
+from plait.encoder.joint import joint, runs
 from plait.encoder.layers import Layers
 from plait.encoder.nothing import with_nothing
 from plait.encoder.own import own
@@ -38,7 +38,7 @@ class Encoder:
     ) -> None:
         self.family = family
         self.layers = family.shape.layers
-        self._layers = Layers(family, bottlenecks or {}, saliency or {})
+        self._bricks = Layers(family, bottlenecks or {}, saliency or {})
 
     def own(self, tokens: Tokens, names: Sequence[str]) -> States:
         """Compute the named tensors of segments, each from its own tokens alone.
@@ -47,7 +47,7 @@ class Encoder:
             tokens: a packed batch of segments, all of one role.
             names: what is wanted, e.g. `plan.needs(role, layers)`.
         """
-        return own(self._layers, tokens, names)
+        return own(self._bricks, tokens, names)
 
     def join(
         self,
@@ -78,21 +78,24 @@ class Encoder:
         states, examples = with_nothing(plan, states, examples)
         if plan.join == self.layers:
             return self._apart(plan, states, examples, answer)
-        meet = joint if plan.mode == "joint" else reading
-        joined = meet(self._layers, plan, states, examples, answer, trace)
+        if plan.mode == "joint":
+            some = runs(plan, states, examples, whole=trace is not None)
+            joined = Joined.behind([joint(self._bricks, plan, states, examples[run], answer, trace) for run in some])
+        else:
+            joined = reading(self._bricks, plan, states, examples, answer, trace)
         return replace(joined.in_segments(), states=self.family.finish(joined.states))
 
     def answering(self, layout: Layout) -> Tensor:
         """Which token of each group of the reader's tokens a score is read from, int64 [G]."""
-        return self._layers.answering(layout)
+        return self._bricks.answering(layout)
 
     def _apart(self, plan: Plan, states: Mapping[str, States], examples: Tensor, answer: Answer) -> Joined:
         """No layer is left in which segments could meet."""
         if answer == "whole":
-            parts = [self._layers.part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
+            parts = [self._bricks.part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
             whole = Track.together(parts)
             return Joined(whole.x, whole.layout, None, parts).in_segments()
         column = plan.roles.index(plan.reader)
         layout, tokens = states[plan.reader].rows(plan.recipe(plan.reader, plan.join)).select(examples[:, column])
-        x = self._layers.input(plan, plan.reader, states[plan.reader], plan.join)[tokens]
+        x = self._bricks.input(plan, plan.reader, states[plan.reader], plan.join)[tokens]
         return Joined(x[self.answering(layout)], layout.only_one()) if answer == "first" else Joined(x, layout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -20,6 +20,15 @@ TOKENS = 2048
 """Tokens joined at once on a CPU: batches that stay in a core's cache are faster than large ones."""
 
 
+def runs(plan: Plan, states: Mapping[str, States], examples: Tensor, whole: bool) -> Sequence[slice]:
+    """Neighbouring examples (int64 [B, roles]) that are joined at once; all of them if they are to stay `whole`."""
+    if whole or torch.is_grad_enabled() or examples.device.type != "cpu":
+        return [slice(None)]
+    lengths = [states[role].rows(plan.recipe(role, plan.join)).lengths_tensor for role in plan.roles]
+    tokens: list[int] = torch.stack([n[examples[:, i]] for i, n in enumerate(lengths)]).sum(0).tolist()
+    return runs_of(tokens, TOKENS)
+
+
 def joint(
     layers: Layers,
     plan: Plan,
@@ -29,21 +38,6 @@ def joint(
     trace: list[Tensor] | None,
 ) -> Joined:
     """Last states of the reader's tokens, or of all; see `Encoder.join`."""
-    if torch.is_grad_enabled() or trace is not None or examples.device.type != "cpu":
-        return _joint(layers, plan, states, examples, answer, trace)
-    lengths = [states[role].rows(plan.recipe(role, plan.join)).lengths_tensor for role in plan.roles]
-    tokens: list[int] = torch.stack([n[examples[:, i]] for i, n in enumerate(lengths)]).sum(0).tolist()
-    return Joined.behind([_joint(layers, plan, states, examples[run], answer, None) for run in runs_of(tokens, TOKENS)])
-
-
-def _joint(
-    layers: Layers,
-    plan: Plan,
-    states: Mapping[str, States],
-    examples: Tensor,
-    answer: Answer,
-    trace: list[Tensor] | None,
-) -> Joined:
     parts = [layers.part(plan, role, states[role], examples[:, i]) for i, role in enumerate(plan.roles)]
     begin_at = begins(plan, states, examples, layers.family.segments) if layers.relative else None
     whole = Track.together(parts, begin_at)
