@@ -30,7 +30,7 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}"
 
 
-FROM = " from the reader"
+FROM, SIX = " from the reader", " with 6 segments"
 DUAL = ("dual", "cosine")
 ELASTIC = {"elastic": "", "elastic to 3": "to 3 "}
 """Runs of which every join has a row, by what their columns are kept under."""
@@ -47,13 +47,14 @@ def pairs() -> str:
     chosen: set[tuple[tuple[str, str, str], str]] = set()
     for row in _rows("pairs"):
         name, plan, metric = row["run"], row.get("plan", ""), METRICS[row["task"]]
-        metrics[row["set"]] = metric
+        of = row["set"] + (", 6 segments" if SIX in name else "")
+        metrics[of] = metric
         if name in UNTRAINED or name in DUAL:  # which begin their own way
-            alone[row["set"], name if name in DUAL else "untrained"] = _number(row["test"][metric])
+            alone[of, name if name in DUAL else "untrained"] = _number(row["test"][metric])
             continue
         positions = plan.partition("positions=")[2].partition(",")[0] or "restart"
-        line = row["set"], "reader" if name.endswith(FROM) else "encoder", positions
-        name = name.removesuffix(FROM)
+        line = of, "reader" if name.endswith(FROM) else "encoder", positions
+        name = name.removesuffix(FROM).replace(SIX, "")
         if name in ELASTIC:
             name = ELASTIC[name] + plan.partition(",")[0]
             chosen = chosen - {(line, name)} | ({(line, name)} if row["chosen"] else set())
