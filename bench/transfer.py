@@ -48,7 +48,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         words = Words(Path(folder) / "words", texts)
         first: Run = {id: {hit.id: hit.score for hit in words.search(q, 100)} for id, q in data.queries.items()}
-    fact = {"bench": "transfer", "collection": a.collection, "documents": len(texts), "queries": len(data.queries)}
+    fact = {"bench": "transfer", "collection": a.collection, "documents": len(texts), "queries": len(data.queries),
+            "teacher": a.teacher}  # fmt: skip
     if RUNS[0] in a.runs:
         append("transfer", fact | {"run": RUNS[0]} | _measured(data, first))
     models = dict(zip(RUNS[1:4], ((a.teacher, "join=0"), (a.teacher, PLAN), (BUNDLED, PLAN)), strict=True))
