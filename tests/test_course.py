@@ -72,3 +72,45 @@ def test_an_elastic_course_runs_no_plan_twice_nor_one_deeper_than_asked_for(tmp_
     drawn = [list(course._drawn(torch.Generator().manual_seed(seed))) for seed in range(9)]
     assert all([plans["span"].join for plans in step] == [0, 1] for step in drawn)
     assert {str(plans["score"]) for step in drawn for plans in step} == {"join=0,mode=joint"}
+
+
+def thinned(folder: Path, budget: int, budgets: str, **keys: float) -> tuple[Course, Lesson]:
+    plans = {"score": f"join=1,mode=oneway,keep.passage={budget}", "span": "join=1,reader=passage"}
+    model = Plait.from_pretrained(small_checkpoint(folder / "bert", plans=plans))
+    config = TrainConfig(model="", data="", output="", bfloat16=False, budgets=budgets, **keys)  # type: ignore[arg-type]
+    return Course(model, None, config), lesson_of(model)
+
+
+def test_a_course_of_several_budgets_runs_the_first_its_own_and_one_of_the_rest(tmp_path: Path) -> None:
+    course, _ = thinned(tmp_path, 4, "all+6+4+2")
+    drawn = [course._drawn(torch.Generator().manual_seed(seed)) for seed in range(30)]
+    assert all(set(step[0]) == {"score", "span"} and not step[0]["score"].keep for step in drawn)
+    assert all(set(plans) == {"score"} for step in drawn for plans in step[1:])
+    assert all(step[1] == {"score": course.model.plans["score"]} for step in drawn)
+    assert {step[2]["score"].keep[0].tokens for step in drawn if len(step) > 2} == {6, 2}
+    assert {len(step) for step in drawn} == {2, 3}
+
+
+def test_the_first_budget_teaches_and_one_that_drops_nothing_learns_nothing_from_it(tmp_path: Path) -> None:
+    course, lesson = thinned(tmp_path, 100, "all", labels=0.0)
+    assert float(course(lesson)["loss"].detach()) == 0
+    course, lesson = thinned(tmp_path, 2, "all", labels=0.0)
+    taught = course(lesson)["loss"]
+    assert float(taught.detach()) > 1e-6
+    scores = next(target for target in lesson.targets if isinstance(target, Lists))
+    states = {role: course.model.own(some, ["states.1", "states.2", *course.model.needs(role)])
+              for role, some in lesson.segments.items()}  # fmt: skip
+    few, _ = course.model.logits("score", states, scores.examples)
+    every, _ = course.model.logits("score", states, scores.examples, course.model.plans["score"].budgeted("all"))
+    expected = scores.distance(few, every.detach(), _, course._weights)
+    torch.testing.assert_close(taught, expected, atol=1e-5, rtol=1e-4)
+    weight = dict(course.model.named_parameters())["base.embeddings.LayerNorm.weight"]
+    ours, theirs = (torch.autograd.grad(loss, weight)[0] for loss in (taught, expected))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
+
+
+def test_of_a_share_of_the_steps_the_full_plan_teaches_every_budget(tmp_path: Path) -> None:
+    course, lesson = thinned(tmp_path, 2, "all+3", full=1.0)
+    drawn = course._drawn(torch.Generator().manual_seed(1))
+    assert [step["score"].join for step in drawn] == [0, 1, 1, 1]
+    assert torch.isfinite(course(lesson)["loss"])

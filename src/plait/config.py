@@ -63,6 +63,9 @@ class TrainConfig:
         elastic: modes joined by +: at every step the full plan, one at the joins of the heads' own plans and one at a
             join by chance, no deeper, are trained, each split in one of these modes by chance, the full plan teaching;
             so any join up to their own can be chosen later (span and text heads stay joint). Empty for the plans alone.
+        budgets: numbers or shares of tokens, or `all`, joined by +: at every step the heads whose plans have a budget
+            are trained with the first of these in its place, which teaches, with their own, and with one of the rest
+            by chance; so any of them can be chosen later. Empty for their own alone.
         teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
         teacher_outputs: folder where the teacher's outputs are kept, example by example, to be computed once for
             several runs, whatever their seeds and batches; with `representation`, which would have to keep states, they
@@ -115,6 +118,7 @@ class TrainConfig:
     span: str = "join=0"
     text: str = "join=0"
     elastic: str = ""
+    budgets: str = ""
     teacher: str = ""
     teacher_outputs: str = ""
     full: float = 0.0
@@ -184,13 +188,15 @@ class TrainConfig:
                     f"{key} must be between {least:g} and {most:g}, but is {getattr(self, key)}; leave it out for what "
                     "is usual"
                 )
-        if not self.labels and not self.teacher and not self.elastic:
+        taught = self.teacher or self.elastic or self.budgets
+        if not self.labels and not taught:
             raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
         weights = [key for key in SAYS if self.task in USED[key] and (self.score or key not in OF_SCORES)]
-        if (self.teacher or self.elastic) and not any(getattr(self, key) for key in weights):
+        if taught and not any(getattr(self, key) for key in weights):
+            there = next(key for key in ("teacher", "elastic", "budgets") if getattr(self, key))
             raise PlaitError(
                 f"a teacher must have a say, but of {' and '.join(weights)} none has a weight; give one a weight, or "
-                f"leave {'teacher' if self.teacher else 'elastic'} out"
+                f"leave {there} out"
             )
         same = bool(self.dev) and Path(self.dev).resolve() == Path(self.data).resolve()
         if same and (self.split == "dev" or self.task != "rank" or not is_beir(Path(self.data))):
@@ -204,10 +210,12 @@ class TrainConfig:
             return "trainings of a score head, but score is empty"
         if key == "negatives" and self.task == "rank" and not self.in_batch:
             return "in_batch and the task qa, but task is rank, in_batch is False"
-        if key in (*SAYS, "temperature") and not self.teacher and not self.elastic:
-            return "trainings with a teacher or elastic ones, but there is neither"
+        if key in (*SAYS, "temperature") and not self.teacher and not self.elastic and not self.budgets:
+            return "trainings with a teacher, elastic ones and those of several budgets, but this is none of these"
         if key == "teacher_outputs" and not self.teacher:
             return "trainings with a teacher, but teacher is empty"
+        if key == "budgets" and self.elastic:
+            return "trainings that are not elastic, but elastic is set"
         if key == "full" and self.elastic:
             return "trainings that are not elastic, which train the full plan at every step, but elastic is set"
         return ""

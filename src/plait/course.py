@@ -27,7 +27,8 @@ Plans = Mapping[str, Plan]
 
 class Course(nn.Module):
     """Trains under the model's own plans; under the full plan beside them at a share of the steps; or, if elastic,
-    under the full plan, its own and one by chance between these at every step, the full one teaching.
+    under the full plan, its own and one by chance between these at every step, or under several budgets. What is run
+    first teaches the others where no teacher does.
     """
 
     def __init__(self, model: Plait, teacher: Teacher | None, config: TrainConfig) -> None:
@@ -66,10 +67,11 @@ class Course(nn.Module):
         running = any(plan.positions == "continue" for plan in self.model.plans.values())
         states = {} if running else own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
         losses: list[Tensor] = []
-        for plans in drawn:
+        whole: set[int] = set()  # targets of which all examples are taught
+        for turn, plans in enumerate(drawn):
             few = {head for head, plan in plans.items() if runs_known(plan)}
             asked = [(n, t) for n, t, _ in thin if t.head in few]
-            asked += [(n, t) for n, t in enumerate(lesson.targets) if t.head not in few]
+            asked += [(n, t) for n, t in enumerate(lesson.targets) if t.head in plans.keys() - few]
             examples = [target.examples for _, target in asked]
             if running and asked:  # of a small batch there may be nothing to ask
                 states, examples = continued(self.model, lesson, [t.examples for _, t in asked], [*plans.values()])
@@ -83,16 +85,20 @@ class Course(nn.Module):
                         self.answers += len(target.first)
                         self.dropped += target.dropped(said[number].logits, said[number].layout)
             for number, target, rows in thin:
-                if number in taught:
+                if number in taught and number not in whole and target.head in plans:
                     kept = None if target.head in few else rows
                     losses.append(self._distance(target, plans[target.head], said[number], kept, taught[number]))
-            if config.elastic and teacher is None and all(plan == full(plan) for plan in plans.values()):
+            for number in whole & said.keys():
+                target = lesson.targets[number]
+                losses.append(self._distance(target, plans[target.head], said[number], None, taught[number]))
+            if turn == 0 and teacher is None and (config.elastic or config.budgets):
                 taught = {number: _detached(output) for number, output in said.items()}
+                whole = {number for number, target in asked if target.head not in few}
         nothing = next(p for p in self.model.parameters() if p.requires_grad).sum() * 0  # a batch may ask nothing
         return torch.stack([nothing, *losses]).sum()
 
     def _drawn(self, generator: torch.Generator) -> Sequence[Plans]:
-        """The plans of this step, the full ones first."""
+        """The plans of this step, what teaches first."""
         plans: Plans = self.model.plans
         whole: Plans = {head: full(plan) for head, plan in plans.items()}
         if self.settings.elastic:
@@ -104,7 +110,15 @@ class Course(nn.Module):
             return [whole, deepest] if between == deepest else [whole, deepest, between]
         if plans == {head: full(plan, plan.positions) for head, plan in plans.items()}:
             return [plans]
-        return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
+        drawn = [whole] if torch.rand((), generator=generator).item() < self.settings.full else []
+        if not self.settings.budgets:
+            return [*drawn, plans]
+        first, *rest = self.settings.budgets.split("+")
+        drawn.append({head: plan.budgeted(first) for head, plan in plans.items()})
+        thin = {head: plan for head, plan in plans.items() if plan.keep}
+        chosen = rest[int(torch.randint(len(rest), (), generator=generator))] if rest else first
+        other = {head: plan.budgeted(chosen) for head, plan in thin.items()}
+        return [*drawn, thin, *([other] if rest and other != thin else [])]
 
     def _distance(self, target: Target, plan: Plan, output: Output, kept: Tensor | None, taught: Output) -> Tensor:
         """From the teacher, for the examples `kept` (None: all) of an output."""

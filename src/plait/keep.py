@@ -154,6 +154,11 @@ def parse(role: str, text: str) -> tuple[Keep, ...]:
     return tuple(found)
 
 
+def tokens_of(role: str, text: str) -> float | None:
+    """How many tokens a budget leaves a role: `32`, `0.5`, or `all`, None."""
+    return None if text == "all" else Keep(role, _number(role, text)).tokens
+
+
 def check_selector(selector: object, protect: object) -> None:
     """PlaitError unless both are known."""
     for what, value, allowed in (("selector", selector, get_args(Selector)), ("protect", protect, get_args(Protect))):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from plait.errors import PlaitError
-from plait.keep import MERGING, SALIENT, Keep, Protect, Recipe, Selector, Step, check_selector, named
+from plait.keep import MERGING, SALIENT, Keep, Protect, Recipe, Selector, Step, check_selector, named, tokens_of
 from plait.plan_text import fields_of
 
 Mode = Literal["joint", "oneway", "frozen"]
@@ -226,6 +226,23 @@ class Plan:
         if why := self.stays():
             raise PlaitError(why)
         return dataclasses.replace(self, join=join, mode=mode, states="hidden", positions=self.own_positions)
+
+    def budgeted(self, text: str) -> Plan:
+        """The same plan with another number or share of tokens in place of every role's budget, or with `all` of them.
+
+        Raises:
+            PlaitError: a role has several budgets, or the text is none.
+        """
+        roles = [budget.role for budget in self.keep]
+        many = [role for role in roles if roles.count(role) > 1]
+        if many:
+            raise PlaitError(
+                f"a budget can take another's place where a role has one, but {many[0]} has several in {self}; leave "
+                "all but one out"
+            )
+        tokens = [(budget, tokens_of(budget.role, text)) for budget in self.keep]
+        keep = tuple(dataclasses.replace(budget, tokens=number) for budget, number in tokens if number is not None)
+        return dataclasses.replace(self, keep=keep)
 
     def others(self) -> tuple[str, ...]:
         """The roles that are not the reader, in order."""

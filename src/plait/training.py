@@ -125,6 +125,8 @@ def _model(config: TrainConfig, data: Data) -> Plait:
                     f"elastic trains the modes that it names, but it is {config.elastic} and the plan of the {head} "
                     f"head has mode={plan.mode}; add that, or give the plan another"
                 )
+        for text in config.budgets.split("+") if config.budgets else ():
+            model.require_plan(head, plan.budgeted(text))
         if config.full and plan.compare != "none":
             raise PlaitError(f"a dual encoder has no full plan to train, but full is {config.full:g}; set it to 0")
         if config.representation and (plan.keep or plan.compare != "none"):
@@ -132,6 +134,11 @@ def _model(config: TrainConfig, data: Data) -> Plait:
                 f"representation needs every token of the layers that a plan joins, but the plan of the {head} head is "
                 f"{plan}; set it to 0"
             )
+    if config.budgets and not any(plan.keep for plan in model.plans.values()):
+        raise PlaitError(
+            f"budgets take the place of a plan's own, but no plan has one ({model.plans[KINDS[config.task].head]}); "
+            "add one, such as keep.passage=32, or leave budgets out"
+        )
     if config.task == "qa" and len(model.text.roles) != 2:
         raise PlaitError(f"a qa task needs two roles, but the plan has {', '.join(model.text.roles)}; leave roles out")
     model.card = ""  # that of what training starts from
