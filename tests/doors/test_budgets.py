@@ -118,3 +118,18 @@ def test_a_model_that_can_say_no_needs_its_separator(tmp_path: Path) -> None:
     assert said.code == 0 and "budgets dropped the first or last token of" in said.err
     model = Plait.from_pretrained(tmp_path / "out" / "final")
     assert np.isfinite(model.read(text).ask("who found it?").score)
+
+
+@ONE_THREAD
+def test_one_training_holds_at_several_budgets(tmp_path: Path) -> None:
+    """Read at all tokens, at its own budget and at another that it was trained for; stored and swept at these."""
+    write(tmp_path / "train.jsonl", "rank", 150, seed=1)
+    examples = read_examples(write(tmp_path / "dev.jsonl", "rank", 60, seed=2))
+    plan = "join=1,mode=oneway,keep.passage=4"
+    done("train", config(tmp_path, task="rank", score=plan, budgets="all+3"))
+    folder = tmp_path / "out" / "final"
+    for other in ("join=1,mode=oneway", plan, "join=1,mode=oneway,keep.passage=3"):
+        model = Plait.from_pretrained(folder, plan=other)
+        assert example_quality(model, "rank", examples)["rr10"] > 0.85, other
+    found = json.loads(done("sweep", folder, tmp_path / "dev.jsonl", "--task", "rank", "--keep", "3", "--json"))
+    assert {"", "4 coreset", "3 coreset"} <= {point["keep"] for point in found["points"] if point["join"]}
