@@ -13,6 +13,7 @@ from plait.plan import Plan
 
 if TYPE_CHECKING:
     from plait.config import TrainConfig
+    from plait.cross_encoder import CrossEncoder
     from plait.data import Document, read_documents
     from plait.index import Index
     from plait.known import Known
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "CrossEncoder",
     "DataWarning",
     "Document",
     "FallbackWarning",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CrossEncoder": "plait.cross_encoder",
     "Document": "plait.data",
     "Index": "plait.index",
     "Known": "plait.known",

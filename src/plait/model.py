@@ -310,14 +310,16 @@ class Plait(nn.Module):
     def rank(
         self,
         query: str,
-        documents: Sequence[str],
+        documents: Sequence[str | Encoded],
         top_k: int | None = None,
         return_documents: bool = False,
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
         activation_fn: Callable[[Tensor], Tensor] | None = None,
     ) -> list[dict[str, object]]:
-        """Order documents by their score for one query: dicts of `corpus_id`, `score` and, if asked, `text`."""
+        """Order documents, texts or what `encode` computed of them, by their score for one query: dicts of `corpus_id`,
+        `score` and, if asked, `text`, the document as given.
+        """
         if top_k is not None:
             require_least("top_k", top_k, "10 is usual")
         require_one_label(self)

@@ -296,6 +296,11 @@ class Plan:
         """The layer whose input states of the other roles the reader reads in upper layer `layer` (oneway, frozen)."""
         return self.join if self.mode == "frozen" else layer
 
+    @property
+    def stores(self) -> bool:
+        """Whether anything is kept of known texts: under a plan whose texts meet from layer 0 on they are read anew."""
+        return bool(self.known) and (self.join > 0 or self.compare != "none")
+
     def stored(self, role: str, layers: int) -> tuple[str, ...]:
         """Names of the tensors that a store keeps of `role`; empty for a role that is live."""
         return self.needs(role, layers) if role in self.known else ()

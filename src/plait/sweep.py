@@ -90,11 +90,11 @@ def sweep(
         found: list[list[_Measured]] = []
         for plan in plans:
             model.plans = {**restart, **head_plans([head], {head: plan}, {})}
-            if _stores(plan) and head == "score" and len(codecs) > 1:
+            if plan.stores and head == "score" and len(codecs) > 1:
                 found.append(_drifting(model, task, cast("Sequence[Example]", data), codecs, progress))
                 continue
             found.append([])
-            for codec in codecs if _stores(plan) else [""]:
+            for codec in codecs if plan.stores else [""]:
                 progress(f"{plan} {codec}")
                 found[-1].append(_Measured(codec, quality(model, task, data, codec)))
         progress("milliseconds and memory")
@@ -123,11 +123,6 @@ class _Measured(NamedTuple):
     codec: str
     metrics: dict[str, float]
     drift: float | None = None
-
-
-def _stores(plan: Plan) -> bool:
-    """Whether anything is kept of known texts: under a plan whose texts meet from layer 0 on they are read anew."""
-    return bool(plan.known) and (plan.join > 0 or plan.compare != "none")
 
 
 def _budgets(own: Plan, keeps: Sequence[str], selectors: Sequence[str]) -> dict[str, tuple[tuple[Keep, ...], Selector]]:

@@ -23,8 +23,8 @@ from tests.corpus import PASSAGES, QUESTION, raw
 def test_what_the_package_exports() -> None:
     for name in plait.__all__:
         assert getattr(plait, name).__name__ == name
-    with pytest.raises(AttributeError, match="no attribute 'Cross'"):
-        plait.Cross  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'Crossing'"):
+        plait.Crossing  # noqa: B018
     assert list(inspect.signature(Plait.predict).parameters)[1:3] == ["inputs", "batch_size"]
     assert list(inspect.signature(Plait.rank).parameters)[1:6] == [
         "query",
