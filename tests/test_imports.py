@@ -14,7 +14,7 @@ SRC = Path(__file__).parents[1] / "src" / "plait"
 ROOMS = (
     "errors extras files keep plan_text plan head_plans cost layout kernels store data settings saved hub machine"
     " passages text relation attention selection families states places thinning bottleneck saliency encoder compare"
-    " beside heads spans writer hashes lora checkpoint saving given sbert fitting mining commits parts scoring known"
+    " beside heads spans writer hashes lora checkpoint saving given sbert fitting mining commits scoring parts known"
     " model cross_encoder positions distill tasks lessons labelled outputs measured taught teacher config course begin"
     " gradients resume trainer results vectors binding first_stage rows index explain metrics evaluate judged card"
     " training"

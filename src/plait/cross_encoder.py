@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,17 @@ from torch import Tensor
 
 from plait.errors import PlaitError
 from plait.model import Plait
-from plait.parts import Encoded, Part, as_rows, made_by
-from plait.text import require_list
-
-AT_ONCE = 1024
-"""Pairs whose known texts are computed together."""
+from plait.parts import Encoded, Part, made_by, predicted, ranked
 
 
 class CrossEncoder:
-    """Scores pairs as `Plait.predict` does; known texts are computed once and remembered, so that those that are ranked
-    again and again cost what they cost from a store.
+    """Scores pairs as `Plait.predict` does; known texts are computed once and remembered, so that those that come again
+    are not computed again.
 
     Args:
         model: its plan says which texts are known.
-        memory: most bytes of states that are remembered; the texts that were not asked for longest are forgotten.
+        memory: most bytes of states that are remembered from batch to batch; the texts that were not asked for longest
+            are forgotten.
 
     Attributes:
         used: bytes of states that are remembered now.
@@ -37,6 +34,8 @@ class CrossEncoder:
     def __init__(self, model: Plait, *, memory: int = 1 << 30) -> None:
         if not isinstance(model, Plait):
             raise PlaitError(f"model must be a Plait, but is {model!r:.60}; load it with Plait.from_pretrained")
+        if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
+            raise PlaitError(f"memory must be 0 or more bytes, but is {memory!r}; 1 << 30 is the default")
         self.model, self.memory = model, memory
         self.model_card_data = Measured()
         self._known: OrderedDict[tuple[str, str], Encoded] = OrderedDict()
@@ -69,21 +68,10 @@ class CrossEncoder:
         Raises:
             PlaitError: prompts, which no plan has a place for, or tensors are asked for.
         """
-        from tqdm.auto import tqdm
-
-        _refuse(prompt_name or prompt)
-        if convert_to_tensor or not convert_to_numpy:
-            raise PlaitError("scores are a NumPy array, but a tensor is asked for; call torch.from_numpy on them")
-        rows, single = as_rows(self.model.plan("score"), inputs)
-        hidden = not (len(rows) > AT_ONCE if show_progress_bar is None else show_progress_bar)
-        found = [self.model.predict([], batch_size, False, activation_fn)]
-        with tqdm(total=len(rows), desc="pairs", unit="pair", disable=hidden) as bar:
-            for begin in range(0, len(rows), AT_ONCE):
-                some = self._remembered(rows[begin : begin + AT_ONCE])
-                found.append(self.model.predict(some, batch_size, False, activation_fn, bool(apply_softmax)))
-                bar.update(len(some))
-        scores: NDArray[np.float32] = np.concatenate(found)
-        return scores[0] if single else scores
+        _refuse(prompt_name or prompt, convert_to_tensor or not convert_to_numpy)
+        return predicted(
+            self.model, inputs, batch_size, show_progress_bar, activation_fn, bool(apply_softmax), self._remembered
+        )
 
     def rank(
         self,
@@ -96,18 +84,17 @@ class CrossEncoder:
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
         activation_fn: Callable[[Tensor], Tensor] | None = None,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
     ) -> list[dict[str, object]]:
-        """See `Plait.rank`; prompts are refused as by `predict`."""
-        _refuse(prompt_name or prompt)
-        documents = require_list("documents", documents)
-        rows, _ = as_rows(self.model.plan("score"), [(query, document) for document in documents])
-        known = [cast("str | Encoded", row[1]) for row in self._remembered(rows)]
-        found = self.model.rank(query, known, top_k, False, batch_size, show_progress_bar, activation_fn)
-        for row in found if return_documents else ():
-            row["text"] = documents[int(str(row["corpus_id"]))]
-        return found
+        """See `Plait.rank`; what is refused, as by `predict`."""
+        _refuse(prompt_name or prompt, convert_to_tensor or not convert_to_numpy)
+        return ranked(
+            self.model, query, documents, top_k, return_documents, batch_size, show_progress_bar, activation_fn,
+            self._remembered,
+        )  # fmt: skip
 
-    def _remembered(self, rows: Sequence[tuple[Part, ...]]) -> list[tuple[Part, ...]]:
+    def _remembered(self, rows: list[tuple[Part, ...]]) -> list[tuple[Part, ...]]:
         """The rows with the states of known texts in the place of these."""
         plan = self.model.plan("score")
         columns = [list(column) for column in zip(*rows, strict=True)]
@@ -151,9 +138,11 @@ class Measured:
         self.metrics[str(evaluator.name)] = dict(metrics)
 
 
-def _refuse(prompt: str | None) -> None:
+def _refuse(prompt: str | None, tensor: bool) -> None:
     if prompt:
         raise PlaitError(f"prompts have no place in a plan, but one is {prompt!r}; write it before the texts")
+    if tensor:
+        raise PlaitError("scores are a NumPy array, but a tensor is asked for; call torch.from_numpy on them")
 
 
 def _size(one: Encoded) -> int:

@@ -27,11 +27,10 @@ from plait.heads import default_activation
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_device, to_dtype
-from plait.parts import Encoded, Part, as_rows, encoded, score_rows, tokenized, warn_cut, write_rows
+from plait.parts import Encoded, Part, as_rows, encoded, predicted, ranked, tokenized, warn_cut, write_rows
 from plait.plan import Plan
 from plait.saliency import Saliency
 from plait.saving import save
-from plait.scoring import require_finite, require_one_label
 from plait.spans import SpanFound, restored, spans_found
 from plait.states import States, require_name
 from plait.text import Segment, Text, Tokens, require_list
@@ -271,18 +270,7 @@ class Plait(nn.Module):
         Returns:
             float32 [N] with one label, [N, labels] with several; without the first axis for a single example.
         """
-        if self.training:  # asking walks through all modules, a millisecond of every query
-            self.eval()
-        rows, single = as_rows(self.plan("score"), inputs)
-        require_least("batch_size", batch_size, "32 is the default")
-        logits = score_rows(self, rows, batch_size, show_progress_bar)
-        if activation_fn is None:
-            activation_fn = self._activation()
-        scores = activation_fn(logits)
-        if apply_softmax and logits.shape[1] > 1:
-            scores = scores.softmax(-1)
-        values: NDArray[np.float32] = scores.squeeze(-1).numpy() if logits.shape[1] == 1 else scores.numpy()
-        return values[0] if single else values
+        return predicted(self, inputs, batch_size, show_progress_bar, activation_fn, apply_softmax)
 
     def generate(
         self,
@@ -320,19 +308,9 @@ class Plait(nn.Module):
         """Order documents, texts or what `encode` computed of them, by their score for one query: dicts of `corpus_id`,
         `score` and, if asked, `text`, the document as given.
         """
-        if top_k is not None:
-            require_least("top_k", top_k, "10 is usual")
-        require_one_label(self)
-        documents = require_list("documents", documents)
-        logits = self.predict([(query, d) for d in documents], batch_size, show_progress_bar, nn.Identity())
-        require_finite(logits)
-        order = np.argsort(-logits, kind="stable")[:top_k]  # a sigmoid ties the best ones
-        scores = (activation_fn or self._activation())(torch.from_numpy(logits))
-        found: list[dict[str, object]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
-        if return_documents:
-            for row, i in zip(found, order, strict=True):
-                row["text"] = documents[i]
-        return found
+        return ranked(
+            self, query, documents, top_k, return_documents, batch_size, show_progress_bar, activation_fn
+        )  # fmt: skip
 
     def encode(
         self,
@@ -384,7 +362,7 @@ class Plait(nn.Module):
         """
         return spans_found(*self.logits("span", states, examples), known, self.no_answer)
 
-    def _activation(self) -> nn.Module:
+    def activation(self) -> nn.Module:
         """What is applied to logits where nothing else is asked for; scaled cosines would saturate a sigmoid."""
         cosines = self.plan("score").compare in ("cosine", "maxsim")
         return nn.Identity() if cosines else default_activation(self.config)

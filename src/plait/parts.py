@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plait.errors import PlaitError, TruncationWarning
+from plait.errors import PlaitError, TruncationWarning, require_least
 from plait.keep import EXACT, recipe_of
 from plait.layout import Layout
 from plait.plan import Plan
+from plait.scoring import require_finite, require_one_label
 from plait.states import States, as_read
 from plait.store import Codec
 from plait.text import Segment, Tokens, batches, fit, require_list, require_texts
@@ -44,6 +45,8 @@ class Encoded:
 
 Part = str | Encoded | None
 """One role's part of an example: a text, its states, or nothing."""
+Read = Callable[[list[tuple[Part, ...]]], list[tuple[Part, ...]]]
+"""Rows -> the same with states in the place of some texts."""
 
 
 def as_rows(
@@ -119,14 +122,64 @@ def as_stored(one: Encoded, codec: str) -> Encoded:
     return replace(one, states=back)
 
 
-def score_rows(
-    model: Plait, rows: Sequence[tuple[Part, ...]], batch_size: int, show_progress_bar: bool | None
+def predicted(
+    model: Plait,
+    inputs: Sequence[Sequence[Part]] | tuple[Part, ...] | str,
+    batch_size: int,
+    show_progress_bar: bool | None,
+    activation_fn: Callable[[Tensor], Tensor] | None,
+    apply_softmax: bool,
+    read: Read = list,
+) -> NDArray[np.float32]:
+    """See `Plait.predict`; what `read` makes of the rows of each batch is what is scored."""
+    rows, single = as_rows(model.plan("score"), inputs)
+    logits = _logits(model, rows, batch_size, show_progress_bar, read)
+    scores = (activation_fn or model.activation())(logits)
+    if apply_softmax and logits.shape[1] > 1:
+        scores = scores.softmax(-1)
+    values: NDArray[np.float32] = scores.squeeze(-1).numpy() if logits.shape[1] == 1 else scores.numpy()
+    return values[0] if single else values
+
+
+def ranked(
+    model: Plait,
+    query: str,
+    documents: Sequence[str | Encoded],
+    top_k: int | None,
+    return_documents: bool,
+    batch_size: int,
+    show_progress_bar: bool | None,
+    activation_fn: Callable[[Tensor], Tensor] | None,
+    read: Read = list,
+) -> list[dict[str, object]]:
+    """See `Plait.rank`, and `read` as above."""
+    if top_k is not None:
+        require_least("top_k", top_k, "10 is usual")
+    require_one_label(model)
+    documents = require_list("documents", documents)
+    rows, _ = as_rows(model.plan("score"), [(query, document) for document in documents])
+    logits = _logits(model, rows, batch_size, show_progress_bar, read)[:, 0]
+    require_finite(logits.numpy())
+    order = np.argsort(-logits.numpy(), kind="stable")[:top_k]  # a sigmoid ties the best ones
+    scores = (activation_fn or model.activation())(logits)
+    found: list[dict[str, object]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
+    if return_documents:
+        for row, i in zip(found, order, strict=True):
+            row["text"] = documents[i]
+    return found
+
+
+def _logits(
+    model: Plait, rows: Sequence[tuple[Part, ...]], batch_size: int, show_progress_bar: bool | None, read: Read
 ) -> Tensor:
     """Logits float32 [N, labels] of the score head. A text that recurs in a batch is computed once; under the full
     plan, where that saves nothing, rows of like length share a batch.
     """
     from tqdm.auto import tqdm
 
+    require_least("batch_size", batch_size, "32 is the default")
+    if model.training:  # asking walks through all modules, a millisecond of every query
+        model.eval()
     plan = model.plan("score")
     hidden = not (len(rows) > 1000 if show_progress_bar is None else show_progress_bar)
     order = list(range(len(rows)))
@@ -135,7 +188,7 @@ def score_rows(
     found: list[Tensor] = []
     with torch.inference_mode(), tqdm(total=len(rows), desc="pairs", unit="pair", disable=hidden) as bar:
         for begin in range(0, len(rows), batch_size):
-            batch = [rows[i] for i in order[begin : begin + batch_size]]
+            batch = read([rows[i] for i in order[begin : begin + batch_size]])
             states, examples = states_of(model, plan, batch)
             logits, _ = model.logits("score", states, examples)
             bar.update(len(batch))

@@ -22,10 +22,15 @@ PAIRS = [(QUESTION, passage) for passage in PASSAGES]
 
 
 def test_its_arguments_are_theirs() -> None:
-    for name in ("predict", "rank"):
+    """In their order, with their defaults; without other devices than the model's and pools of processes. `rank` takes
+    what theirs took in earlier versions too.
+    """
+    without = {"device", "pool", "chunk_size", "kwargs"}
+    for name, more in (("predict", []), ("rank", ["convert_to_numpy", "convert_to_tensor"])):
         ours, those = (inspect.signature(getattr(of, name)).parameters for of in (CrossEncoder, theirs.CrossEncoder))
-        assert list(ours) == list(those)[: len(ours)]
-        assert [one.default for one in ours.values()] == [one.default for one in those.values()][: len(ours)]
+        shared = [name for name in those if name not in without]
+        assert list(ours) == shared + more
+        assert [ours[name].default for name in shared] == [those[name].default for name in shared]
 
 
 @pytest.mark.parametrize("plan", ["join=0", "join=1", "join=2,mode=oneway", "join=3,compare=cosine"])
@@ -36,8 +41,14 @@ def test_it_scores_and_ranks_as_the_model_does(tmp_path: Path, plan: str) -> Non
         np.testing.assert_allclose(ours.predict(PAIRS), model.predict(PAIRS), atol=1e-6)
         assert ours.predict(PAIRS[0], activation_fn=raw) == pytest.approx(model.predict(PAIRS[0], activation_fn=raw))
         found = ours.rank(QUESTION, PASSAGES, top_k=3, return_documents=True)
-        assert [row["text"] for row in found] == [row["text"] for row in model.rank(QUESTION, PASSAGES, 3, True)]
+        expected = model.rank(QUESTION, PASSAGES, 3, True)
+        assert [row["text"] for row in found] == [row["text"] for row in expected]
+        assert [row["score"] for row in found] == pytest.approx([row["score"] for row in expected])
+        assert found == ours.rank(query=QUESTION, documents=PASSAGES, top_k=3, activation_fn=None,
+                                  convert_to_numpy=True, return_documents=True)  # fmt: skip
     assert ours.predict([]).shape == (0,) and ours.num_labels == 1
+    alone = ours.predict(PAIRS, activation_fn=lambda x: (x - x.min()) / (x.max() - x.min()))  # of all scores at once
+    assert alone.min() == 0 and alone.max() == 1
 
 
 @pytest.mark.parametrize("memory", [0, 5_000, 1 << 30])
@@ -91,5 +102,8 @@ def test_what_it_refuses(model: Plait) -> None:
         ours.rank(QUESTION, PASSAGES, prompt="query: ")
     with pytest.raises(PlaitError, match=r"load it with Plait\.from_pretrained"):
         CrossEncoder("bundled:minilm-squad")  # type: ignore[arg-type]
+    for memory in (-1, "1GB", None, True):
+        with pytest.raises(PlaitError, match="memory must be 0 or more bytes, but is"):
+            CrossEncoder(model, memory=memory)  # type: ignore[arg-type]
     with pytest.raises(PlaitError, match="passage"):
         ours.predict([(QUESTION, " ")])
