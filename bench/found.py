@@ -47,7 +47,8 @@ def pairs() -> str:
     chosen: set[tuple[tuple[str, str, str], str]] = set()
     for row in _rows("pairs"):
         name, plan, metric = row["run"], row.get("plan", ""), METRICS[row["task"]]
-        of = row["set"] + (", 6 segments" if SIX in name else "")
+        some = f" of {row['questions']:,}" if row.get("questions") else ""
+        of = row["set"] + some + (", 6 segments" if SIX in name else "")
         metrics[of] = metric
         if name in UNTRAINED or name in DUAL:  # which begin their own way
             alone[of, name if name in DUAL else "untrained"] = _number(row["test"][metric])

@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/pairs"))
     a = parser.parse_args()
     runs = RUNS.get(a.set, PAIRS)
-    work = a.work / f"{a.set}-{a.positions}-{a.seed}"
+    work = a.work / "-".join(map(str, (a.set, a.positions, a.seed, *([a.questions] if a.questions else []))))
     if TASKS[a.set] == "class" and (not a.runs or COMMONER in a.runs.split(",")):
         _commoner(a.set, a.folder)
     if TASKS[a.set] in ("value", "rank") and (not a.runs or COSINE in a.runs.split(",")):
@@ -127,7 +127,7 @@ def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path
         "bench": "pairs", "set": name, "task": task, "run": run_name, "seed": seed,
         "train_examples": len(first_of(task, read_examples(config.data, texts=texts), questions)),
         "train_seconds": round(seconds),
-        "epochs": config.epochs, "learning_rate": config.learning_rate,
+        "epochs": config.epochs, "learning_rate": config.learning_rate, "questions": questions,
     }  # fmt: skip
     if run.elastic:
         deepest = model.plans["score"].join

@@ -10,7 +10,8 @@ Splits:    the authors'. RTE's and MRPC's files have no dev or no labelled test 
 Texts:     the live text first: hypotheses before premises, questions before sentences.
 chunks:    questions with their passage, right, and three others of the article, wrong; each passage whole and as five
            chunks of neighbouring sentences (LAIT's BoolQ-Split, there of yes-no questions, which are not here).
-           3,000 questions of the training part, 300 others for `dev`, 1,000 of the dev part for `test`, by seed 0.
+           3,000 questions of the training part, 300 others for `dev` (which the bundled reader has learned from),
+           1,000 of the dev part for `test`, by seed 0.
 """
 
 import argparse

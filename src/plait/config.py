@@ -12,6 +12,7 @@ from typing import get_args
 
 from plait.data import is_beir
 from plait.errors import PlaitError
+from plait.keep import several
 from plait.plan import Mode, Plan
 from plait.tasks import KINDS, Weights
 
@@ -63,9 +64,10 @@ class TrainConfig:
         elastic: modes joined by +: at every step the full plan, one at the joins of the heads' own plans and one at a
             join by chance, no deeper, are trained, each split in one of these modes by chance, the full plan teaching;
             so any join up to their own can be chosen later (span and text heads stay joint). Empty for the plans alone.
-        budgets: numbers or shares of tokens, or `all`, joined by +: at every step the heads whose plans have a budget
-            are trained with the first of these in its place, which teaches, with their own, and with one of the rest
-            by chance; so any of them can be chosen later. Empty for their own alone.
+        budgets: numbers or shares of tokens, or `all`, joined by +, the largest first: at every step a head whose plan
+            has a budget is trained with the first of these in its place (of every role that has one), with its own, and
+            with one of the rest by chance, its losses averaged; the first teaches the others, unless a teacher does.
+            So any of them can be chosen later. Empty for its own alone.
         teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
         teacher_outputs: folder where the teacher's outputs are kept, example by example, to be computed once for
             several runs, whatever their seeds and batches; with `representation`, which would have to keep states, they
@@ -188,8 +190,10 @@ class TrainConfig:
                     f"{key} must be between {least:g} and {most:g}, but is {getattr(self, key)}; leave it out for what "
                     "is usual"
                 )
+        if self.budgets:
+            several(self.budgets)
         taught = self.teacher or self.elastic or self.budgets
-        if not self.labels and not taught:
+        if not self.labels and not self.teacher and not self.elastic:
             raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
         weights = [key for key in SAYS if self.task in USED[key] and (self.score or key not in OF_SCORES)]
         if taught and not any(getattr(self, key) for key in weights):
@@ -218,6 +222,8 @@ class TrainConfig:
             return "trainings that are not elastic, but elastic is set"
         if key == "full" and self.elastic:
             return "trainings that are not elastic, which train the full plan at every step, but elastic is set"
+        if key == "full" and self.budgets:
+            return "trainings of one budget, but budgets is set"
         return ""
 
     def weights(self) -> Weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from plait.config import TrainConfig
 from plait.distill import representation_loss
 from plait.errors import PlaitError
 from plait.head_plans import mode_of
+from plait.keep import several
 from plait.lessons import Lesson
 from plait.model import Plait
 from plait.outputs import Asked, Output, continued, full, outputs, own, runs_known
@@ -68,6 +70,8 @@ class Course(nn.Module):
         states = {} if running else own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
         losses: list[Tensor] = []
         whole: set[int] = set()  # targets of which all examples are taught
+        turns = Counter(head for plans in drawn for head in plans)
+        share = {head: 1 / turns[head] if config.budgets else 1.0 for head in turns}
         for turn, plans in enumerate(drawn):
             few = {head for head, plan in plans.items() if runs_known(plan)}
             asked = [(n, t) for n, t, _ in thin if t.head in few]
@@ -80,17 +84,21 @@ class Course(nn.Module):
             said = {number: output for (number, _), output in zip(asked, found, strict=True)}
             if config.labels:
                 for number, target in asked:
-                    losses.append(config.labels * target.loss(said[number].logits, said[number].layout, weights))
-                    if isinstance(target, Spans) and plans[target.head].keep:
+                    loss = target.loss(said[number].logits, said[number].layout, weights)
+                    losses.append(config.labels * share[target.head] * loss)
+                    own_plan = plans[target.head] == self.model.plans[target.head]
+                    if isinstance(target, Spans) and plans[target.head].keep and own_plan:
                         self.answers += len(target.first)
                         self.dropped += target.dropped(said[number].logits, said[number].layout)
             for number, target, rows in thin:
                 if number in taught and number not in whole and target.head in plans:
                     kept = None if target.head in few else rows
-                    losses.append(self._distance(target, plans[target.head], said[number], kept, taught[number]))
+                    far = self._distance(target, plans[target.head], said[number], kept, taught[number])
+                    losses.append(share[target.head] * far)
             for number in whole & said.keys():
                 target = lesson.targets[number]
-                losses.append(self._distance(target, plans[target.head], said[number], None, taught[number]))
+                far = self._distance(target, plans[target.head], said[number], None, taught[number])
+                losses.append(share[target.head] * far)
             if turn == 0 and teacher is None and (config.elastic or config.budgets):
                 taught = {number: _detached(output) for number, output in said.items()}
                 whole = {number for number, target in asked if target.head not in few}
@@ -110,15 +118,15 @@ class Course(nn.Module):
             return [whole, deepest] if between == deepest else [whole, deepest, between]
         if plans == {head: full(plan, plan.positions) for head, plan in plans.items()}:
             return [plans]
-        drawn = [whole] if torch.rand((), generator=generator).item() < self.settings.full else []
         if not self.settings.budgets:
-            return [*drawn, plans]
-        first, *rest = self.settings.budgets.split("+")
-        drawn.append({head: plan.budgeted(first) for head, plan in plans.items()})
+            return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
+        most, *rest = several(self.settings.budgets)
         thin = {head: plan for head, plan in plans.items() if plan.keep}
-        chosen = rest[int(torch.randint(len(rest), (), generator=generator))] if rest else first
-        other = {head: plan.budgeted(chosen) for head, plan in thin.items()}
-        return [*drawn, thin, *([other] if rest and other != thin else [])]
+        drawn = [{**plans, **{head: plan.budgeted(most) for head, plan in thin.items()}}, thin]
+        if rest:
+            tokens = rest[int(torch.randint(len(rest), (), generator=generator))]
+            drawn.append({head: plan.budgeted(tokens) for head, plan in thin.items()})
+        return drawn
 
     def _distance(self, target: Target, plan: Plan, output: Output, kept: Tensor | None, taught: Output) -> Tensor:
         """From the teacher, for the examples `kept` (None: all) of an output."""

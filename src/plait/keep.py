@@ -154,9 +154,32 @@ def parse(role: str, text: str) -> tuple[Keep, ...]:
     return tuple(found)
 
 
-def tokens_of(role: str, text: str) -> float | None:
-    """How many tokens a budget leaves a role: `32`, `0.5`, or `all`, None."""
-    return None if text == "all" else Keep(role, _number(role, text)).tokens
+def several(text: str) -> tuple[float, ...]:
+    """Numbers or shares of tokens of which the first is the largest: `64+32`, or `all+64`, infinity and 64.
+
+    Raises:
+        PlaitError: one is no budget, stands there twice, or is more than the first.
+    """
+    found: list[float] = []
+    for part in text.split("+"):
+        try:
+            tokens = math.inf if part == "all" else Keep("budgets", _number("budgets", part)).tokens
+        except PlaitError:
+            raise PlaitError(
+                f"budgets must be numbers or shares of tokens, or all, joined by +, but {text!r} has {part!r}; write "
+                "for example all+64+16"
+            ) from None
+        if tokens in found or any(_less(most, tokens) for most in found[:1]):
+            raise PlaitError(
+                f"budgets must be different ones, the largest first, but are {text!r}; write for example all+64+16"
+            )
+        found.append(tokens)
+    return tuple(found)
+
+
+def _less(first: float, second: float) -> bool:
+    """Whether a budget is known to be smaller: shares and numbers do not compare."""
+    return first < second and (first >= 1 or second < 1 or second == math.inf)
 
 
 def check_selector(selector: object, protect: object) -> None:

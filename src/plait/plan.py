@@ -7,13 +7,14 @@ This module is torch-free: a plan is a value that can be written, compared, hash
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from plait.errors import PlaitError
-from plait.keep import MERGING, SALIENT, Keep, Protect, Recipe, Selector, Step, check_selector, named, tokens_of
+from plait.keep import MERGING, SALIENT, Keep, Protect, Recipe, Selector, Step, check_selector, named
 from plait.plan_text import fields_of
 
 Mode = Literal["joint", "oneway", "frozen"]
@@ -227,11 +228,11 @@ class Plan:
             raise PlaitError(why)
         return dataclasses.replace(self, join=join, mode=mode, states="hidden", positions=self.own_positions)
 
-    def budgeted(self, text: str) -> Plan:
-        """The same plan with another number or share of tokens in place of every role's budget, or with `all` of them.
+    def budgeted(self, tokens: float) -> Plan:
+        """The same plan with another number or share of tokens in the place of every role's budget; infinity: none.
 
         Raises:
-            PlaitError: a role has several budgets, or the text is none.
+            PlaitError: a role has several budgets.
         """
         roles = [budget.role for budget in self.keep]
         many = [role for role in roles if roles.count(role) > 1]
@@ -240,8 +241,7 @@ class Plan:
                 f"a budget can take another's place where a role has one, but {many[0]} has several in {self}; leave "
                 "all but one out"
             )
-        tokens = [(budget, tokens_of(budget.role, text)) for budget in self.keep]
-        keep = tuple(dataclasses.replace(budget, tokens=number) for budget, number in tokens if number is not None)
+        keep = () if tokens == math.inf else tuple(dataclasses.replace(budget, tokens=tokens) for budget in self.keep)
         return dataclasses.replace(self, keep=keep)
 
     def others(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from plait.extras import library
 from plait.gradients import begin_saliency
 from plait.head_plans import deepest, mode_of, require_meeting, require_separator
 from plait.heads import class_names
+from plait.keep import several
 from plait.labelled import Data, read_task
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
@@ -59,6 +61,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.task != "qa" and dev:
         require_fit(config.task, cast(list[Example], dev), model)
     items = _lessons(config, model, data)
+    if config.budgets and teacher is None:
+        _require_say(config, model, items)
     if teacher is not None:
         teacher.require_room(items, spans=config.distillation > 0, states=config.representation > 0)
     if earlier is None:
@@ -81,7 +85,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if course.dropped:
         warnings.warn(
             f"budgets dropped the first or last token of {course.dropped} of {course.answers} answers, "
-            "which were not learned from; keep more tokens of the span head's reader",
+            "from which the plan could not learn; keep more tokens of the span head's reader",
             TruncationWarning,
             stacklevel=2,
         )
@@ -125,8 +129,13 @@ def _model(config: TrainConfig, data: Data) -> Plait:
                     f"elastic trains the modes that it names, but it is {config.elastic} and the plan of the {head} "
                     f"head has mode={plan.mode}; add that, or give the plan another"
                 )
-        for text in config.budgets.split("+") if config.budgets else ():
-            model.require_plan(head, plan.budgeted(text))
+        for tokens in several(config.budgets) if config.budgets and plan.keep else ():
+            model.require_plan(head, plan.budgeted(tokens))
+            if any(budget.tokens == tokens for budget in plan.keep):
+                raise PlaitError(
+                    f"budgets are trained beside the plan's own, but {config.budgets} has that of the {head} head "
+                    f"({plan}); leave it out"
+                )
         if config.full and plan.compare != "none":
             raise PlaitError(f"a dual encoder has no full plan to train, but full is {config.full:g}; set it to 0")
         if config.representation and (plan.keep or plan.compare != "none"):
@@ -193,6 +202,17 @@ def _classes(config: TrainConfig, data: Data) -> tuple[str, ...]:
 def _labelled(config: TrainConfig) -> bool:
     """Whether the data must say what is right, or a teacher alone does."""
     return config.labels > 0 or not config.teacher
+
+
+def _require_say(config: TrainConfig, model: Plait, items: Sequence[Lesson]) -> None:
+    for head in (head for head, plan in model.plans.items() if plan.keep):
+        asked = [target for item in items for target in item.targets if target.head == head]
+        if not any(target.heeds_teacher(config.weights()) for target in asked):
+            lists = config.task in ("rank", "choice") or (config.task == "qa" and head == "score")
+            raise PlaitError(
+                f"the first of budgets teaches the others, but nothing that the {head} head would learn from it has a "
+                f"weight; give {'listwise or margin' if lists else 'distillation'} one"
+            )
 
 
 def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
