@@ -81,11 +81,12 @@ def _spread(values: list[float]) -> str:
 
 def transfer() -> str:
     """Ranking of other collections, the latest row of each run."""
-    rows = list({(row["collection"], row["run"]): row for row in _rows("transfer")}.values())
-    whole = {row["collection"]: row["ndcg10"] for row in rows if row["run"] == "full teacher"}
+    rows = list({(row["collection"], row["run"], row.get("teacher")): row for row in _rows("transfer")}.values())
+    whole = {(row["collection"], row.get("teacher")): row["ndcg10"] for row in rows if row["run"] == "full teacher"}
     lines = []
     for row in rows:
-        share = f"{row['ndcg10'] / whole[row['collection']]:.1%}" if row["collection"] in whole else ""
+        of = row["collection"], row.get("teacher")
+        share = f"{row['ndcg10'] / whole[of]:.1%}" if of in whole else ""
         cells = [row["collection"], row["run"], row.get("plan", ""), _number(row["ndcg10"]), share]
         lines.append([*cells, _number(row["rr10"])])
     return _table(["collection", "run", "plan", "nDCG@10", "of the teacher's", "RR@10"], lines)

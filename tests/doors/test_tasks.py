@@ -139,13 +139,19 @@ def test_several_processes_and_curves(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("step", [4, 5])
-def test_a_stopped_elastic_training_ends_equal(tmp_path: Path, step: int) -> None:
+@pytest.mark.parametrize(
+    ("step", "drawn"),
+    [
+        (4, {"elastic": "joint+oneway", "score": "join=1"}),
+        (5, {"elastic": "joint+oneway", "score": "join=1"}),
+        (4, {"budgets": "all+6+3", "score": "join=1,keep.passage=4"}),
+    ],
+)
+def test_a_stopped_training_that_draws_its_plans_ends_equal(tmp_path: Path, step: int, drawn: dict[str, str]) -> None:
     """Also where batches are no multiple of what is averaged: what is drawn depends on all batches before."""
     labelled(tmp_path / "train.jsonl", "class", 100, seed=1)
     changes: dict[str, object] = {
-        "task": "class", "elastic": "joint+oneway", "score": "join=1", "batch": 20, "accumulate": 2, "epochs": 2.0,
-        "save_steps": step,
+        "task": "class", "batch": 20, "accumulate": 2, "epochs": 2.0, "save_steps": step, **drawn,
     }  # fmt: skip
     train(TrainConfig.read(config(tmp_path, **changes)))
     expected = Plait.from_pretrained(tmp_path / "out" / "final").state_dict()
