@@ -106,9 +106,9 @@ def budgets() -> str:
         cells += [plan.get("bottleneck", "384"), row["codec"], _number(row["rank"]["rr10"])]
         cells.append(f"{row['rank']['rr10'] / whole:.1%}" if whole else "")
         cells.append(_number(row["rank"]["both_rr10"]) if "both_rr10" in row["rank"] else "")
-        faster = f"{row['ms_without'] / row['ms']:.1f}" if "ms" in row else ""
+        faster = f"{row['ms_without'] / row['ms']:.1f}" if "ms" in row and "keep" in row["plan"] else ""
         lines.append([*cells, f"{row['state_bytes_per_passage']:,}", faster])
-    header = ["model", "tokens", "selector", "numbers", "codec", "RR@10", "of all tokens'", "with BM25"]
+    header = ["model", "tokens", "selector", "numbers", "codec", "RR@10", "of the bundled model's", "with BM25"]
     return _table([*header, "bytes a passage", "times faster"], lines)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.found import TABLES
+from plait.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -71,9 +72,11 @@ def quality() -> str:
     ]
     for name, row in latest.items():
         plans = "<br>".join(f"{head}: {plan}" for head, plan in row["plans"].items())
+        stored = any(Plan.parse(plan).stores for plan in row["plans"].values())
+        size = f"{row['bytes_per_passage']:,}" if stored else ""
         lines.append(
             f"| {name} | {plans} | {row['span']['em']:.1f} | {row['span']['f1']:.1f} | {row['rank']['rr10']:.3f} | "
-            f"{row['bytes_per_passage']:,} |"
+            f"{size} |"
         )
     any_row = next(iter(latest.values()))
     lines.append("")
@@ -83,8 +86,8 @@ def quality() -> str:
         f"(seed {any_row['seed']}) over BM25's 100 best of all passages; BM25 itself "
         f"{any_row['rank']['first_stage_rr10']:.3f}, its "
         f"recall {any_row['rank']['first_stage_recall']:.3f}. Stored as {any_row['codec']}, computed in "
-        f"{any_row['dtype'].removeprefix('torch.')}. One training run each, seeds in `configs/`. `python -m "
-        f"bench.quality`; rows in "
+        f"{any_row['dtype'].removeprefix('torch.')}. Each is the mean of two checkpoints of a chain of "
+        "trainings, run once (`configs/`). `python -m bench.quality`; rows in "
         "`bench/results/quality.jsonl`."
     )
     return "\n".join(lines)
