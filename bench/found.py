@@ -69,9 +69,8 @@ def pairs() -> str:
         cells = [line[0], metrics[line[0]], *line[1:], *(written.get(name, "") for name in ("full", "split"))]
         cells += [written.get("distilled", ""), *joins]
         lines.append([*cells, *(alone.get((line[0], name), "") for name in (*DUAL, "untrained"))])
-    head = ["set", "metric", "begins from", "positions", "full", "split", "distilled", "elastic, join=0 1 2 3 4 5"]
-    head.append("elastic to 3")
-    return _table([*head, *DUAL, "untrained"], lines)
+    head = ["set", "metric", "begins from", "positions", "full", "split", "distilled"]
+    return _table([*head, "elastic, join=0 1 2 3 4 5", "elastic to 3", *DUAL, "untrained"], lines)
 
 
 def _spread(values: list[float]) -> str:

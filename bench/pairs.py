@@ -133,7 +133,9 @@ def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path
         deepest = model.plans["score"].join
         on_dev = [point for point in sweep(model, task, dev, modes=("joint",)) if point.join <= deepest]
         chosen = choose(on_dev)
-        for point, held_out in zip(on_dev, sweep(model, task, test, modes=("joint",)), strict=False):
+        on_test = {point.plan: point for point in sweep(model, task, test, modes=("joint",))}
+        for point in on_dev:
+            held_out = on_test[point.plan]
             extra = {"dev": point.quality, "chosen": point is chosen, "ms": held_out.ms, "flops": held_out.flops}
             append("pairs", fact | {"plan": held_out.plan, "test": held_out.metrics, **extra})
     else:

@@ -77,6 +77,28 @@ def test_an_elastic_course_runs_no_plan_twice_nor_one_deeper_than_asked_for(tmp_
     assert {str(plans["score"]) for step in drawn for plans in step} == {"join=0,mode=joint"}
 
 
+def test_an_elastic_course_teaches_what_the_full_plan_was_asked(tmp_path: Path) -> None:
+    """A oneway plan scores all candidates; the full one a sample, and these alone are compared."""
+    plan = {"score": "join=1,mode=oneway", "span": "join=1,reader=passage"}
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "bert", plans=plan))
+    lesson = lesson_of(model)
+    [number] = [n for n, target in enumerate(lesson.targets) if isinstance(target, Lists)]
+    lesson = replace(lesson, targets=[lesson.targets[number]])
+    settings = TrainConfig(model="", data="", output="", bfloat16=False, elastic="oneway", negatives=1.0, labels=1e-9)
+    found = float(Course(model, None, settings)(lesson)["loss"].detach())
+    generator = torch.Generator().manual_seed(0)
+    course = Course(model, None, settings)
+    course._drawn(generator)
+    some, rows = lesson.targets[0].thinned(1.0, generator)
+    assert rows is not None and len(rows) == 6
+    plans, names = [replace(model.plans["score"], join=0, mode="joint"), model.plans["score"]], ["states.0", "states.1"]
+    states = {role: model.own(of, [*names, "states.2"]) for role, of in lesson.segments.items()}
+    whole, layout = model.logits("score", states, some.examples, plans[0])
+    split, _ = model.logits("score", states, lesson.targets[0].examples, plans[1])
+    expected = some.distance(split[rows], whole, layout, course._weights)
+    assert found == pytest.approx(float(expected.detach()), rel=1e-4)
+
+
 def thinned(folder: Path, budget: int, budgets: str, **keys: float) -> tuple[Course, Lesson]:
     plans = {"score": f"join=1,mode=oneway,keep.passage={budget}", "span": "join=1,reader=passage"}
     model = Plait.from_pretrained(small_checkpoint(folder / "bert", plans=plans))

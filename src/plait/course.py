@@ -69,7 +69,7 @@ class Course(nn.Module):
         running = any(plan.positions == "continue" for plan in self.model.plans.values())
         states = {} if running else own(self.model, lesson, [plan for plans in drawn for plan in plans.values()])
         losses: list[Tensor] = []
-        whole: set[int] = set()  # targets of which all examples are taught
+        of_taught = {number: (target, rows) for number, target, rows in thin}  # what a distance is taken of
         turns = Counter(head for plans in drawn for head in plans)
         share = {head: 1 / turns[head] if config.budgets else 1.0 for head in turns}
         for turn, plans in enumerate(drawn):
@@ -90,18 +90,14 @@ class Course(nn.Module):
                     if isinstance(target, Spans) and plans[target.head].keep and own_plan:
                         self.answers += len(target.first)
                         self.dropped += target.dropped(said[number].logits, said[number].layout)
-            for number, target, rows in thin:
-                if number in taught and number not in whole and target.head in plans:
-                    kept = None if target.head in few else rows
-                    far = self._distance(target, plans[target.head], said[number], kept, taught[number])
-                    losses.append(share[target.head] * far)
-            for number in whole & said.keys():
-                target = lesson.targets[number]
-                far = self._distance(target, plans[target.head], said[number], None, taught[number])
+            for number in [number for number in taught if number in said]:
+                target, rows = of_taught[number]
+                kept = None if target.head in few else rows
+                far = self._distance(target, plans[target.head], said[number], kept, taught[number])
                 losses.append(share[target.head] * far)
             if turn == 0 and teacher is None and (config.elastic or config.budgets):
                 taught = {number: _detached(output) for number, output in said.items()}
-                whole = {number for number, target in asked if target.head not in few}
+                of_taught |= {number: (target, None) for number, target in asked if target.head not in few}
         nothing = next(p for p in self.model.parameters() if p.requires_grad).sum() * 0  # a batch may ask nothing
         return torch.stack([nothing, *losses]).sum()
 
@@ -121,11 +117,11 @@ class Course(nn.Module):
         if not self.settings.budgets:
             return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
         most, *rest = several(self.settings.budgets)
-        thin = {head: plan for head, plan in plans.items() if plan.keep}
-        drawn = [{**plans, **{head: plan.budgeted(most) for head, plan in thin.items()}}, thin]
+        budgeted = {head: plan for head, plan in plans.items() if plan.keep}
+        drawn = [{**plans, **{head: plan.budgeted(most) for head, plan in budgeted.items()}}, budgeted]
         if rest:
             tokens = rest[int(torch.randint(len(rest), (), generator=generator))]
-            drawn.append({head: plan.budgeted(tokens) for head, plan in thin.items()})
+            drawn.append({head: plan.budgeted(tokens) for head, plan in budgeted.items()})
         return drawn
 
     def _distance(self, target: Target, plan: Plan, output: Output, kept: Tensor | None, taught: Output) -> Tensor:

@@ -37,7 +37,7 @@ class CrossEncoder:
         if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
             raise PlaitError(f"memory must be 0 or more bytes, but is {memory!r}; 1 << 30 is the default")
         self.model, self.memory = model, memory
-        self.model_card_data = Measured()
+        self.model_card_data = CardData()
         self._known: OrderedDict[tuple[str, str], Encoded] = OrderedDict()
         self.used = 0
 
@@ -121,7 +121,7 @@ class CrossEncoder:
         return found
 
 
-class Measured:
+class CardData:
     """What evaluators of sentence-transformers found of a model, by their names.
 
     Attributes:

@@ -123,6 +123,8 @@ def test_rank(model: Plait) -> None:
     assert [row["score"] for row in ranked] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-6)
     for row in ranked:
         assert row["score"] == pytest.approx(float(scores[row["corpus_id"]]), abs=1e-6)  # type: ignore[call-overload]
+    known = model.encode("passage", PASSAGES)
+    assert [row["corpus_id"] for row in model.rank(QUESTION, known)] == [row["corpus_id"] for row in ranked]
     best = model.rank(QUESTION, PASSAGES, top_k=2, return_documents=True)
     assert [row["corpus_id"] for row in best] == [row["corpus_id"] for row in ranked[:2]]
     assert [row["text"] for row in best] == [PASSAGES[row["corpus_id"]] for row in best]  # type: ignore[call-overload]
