@@ -130,10 +130,10 @@ def _one(name: str, folder: Path, run_name: str, run: Run, seed: int, work: Path
         "epochs": config.epochs, "learning_rate": config.learning_rate, "questions": questions,
     }  # fmt: skip
     if run.elastic:
-        deepest = model.plans["score"].join
-        on_dev = [point for point in sweep(model, task, dev, modes=("joint",)) if point.join <= deepest]
+        joins = range(1, model.plans["score"].join + 1)
+        on_dev = sweep(model, task, dev, modes=("joint",), joins=joins)
         chosen = choose(on_dev)
-        on_test = {point.plan: point for point in sweep(model, task, test, modes=("joint",))}
+        on_test = {point.plan: point for point in sweep(model, task, test, modes=("joint",), joins=joins)}
         for point in on_dev:
             held_out = on_test[point.plan]
             extra = {"dev": point.quality, "chosen": point is chosen, "ms": held_out.ms, "flops": held_out.flops}

@@ -124,6 +124,22 @@ def test_a_mode_that_a_model_cannot_have_is_refused_with_the_others(tmp_path: Pa
     assert len(sweep(model, "value", examples(2), modes=("joint",), known=3)) == 3
 
 
+def test_only_the_joins_that_are_asked_for_are_measured(tmp_path: Path) -> None:
+    """Beside the full plan; what cannot be moved (a schedule) is measured where it is."""
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    model, data = Plait.from_pretrained(folder, plan="join=1"), examples(2)
+    every = sweep(model, "value", data, known=3)
+    some = sweep(model, "value", data, joins=(2, 2), known=3)
+    assert [point.plan for point in some] == [point.plan for point in every if point.join in (0, 2)]
+    thinned = sweep(model, "value", data, modes=("joint",), joins=(1,), keeps=("0.5^2",), known=3)
+    assert [point.join for point in thinned] == [0, 1, 1] and thinned[-1].keep == "0.5^2 coreset"
+    for bad in ((0,), (3,), (1, True)):
+        with pytest.raises(
+            PlaitError, match=r"^joins must be between 1 and 2 .*, but one is (0|3|True); leave them out"
+        ):
+            sweep(model, "value", data, joins=bad, known=3)
+
+
 def test_codecs_are_compared_by_their_drift(tmp_path: Path) -> None:
     """How far scores are from those of states that were not stored; one codec alone is not compared with any."""
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan="join=1")

@@ -34,6 +34,7 @@ def sweep(
     data: Sequence[Question] | Sequence[Example],
     *,
     modes: Sequence[str] = ("joint", "oneway"),
+    joins: Sequence[int] = (),
     keeps: Sequence[str] = (),
     selectors: Sequence[str] = ("coreset",),
     codecs: Sequence[str] = ("int8",),
@@ -51,6 +52,7 @@ def sweep(
             `text` with examples (`joint` only, up to join = layers: the decoder reads texts that never met).
         modes: which modes, beside the full plan, which counts positions as the model's own does (spans: from 0, for a
             text is read before its questions).
+        joins: which joins, beside the full plan; none for all. What cannot be moved is measured all the same.
         keeps: budgets of the known roles, as in plans (`32`, `0.25`), tried at every join beside all tokens. Schedules
             (`0.7^4`, `64@2`), and all budgets of bottlenecks and dual encoders, are tried where the model's plan joins.
         selectors: which of them choose the tokens that are kept.
@@ -75,7 +77,8 @@ def sweep(
         for codec in codecs:
             Codec(codec, [("states", 1)])  # refuses what there is not
         allowed = [mode for mode in modes if mode in MODES[head]] or MODES[head]
-        tried = _tried(own, _budgets(own, keeps, selectors), allowed, deepest(head, model.layers))
+        moved = _joins(joins, deepest(head, model.layers))
+        tried = _tried(own, _budgets(own, keeps, selectors), allowed, moved)
         if own.compare == "none":
             whole = full(own, "restart" if head == "span" and own.positions == "continue" else own.positions)
             tried = [(whole, ""), *tried]
@@ -144,8 +147,19 @@ def _budgets(own: Plan, keeps: Sequence[str], selectors: Sequence[str]) -> dict[
     return found
 
 
+def _joins(joins: Sequence[int], last: int) -> Sequence[int]:
+    """Those that are asked for, each once; all up to the last one if none is."""
+    for join in joins:
+        if isinstance(join, bool) or not isinstance(join, int) or not 1 <= join <= last:
+            raise PlaitError(
+                f"joins must be between 1 and {last} (the full plan, join=0, is always measured), but one is {join!r}; "
+                "leave them out for all"
+            )
+    return list(dict.fromkeys(joins)) or range(1, last + 1)
+
+
 def _tried(
-    own: Plan, budgets: Mapping[str, tuple[tuple[Keep, ...], Selector]], modes: Sequence[str], last: int
+    own: Plan, budgets: Mapping[str, tuple[tuple[Keep, ...], Selector]], modes: Sequence[str], joins: Sequence[int]
 ) -> list[tuple[Plan, str]]:
     """Plans and what their rows call their budgets: at every join and in every mode what can be moved there, and where
     it is what cannot; of single texts, which have no join, at 0.
@@ -156,7 +170,6 @@ def _tried(
         own = replace(own, join=0, mode="joint", states="hidden", keep=there)
     plans = [(replace(own, keep=keep, selector=selector), name) for name, (keep, selector) in budgets.items()]
     moving = [(plan, name) for plan, name in plans if not plan.stays() and len(plan.roles) > 1]
-    joins = range(1, last + 1)
     tried = [(plan.at(join, mode), name) for mode in modes for plan, name in moving for join in joins]  # type: ignore[arg-type]
     fixed = [(plan, name) for plan, name in plans if plan.keep or plan.bottleneck or plan.compare != "none"]
     return tried + [one for one in fixed if one not in moving]

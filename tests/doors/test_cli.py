@@ -393,5 +393,8 @@ def test_a_sweep_that_finds_no_plan_shows_what_it_measured(tmp_path: Path) -> No
     assert found.code == 1 and "| join=1,mode=joint |" in found.out and "but none has" in found.err
     assert (tmp_path / "out" / "table.md").read_text().count("join=") == 3
     assert (tmp_path / "out" / "chart.png").read_bytes().startswith(b"\x89PNG")
+    found = run(*given[:-2], "--joins", "2", "--json")
+    assert [point["join"] for point in json.loads(found.out)["points"]] == [0, 2]
+    assert "--joins must be numbers joined by +, but is '1,2'" in run(*given, "--joins", "1,2").err
     found = run(*given, "--json")
     assert found.code == 1 and json.loads(found.out)["chosen"] is None and len(json.loads(found.out)["points"]) == 3

@@ -53,6 +53,7 @@ def sweep(
         Path | None, typer.Option("--out", help="Write rows.jsonl, table.md and chart.png there.")
     ] = None,
     modes: Annotated[str, typer.Option(help="Modes to try, joined by +.")] = "joint+oneway",
+    joins: Annotated[str, typer.Option(help="Joins to try, joined by +, beside the full plan; default: all.")] = "",
     keep: Annotated[str, typer.Option(help="Budgets of known texts to try too, joined by commas: 32,16.")] = "",
     selectors: Annotated[str, typer.Option(help="Selectors of the budgets, joined by +.")] = "coreset",
     codecs: Annotated[str, typer.Option(help="What known texts are stored as, joined by +.")] = "int8",
@@ -88,6 +89,9 @@ def sweep(
     for option, most in (("--max-ms", max_ms), ("--max-bytes", max_bytes)):
         if most is not None and not most >= 0:
             raise PlaitError(f"{option} must be 0 or more, but is {most:g}; leave it out for no limit")
+    if not all(join.strip().isdecimal() for join in joins.split("+") if joins):
+        raise PlaitError(f"--joins must be numbers joined by +, but is {joins!r}; e.g. --joins 2+3")
+    tried = [int(join) for join in joins.split("+") if joins]
     items = read_task(task, data, split=split, run=candidates, texts=texts, label=label, count=limit)
     for module in (*KINDS[task].libraries, *(("matplotlib.figure",) if out_folder is not None else ())):
         library(module, "plots" if "plot" in module else "train")
@@ -96,8 +100,9 @@ def sweep(
     loaded = load(model, plan, dtype, device)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         points = run(
-            loaded, task, items, modes=modes.split("+"), keeps=[k.strip() for k in keep.split(",") if k.strip()],
-            selectors=selectors.split("+"), codecs=codecs.split("+"), known=known,
+            loaded, task, items, modes=modes.split("+"), joins=tried,
+            keeps=[k.strip() for k in keep.split(",") if k.strip()], selectors=selectors.split("+"),
+            codecs=codecs.split("+"), known=known,
             progress=lambda text: status.update(text) if status is not None else None,
         )  # fmt: skip
     if out_folder is not None:
