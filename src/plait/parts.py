@@ -155,9 +155,14 @@ def ranked(
     """See `Plait.rank`, and `read` as above."""
     if top_k is not None:
         require_least("top_k", top_k, "10 is usual")
+    require_least("batch_size", batch_size, "32 is the default")
     require_one_label(model)
     documents = require_list("documents", documents)
-    rows, _ = as_rows(model.plan("score"), [(query, document) for document in documents])
+    rows, _ = as_rows(plan := model.plan("score"), [(query, document) for document in documents])
+    if plan.join and len(rows) > batch_size:  # or every batch would read the query anew
+        role = plan.roles[0]
+        [asked] = model.encode(role, [query], plan.needs(role, model.layers))
+        rows = [(asked, document) for _, document in rows]
     logits = _logits(model, rows, batch_size, show_progress_bar, read)[:, 0]
     require_finite(logits.numpy())
     order = np.argsort(-logits.numpy(), kind="stable")[:top_k]  # a sigmoid ties the best ones

@@ -15,6 +15,8 @@ from sentence_transformers.cross_encoder import evaluation
 
 from plait import CrossEncoder, Plait, PlaitError
 from plait.parts import Encoded
+from plait.states import States
+from plait.text import Segment
 from tests.corpus import PASSAGES, QUESTION, raw
 from tests.small import small_checkpoint
 
@@ -49,6 +51,26 @@ def test_it_scores_and_ranks_as_the_model_does(tmp_path: Path, plan: str) -> Non
     assert ours.predict([]).shape == (0,) and ours.num_labels == 1
     alone = ours.predict(PAIRS, activation_fn=lambda x: (x - x.min()) / (x.max() - x.min()))  # of all scores at once
     assert alone.min() == 0 and alone.max() == 1
+
+
+@pytest.mark.parametrize(
+    "plan", ["join=1,positions=24", "join=2,mode=oneway", "join=1,mode=frozen,roles=passage+query"]
+)
+def test_a_query_is_read_once(tmp_path: Path, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches its documents fill; scores are those of pairs that nothing was shared between."""
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan={"score": plan})
+    first = model.segments(model.text.roles[0], [QUESTION])[0].ids
+    own, read = model.own, list[int]()
+
+    def counting(segments: Sequence[Segment], names: Sequence[str], multiple: int = 1) -> States:
+        read.extend(segment.ids == first for segment in segments)
+        return own(segments, names, multiple=multiple)
+
+    monkeypatch.setattr(model, "own", counting)
+    found = {row["corpus_id"]: row["score"] for row in model.rank(QUESTION, PASSAGES, batch_size=2)}
+    assert sum(read) == 1 and len(read) == 1 + len(PASSAGES) > 3
+    for number, passage in enumerate(PASSAGES):
+        assert found[number] == pytest.approx(model.predict((QUESTION, passage)), abs=1e-5)
 
 
 @pytest.mark.parametrize("memory", [0, 5_000, 1 << 30])
