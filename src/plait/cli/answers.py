@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from plait.model import Plait
 
 
+Queries = Annotated[
+    Path | None,
+    typer.Option(help="Each of these, a JSON line a query: .jsonl, .csv, .tsv, .parquet; .txt, one a line."),
+]
+
+
 @app.command()
 def plan(
     model: Annotated[str, typer.Argument(help="Checkpoint: a folder or a hub id.")] = BUNDLED,
@@ -59,12 +66,7 @@ def plan(
 def rank(
     store: StorePath,
     query: Annotated[str | None, typer.Argument(help="One query; or use --queries.")] = None,
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            help="Rank for each of these, a JSON line a query: .jsonl, .csv, .tsv, .parquet; .txt, one a line."
-        ),
-    ] = None,
+    queries: Queries = None,
     top_k: Annotated[int, typer.Option(help="Passages to print.")] = 10,
     candidates: Candidates = None,
     first_stage: First = "auto",
@@ -103,7 +105,8 @@ def rank(
 @app.command()
 def ask(
     store: Annotated[str | None, typer.Argument(help="The folder that `plait index` made; or use --text.")] = None,
-    question: Annotated[str | None, typer.Argument()] = None,
+    question: Annotated[str | None, typer.Argument(help="One question; or use --queries.")] = None,
+    queries: Queries = None,
     text: Annotated[Path | None, typer.Option(help="Ask this one text instead of a store, at a prompt.")] = None,
     top_k: Annotated[int, typer.Option(help="Answers to print.")] = 1,
     read: Annotated[int, typer.Option(help="Passages that the span head reads.")] = 3,
@@ -119,7 +122,11 @@ def ask(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Answer a question from a store, or many questions about one text."""
+    """Answer a question, or each question of a file, from a store or from one text."""
+    from plait.data import read_queries
+
+    if queries is not None and (question is not None or (text is not None and store is not None)):
+        raise PlaitError("ask takes a question or --queries FILE, but was given both; leave one out")
     if text is not None:
         if store is not None and question is not None:
             raise PlaitError(f"ask reads a store or --text, but was given {store} and {text}; leave one out")
@@ -129,20 +136,26 @@ def ask(
                 "--top-k, --candidates, --first-stage and --first-stage-weight are for stores, but --text is given; "
                 "leave them out"
             )
-        return _ask_text(text, question, load(model or BUNDLED, plan, dtype, device), read, json_)
-    if store is None or question is None:
+        several = None if queries is None else read_queries(queries)
+        return _ask_text(text, question, several, load(model or BUNDLED, plan, dtype, device), read, json_)
+    if store is None or (question is None and queries is None):
         raise PlaitError('ask needs a store and a question, or --text FILE; e.g. plait ask my.plait "who wrote it?"')
     if (plan, dtype) != (None, "auto"):
         raise PlaitError(f"--plan and --dtype are for --text, but {store} has its own; leave them out")
+    asked = read_queries(queries) if queries is not None else {"": question or ""}
     index = open_index(Path(store), model, device)
-    found = index.ask(
-        question, top_k, read=read, candidates=candidates,
-        first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
-    )  # fmt: skip
-    if json_:
-        answers = [{**vars(a), "hit": vars(a.hit)} for a in found.answers]
-        return show.json_line({"answers": answers, **about(found.ranking)})
-    show.answers(out, found, len(index.store))
+    for id, one in asked.items():
+        found = index.ask(
+            one, top_k, read=read, candidates=candidates,
+            first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
+        )  # fmt: skip
+        facts = {"answers": [{**vars(a), "hit": vars(a.hit)} for a in found.answers], **about(found.ranking)}
+        if queries is not None:
+            show.json_line({"id": id, **facts})
+        elif json_:
+            show.json_line(facts)
+        else:
+            show.answers(out, found, len(index.store))
 
 
 @app.command()
@@ -220,10 +233,17 @@ def _rows(model: Plait, path: Path, columns: str) -> list[tuple[str | None, ...]
     return [(*row, *(None,) * (roles - len(row))) for row in rows]
 
 
-def _ask_text(path: Path, question: str | None, model: Plait, read: int, json_: bool) -> None:
+def _ask_text(
+    path: Path, question: str | None, several: Mapping[str, str] | None, model: Plait, read: int, json_: bool
+) -> None:
     from plait.data import read_documents
 
     known = model.read("\n\n".join(document.text for document in read_documents(path)))
+    if several is not None:
+        for id, one in several.items():
+            answer = known.ask(one, read=read)
+            show.json_line({"id": id, **vars(answer), "timing": answer.timing.stages})
+        return
     if question is None and sys.stdin.isatty():
         about = f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends."
         out.print(about, style="dim")
