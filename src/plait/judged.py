@@ -1,4 +1,4 @@
-"""How good an index ranks, for queries whose relevant documents are known."""
+"""How good an index ranks and answers, for queries whose relevant documents and answers are known."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from plait.data import is_itself
 from plait.errors import DataWarning, PlaitError, require_least
 from plait.extras import library
+from plait.metrics import answer_metrics
 
 if TYPE_CHECKING:
     from plait.data import Question
@@ -139,6 +140,36 @@ def judged(
 def asked(questions: Sequence[Question]) -> tuple[dict[str, str], Qrels]:
     """Questions as queries, to each of which its own document is relevant."""
     return {q.id: q.question for q in questions}, {q.id: {q.document: 1} for q in questions}
+
+
+def answered(
+    index: Index,
+    questions: Sequence[Question],
+    *,
+    read: int = 3,
+    candidates: int = 100,
+    first_stage: FirstStage = "auto",
+    first_stage_weight: float = 0.0,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, float]:
+    """EM and F1 (0..100) of what `Index.ask` answers first, from all that is stored, whichever passage the question was
+    asked of; and the number of `questions`. See Chen et al., "Reading Wikipedia to answer open-domain questions" (ACL
+    2017), section 5.
+
+    Raises:
+        PlaitError: no question, one that cannot be read, or a model without a span head.
+    """
+    answers = []
+    handed = None if first_stage == "all" else candidates
+    for number, question in enumerate(questions, 1):
+        found = index.ask(
+            question.question, read=read, candidates=handed, first_stage=first_stage,
+            first_stage_weight=first_stage_weight,
+        ).answers  # fmt: skip
+        answers.append((found[0].answer if found else "", question))
+        if progress:
+            progress(number)
+    return answer_metrics(answers)
 
 
 def rank_quality(index: Index, questions: Sequence[Question], candidates: int = 100) -> dict[str, float]:

@@ -51,7 +51,7 @@ def ranking(out: Console, result: Ranking, stored: int) -> None:
 
 
 def evaluated(out: Console, facts: dict[str, Any]) -> None:
-    """Print how the first stage, the model and both rank."""
+    """Print how the first stage, the model and both rank, and how good answers are."""
     table = Table(box=None, pad_edge=False)
     table.add_column(f"{facts['queries']:,} queries")
     for name in ("RR@10", "nDCG@10"):
@@ -65,6 +65,8 @@ def evaluated(out: Console, facts: dict[str, Any]) -> None:
         out.print(f"the first stage finds {facts['first stage']['recall']:.1%} of what is relevant")
     if "both" in facts:
         out.print("the weight is measured on other queries than it is chosen on, half and half", style="dim")
+    if found := facts.get("answers"):
+        out.print(f"answers from {found['read']} passages each: EM {found['em']:.1f}, F1 {found['f1']:.1f}")
 
 
 def stats(out: Console, facts: dict[str, Any]) -> None:

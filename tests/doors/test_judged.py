@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from plait.data import Document, Question, read_run
 from plait.errors import DataWarning, PlaitError
 from plait.index import Index
-from plait.judged import WEIGHTS, Judged, judged, rank_quality
+from plait.judged import WEIGHTS, Judged, answered, judged, rank_quality
 from plait.metrics import answer_metrics
 from plait.model import Plait
 from tests.command import done, refused
@@ -152,6 +153,19 @@ def test_squad_questions_are_judged_by_their_documents(index: Index, tmp_path: P
     facts = json.loads(done("evaluate", tmp_path / "s.plait", file, "--json"))
     assert found["questions"] == facts["queries"] == 4 and found["rr10"] == pytest.approx(facts["model"]["rr10"])
     assert found["both_rr10"] == pytest.approx(facts["both"]["rr10"]) and found["weight"] == facts["both"]["weight"]
+    # And by what is answered from the whole store, whichever passage they were asked of.
+    answers = [(own.ask(question.question, read=2).answers[0].answer, question) for question in read_squad(file)]
+    expected = answer_metrics(answers) | {"read": 2}
+    facts = json.loads(done("evaluate", tmp_path / "s.plait", file, "--read", 2, "--json"))
+    assert facts["answers"] == expected == answered(own, read_squad(file), read=2) | {"read": 2}
+    gold = [replace(question, answers=((answer, 0),)) for answer, question in answers]
+    assert answered(own, gold, read=2, candidates=4) == {"em": 100, "f1": 100, "questions": 4}
+    assert "answers from 2 passages each: EM " in done("evaluate", tmp_path / "s.plait", file, "--read", 2)
+    assert "answers" not in json.loads(done("evaluate", tmp_path / "s.plait", file, "--read", 0, "--json"))
+    assert "--read must be 0 or more passages, but is -1" in refused(
+        "evaluate", tmp_path / "s.plait", file, "--read", -1
+    )
+    assert answered(own, [replace(gold[0], question="zzz")]) == {"em": 0, "f1": 0, "questions": 1}
 
 
 def test_questions_are_judged_by_words_whatever_a_model_compares(index: Index, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from plait.errors import PlaitError
 from plait.extras import library
 
 if TYPE_CHECKING:
+    from plait.data import Question
     from plait.judged import Qrels
 
 
@@ -38,15 +39,20 @@ def evaluate(
     qrels: Annotated[Path | None, typer.Option(help="Judgements as TREC writes them, of the queries in DATA.")] = None,
     candidates: Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")] = 100,
     first_stage: First = "auto",
+    read: Annotated[
+        int, typer.Option(help="Passages that a question of a SQuAD .json is answered from; 0: rank only.")
+    ] = 3,
     limit: Annotated[int, typer.Option(help="Use only so many queries, chosen by chance (seed 0); 0 for all.")] = 0,
     out_file: Annotated[Path | None, typer.Option("--out", help="Write the model's ranking as a TREC run.")] = None,
     model: Moved = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """Rank queries whose documents are known: the first stage, the model, and both with the best weight."""
+    """Rank queries whose documents are known, and answer those whose answers are: the first stage, the model, and both
+    with the best weight.
+    """
     from plait.data import write_run
-    from plait.judged import judged
+    from plait.judged import answered, judged
 
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
@@ -56,20 +62,30 @@ def evaluate(
         return _task(str(store), data, task, plan, texts, label, split, limit, device, json_)
     if plan or texts or label:
         raise PlaitError("--plan, --texts and --label are of a checkpoint's --task, but none is given; name one")
-    queries, judgements = _queries(data, split, qrels)
+    if read < 0:
+        raise PlaitError(f"--read must be 0 or more passages, but is {read}; 0 only ranks")
+    queries, judgements, questions = _queries(data, split, qrels)
     if limit and limit < len(queries):
         queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
+        questions = [question for question in questions if question.id in queries]
     index = open_index(store, model, device)
+    facts: dict[str, Any] = {"queries": len(queries)}
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
-        found = judged(
-            index, queries, judgements, candidates=candidates, first_stage=first_stage,  # type: ignore[arg-type]
-            progress=lambda n: status.update(f"{n} of {len(queries)} queries") if status is not None else None,
-        )  # fmt: skip
-    facts: dict[str, Any] = {"queries": len(queries), "model": found.ranked()}
-    if first_stage != "all":  # which gives no scores
-        facts["first stage"] = found.first_stage()
-        if len(queries) > 1:
-            facts["both"] = found.both()
+
+        def done(n: int) -> None:
+            if status is not None:
+                status.update(f"{n} of {len(queries)} queries")
+
+        first: Any = first_stage
+        found = judged(index, queries, judgements, candidates=candidates, first_stage=first, progress=done)
+        facts["model"] = found.ranked()
+        if first_stage != "all":  # which gives no scores
+            facts["first stage"] = found.first_stage()
+            if len(queries) > 1:
+                facts["both"] = found.both()
+        if questions and read and "span" in index.model.plans:
+            some = answered(index, questions, read=read, candidates=candidates, first_stage=first, progress=done)
+            facts["answers"] = some | {"read": read}
     show.json_line(facts) if json_ else show.evaluated(out, facts)
     if out_file is not None:
         write_run(out_file, found.run(0.0))
@@ -94,8 +110,8 @@ def _task(
     show.json_line(facts) if json_ else show.measured(out, facts)
 
 
-def _queries(data: str, split: str, qrels: Path | None) -> tuple[Mapping[str, str], Qrels]:
-    """Queries, and which documents are relevant to each."""
+def _queries(data: str, split: str, qrels: Path | None) -> tuple[Mapping[str, str], Qrels, Sequence[Question]]:
+    """Queries, which documents are relevant to each, and those of them that have answers."""
     from plait.data import located, read_collection, read_qrels, read_queries, read_squad
     from plait.judged import asked
 
@@ -108,8 +124,9 @@ def _queries(data: str, split: str, qrels: Path | None) -> tuple[Mapping[str, st
                 f"every judged query must be in {source}, but {len(lacking)} of {len(judgements)} in {qrels} are not, "
                 f"{min(lacking)!r} first; name the file that has them"
             )
-        return both, judgements
+        return both, judgements, []
     if source.is_dir():
         found = read_collection(source, split)
-        return found.queries, found.qrels
-    return asked(read_squad(source))
+        return found.queries, found.qrels, []
+    questions = read_squad(source)
+    return *asked(questions), questions
