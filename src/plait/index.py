@@ -21,7 +21,7 @@ from plait.binding import fingerprint, model_of
 from plait.commits import commits, pending
 from plait.data import Document
 from plait.errors import PlaitError, require_least
-from plait.first_stage import CANDIDATES, FirstStage, candidates_of, require_weight
+from plait.first_stage import CANDIDATES, Candidates, FirstStage, candidates_of, require_candidates
 from plait.keep import rows as rows_of
 from plait.model import Plait
 from plait.parts import Encoded, made_by
@@ -198,7 +198,7 @@ class Index:
         query: str,
         top_k: int | None = 10,
         *,
-        candidates: int | None = None,
+        candidates: Candidates | None = None,
         first_stage: FirstStage = "auto",
         first_stage_weight: float = 0.0,
         vector: NDArray[np.float32] | None = None,
@@ -208,11 +208,14 @@ class Index:
         Args:
             query: a text that is not blank.
             top_k: hits to return; None for all candidates.
-            candidates: passages that the first stage hands to the model; default 100, or `top_k` if that is more.
+            candidates: how many passages the first stage hands to the model; default 100, or `top_k` if that is more.
+                Or what another search found in its place, as ids of documents or as {id: score}: all passages of each
+                are ranked; what is not in the index is left out with a DataWarning.
             first_stage: `bm25`, `vector` (cosine), `all` passages of the index, or `auto`: `vector` where an index has
                 the vectors that the model compares by cosine, else `bm25`.
-            first_stage_weight: how many times its scores count beside the model's logits (linear interpolation, Wang et
-                al., ICTIR 2021); `plait.judged` finds the best for queries whose relevant documents are known.
+            first_stage_weight: how many times its scores, or that other search's, count beside the model's logits
+                (linear interpolation, Wang et al., ICTIR 2021); `plait.judged` finds the best for queries whose
+                relevant documents are known.
             vector: the query's, for an index of given vectors, which `auto` then searches by.
         """
         if top_k is not None:
@@ -231,7 +234,7 @@ class Index:
         top_k: int = 1,
         *,
         read: int = 3,
-        candidates: int | None = None,
+        candidates: Candidates | None = None,
         first_stage: FirstStage = "auto",
         first_stage_weight: float = 0.0,
     ) -> Answers:
@@ -296,17 +299,13 @@ class Index:
         self,
         query: Query,
         top_k: int | None,
-        candidates: int | None,
+        candidates: Candidates | None,
         first_stage: FirstStage,
         weight: float,
         vector: NDArray[np.float32] | None,
         timing: Timing,
     ) -> Ranking:
-        require_weight(weight, first_stage)
-        if candidates is not None:
-            require_least("candidates", candidates, "leave it out for 100")
-            if first_stage == "all":
-                raise PlaitError(f"first_stage=all has no candidates, but they are to be {candidates}; leave one out")
+        require_candidates(candidates, first_stage, weight, vector)
         ranks = "score" in self.model.plans
         if ranks:
             require_one_label(self.model)

@@ -16,14 +16,15 @@ from plait.metrics import answer_metrics
 
 if TYPE_CHECKING:
     from plait.data import Question
-    from plait.first_stage import FirstStage
+    from plait.first_stage import Candidates, FirstStage
     from plait.index import Index
 
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """What the first stage's scores may count beside the model's: BM25's some 0 to 2 times, cosines more."""
 
 Qrels = Mapping[str, Mapping[str, int]]
-Run = dict[str, dict[str, float]]
+Run = Mapping[str, Mapping[str, float]]
+"""Query -> document -> score: see `plait.data.read_run`."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Judged:
         order = sorted(self.qrels)
         random.Random(0).shuffle(order)
         halves = order[::2], order[1::2]
-        run: Run = {}
+        run: dict[str, Mapping[str, float]] = {}
         for measured, chosen in (halves, halves[::-1]):
             whole = self.run(best(chosen))
             run |= {query: whole[query] for query in measured}
@@ -85,11 +86,12 @@ def judged(
     queries: Mapping[str, str],
     qrels: Qrels,
     *,
-    candidates: int = 100,
+    candidates: int | Run = 100,
     first_stage: FirstStage = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> Judged:
-    """Rank all `candidates` of every query, whose relevant documents `qrels` names.
+    """Rank all `candidates` of every query, whose relevant documents `qrels` names: so many passages of the first
+    stage, or of each query the documents that another search found, with its scores.
 
     A document that is the query itself does not count (see `plait.data.is_itself`), with a DataWarning.
 
@@ -101,7 +103,7 @@ def judged(
     index.model.plan("score")
     if not queries:
         raise PlaitError("a ranking is measured by queries, but there are none; name a file that has some")
-    require_least("candidates", candidates, "100 is usual")
+    handed = _handed(index, queries, candidates, first_stage)
     if unjudged := [query for query in queries if query not in qrels]:
         raise PlaitError(
             f"every query must have been judged, but {len(unjudged)} of {len(queries)} have no relevant document, "
@@ -120,8 +122,8 @@ def judged(
         )
     found, left_out = {}, 0
     for number, (name, query) in enumerate(queries.items(), 1):
-        handed = None if first_stage == "all" else candidates
-        hits = index.rank(query, candidates, candidates=handed, first_stage=first_stage).hits
+        most = candidates if isinstance(candidates, int) else None
+        hits = index.rank(query, most, candidates=handed[name], first_stage=first_stage).hits
         others = [hit for hit in hits if not is_itself(name, hit.document, qrels[name])]
         left_out += len(others) < len(hits)
         found[name] = [(hit.document, hit.score, hit.first_stage) for hit in others]
@@ -137,6 +139,25 @@ def judged(
     return Judged({query: qrels[query] for query in queries}, found)
 
 
+def _handed(
+    index: Index, queries: Iterable[str], candidates: int | Run, first_stage: FirstStage
+) -> dict[str, Candidates | None]:
+    """What each query's ranking is handed; documents that are not in the index are left out, with one DataWarning."""
+    if not isinstance(candidates, Mapping):
+        require_least("candidates", candidates, "100 is usual")
+        return dict.fromkeys(queries, None if first_stage == "all" else candidates)
+    there = index.store.contents()
+    given = {query: candidates.get(query, {}) for query in queries}
+    every = {document for of in given.values() for document in of}
+    if lacking := every - there.keys():
+        warnings.warn(
+            f"{len(lacking)} of {len(every)} candidates are not in the index, {min(lacking)!r} first, and are left out",
+            DataWarning,
+            stacklevel=3,
+        )
+    return {query: {d: score for d, score in of.items() if d in there} for query, of in given.items()}
+
+
 def asked(questions: Sequence[Question]) -> tuple[dict[str, str], Qrels]:
     """Questions as queries, to each of which its own document is relevant."""
     return {q.id: q.question for q in questions}, {q.id: {q.document: 1} for q in questions}
@@ -147,7 +168,7 @@ def answered(
     questions: Sequence[Question],
     *,
     read: int = 3,
-    candidates: int = 100,
+    candidates: int | Run = 100,
     first_stage: FirstStage = "auto",
     first_stage_weight: float = 0.0,
     progress: Callable[[int], None] | None = None,
@@ -160,10 +181,10 @@ def answered(
         PlaitError: no question, one that cannot be read, or a model without a span head.
     """
     answers = []
-    handed = None if first_stage == "all" else candidates
+    handed = _handed(index, [question.id for question in questions], candidates, first_stage)
     for number, question in enumerate(questions, 1):
         found = index.ask(
-            question.question, read=read, candidates=handed, first_stage=first_stage,
+            question.question, read=read, candidates=handed[question.id], first_stage=first_stage,
             first_stage_weight=first_stage_weight,
         ).answers  # fmt: skip
         answers.append((found[0].answer if found else "", question))

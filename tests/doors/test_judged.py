@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def rr10(run: dict[str, dict[str, float]], qrels: dict[str, dict[str, int]]) -> float:
+def rr10(run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Mapping[str, int]]) -> float:
     """By hand."""
     found = []
     for query, relevant in qrels.items():

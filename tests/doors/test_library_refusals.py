@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import warnings
 from dataclasses import replace
@@ -75,7 +76,22 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
         "new_heads must be among .* but have scor": lambda: Plait.from_pretrained(tmp_path, heads=("scor",)),
         "a plan must be a text, but is None": lambda: Plan.parse(None),  # type: ignore[arg-type]
         "candidates must be 1 or more, but is 0": lambda: index_of_both.rank("a", candidates=0),
-        "candidates must be 1 or more, but is '5'": lambda: index_of_both.rank("a", candidates="5"),  # type: ignore[arg-type]
+        "candidates must be a number, or documents by their ids, but are '5'; p": lambda: index_of_both.rank(
+            "a", candidates="5"
+        ),
+        "documents by their ids, but are .3, 4.; pass .'a', 'b'. or": lambda: index_of_both.rank(
+            "a",
+            candidates=[3, 4],  # type: ignore[list-item]
+        ),
+        "candidates must have finite scores, but 'y' has nan": lambda: index_of_both.rank(
+            "a", candidates={"x": 1.0, "y": math.nan}
+        ),
+        "scores if these are to count 2 times, but are ids alone": lambda: index_of_both.rank(
+            "a", candidates=["a"], first_stage_weight=2
+        ),
+        "documents stand in place of a first stage, but first_stage=all searches too": lambda: index_of_both.rank(
+            "a", candidates=["a"], first_stage="all"
+        ),
         "one label, but this one has 3": lambda: three.rank(QUESTION, PASSAGES),
         "sequence-classification head": lambda: spans_only.predict([("a", "b")]),
         "sequence-classification head, ": lambda: spans_only.rank("a", ["b"]),

@@ -16,6 +16,7 @@ from plait.cli.app import (
     Device,
     Dtype,
     First,
+    FoundRun,
     Json,
     Model,
     Moved,
@@ -25,6 +26,7 @@ from plait.cli.app import (
     Weight,
     about,
     app,
+    found_run,
     load,
     open_index,
     out,
@@ -71,6 +73,7 @@ def rank(
     candidates: Candidates = None,
     first_stage: First = "auto",
     first_stage_weight: Weight = 0.0,
+    run: FoundRun = None,
     model: Moved = None,
     device: Device = "auto",
     json_: Json = False,
@@ -87,10 +90,13 @@ def rank(
             f"rank takes a query or --queries FILE, but was given {'neither' if query is None else 'both'}; e.g. plait "
             'rank my.plait "who wrote it?"'
         )
+    if run is not None and queries is None:
+        raise PlaitError(f"--run says what was found for each of --queries, but only {run} is given; name their file")
+    given = found_run(run, candidates, asked)
     index = open_index(store, model, device)
     for id, text in asked.items():
         found = index.rank(
-            text, top_k, candidates=candidates,
+            text, top_k, candidates=candidates if given is None else given.get(id, {}),
             first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
         )  # fmt: skip
         facts = {"hits": [vars(hit) for hit in found.hits], **about(found)}

@@ -11,7 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait import show
-from plait.cli.app import Device, First, Json, Moved, PlanOption, StorePath, Texts, app, err, load, open_index, out
+from plait.cli.app import (
+    Device,
+    First,
+    FoundRun,
+    Json,
+    Moved,
+    PlanOption,
+    StorePath,
+    Texts,
+    app,
+    err,
+    found_run,
+    load,
+    open_index,
+    out,
+)
 from plait.errors import PlaitError
 from plait.extras import library
 
@@ -37,8 +52,11 @@ def evaluate(
     label: Annotated[str, typer.Option(help="Column of the label.")] = "",
     split: Annotated[str, typer.Option(help="Of a BEIR folder: the judgements, qrels/SPLIT.tsv.")] = "test",
     qrels: Annotated[Path | None, typer.Option(help="Judgements as TREC writes them, of the queries in DATA.")] = None,
-    candidates: Annotated[int, typer.Option(help="Passages that the first stage hands to the model.")] = 100,
+    candidates: Annotated[
+        int | None, typer.Option(help="Passages that the first stage hands to the model; default 100.")
+    ] = None,
     first_stage: First = "auto",
+    run: FoundRun = None,
     read: Annotated[
         int, typer.Option(help="Passages that a question of a SQuAD .json is answered from; 0: rank only.")
     ] = 3,
@@ -57,7 +75,9 @@ def evaluate(
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
     if task:
-        if others := [name for name, given in (("qrels", qrels), ("out", out_file), ("model", model)) if given]:
+        if others := [
+            name for name, given in (("qrels", qrels), ("out", out_file), ("model", model), ("run", run)) if given
+        ]:
             raise PlaitError(f"--{others[0]} is of a store, but --task measures a checkpoint; leave one out")
         return _task(str(store), data, task, plan, texts, label, split, limit, device, json_)
     if plan or texts or label:
@@ -68,6 +88,8 @@ def evaluate(
     if limit and limit < len(queries):
         queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
         questions = [question for question in questions if question.id in queries]
+    given = found_run(run, candidates, queries)
+    handed: Any = given if given is not None else 100 if candidates is None else candidates
     index = open_index(store, model, device)
     facts: dict[str, Any] = {"queries": len(queries)}
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
@@ -77,14 +99,14 @@ def evaluate(
                 status.update(f"{n} of {len(queries)} queries")
 
         first: Any = first_stage
-        found = judged(index, queries, judgements, candidates=candidates, first_stage=first, progress=done)
+        found = judged(index, queries, judgements, candidates=handed, first_stage=first, progress=done)
         facts["model"] = found.ranked()
         if first_stage != "all":  # which gives no scores
             facts["first stage"] = found.first_stage()
             if len(queries) > 1:
                 facts["both"] = found.both()
         if questions and read and "span" in index.model.plans:
-            some = answered(index, questions, read=read, candidates=candidates, first_stage=first, progress=done)
+            some = answered(index, questions, read=read, candidates=handed, first_stage=first, progress=done)
             facts["answers"] = some | {"read": read}
     show.json_line(facts) if json_ else show.evaluated(out, facts)
     if out_file is not None:

@@ -165,6 +165,11 @@ class Store:
             raise PlaitError(f"only stored documents have passages, but {rules.absent([document])}; check the id")
         return list(found)
 
+    def passages_of(self, documents: Sequence[str]) -> dict[str, list[str]]:
+        """Ids of the passages of those documents that are there, in the order asked."""
+        by_document = self._now.catalog.by_document
+        return {document: list(by_document[document]) for document in documents if document in by_document}
+
     def contents(self) -> dict[str, str]:
         """Every stored document's id and content hash: what a build can skip."""
         return dict(self._now.catalog.contents)
