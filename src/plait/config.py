@@ -60,7 +60,7 @@ class TrainConfig:
             unjudged documents are the wrong candidates; empty for those that BM25 finds.
         dev: held-out data, measured at the end for the model card; never trained on. Of a BEIR folder its split `dev`.
         score, span, text: plans of the heads; a task has those that it trains. With an empty score `qa` trains the span
-            head alone, as a teacher without a score head can.
+            head alone, as a teacher without a score head can, with an empty span the score head alone: a ranker.
         elastic: modes joined by +: at every step the full plan, one at the joins of the heads' own plans and one at a
             join by chance, no deeper, are trained, each split in one of these modes by chance, the full plan teaching;
             so any join up to their own can be chosen later (span and text heads stay joint). Empty for the plans alone.
@@ -174,10 +174,16 @@ class TrainConfig:
             value, tasks = getattr(self, field.name), USED.get(field.name, tuple(KINDS))
             if value != field.default and (said := self._unheeded(field.name, tasks)):
                 raise PlaitError(f"{field.name} is heeded by {said} and {field.name} is {value!r}; leave it out")
-        head = KINDS[self.task].head
-        if not getattr(self, head):
+        heads = KINDS[self.task].heads
+        if not any(getattr(self, head) for head in heads):
             raise PlaitError(
-                f"a {self.task} task trains the {head} head, but {head} is empty; give it a plan, e.g. join=4"
+                f"a {self.task} task must have a plan of {' or '.join(heads)}, but has none; give one, e.g. "
+                f'{heads[-1]} = "join=4"'
+            )
+        if self.task == "qa" and not self.span and self.dev:
+            raise PlaitError(
+                f"dev of a qa task is read by the span head, but span is empty; leave {self.dev} out, and see how the "
+                "model ranks by plait evaluate"
             )
         for mode in self.elastic.split("+") if self.elastic else ():
             if mode not in get_args(Mode):
@@ -195,7 +201,7 @@ class TrainConfig:
         taught = self.teacher or self.elastic or self.budgets
         if not self.labels and not self.teacher and not self.elastic:
             raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
-        weights = [key for key in SAYS if self.task in USED[key] and (self.score or key not in OF_SCORES)]
+        weights = [key for key in SAYS if not self._unheeded(key, USED[key])]
         if taught and not any(getattr(self, key) for key in weights):
             there = next(key for key in ("teacher", "elastic", "budgets") if getattr(self, key))
             raise PlaitError(
@@ -212,6 +218,8 @@ class TrainConfig:
             return f"tasks of {', '.join(tasks)}, but task is {self.task}"
         if key in OF_SCORES and not self.score:
             return "trainings of a score head, but score is empty"
+        if key == "distillation" and self.task == "qa" and not self.span:
+            return "trainings of a span head, but span is empty"
         if key == "negatives" and self.task == "rank" and not self.in_batch:
             return "in_batch and the task qa, but task is rank, in_batch is False"
         if key in (*SAYS, "temperature") and not self.teacher and not self.elastic and not self.budgets:

@@ -64,7 +64,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     if config.budgets and teacher is None:
         _require_say(config, model, items)
     if teacher is not None:
-        teacher.require_room(items, spans=config.distillation > 0, states=config.representation > 0)
+        teacher.require_room(
+            items, spans=config.distillation > 0 and "span" in model.plans, states=config.representation > 0
+        )
     if earlier is None:
         begin_saliency(model, items, bfloat16=config.bfloat16)  # first: what goes through a bottleneck is what is left
         begin_bottlenecks(model, items)
@@ -144,16 +146,18 @@ def _model(config: TrainConfig, data: Data) -> Plait:
                 f"{plan}; set it to 0"
             )
     if config.budgets and not any(plan.keep for plan in model.plans.values()):
+        one = next(iter(model.plans.values()))
         raise PlaitError(
-            f"budgets take the place of a plan's own, but no plan has one ({model.plans[KINDS[config.task].head]}); "
-            "add one, such as keep.passage=32, or leave budgets out"
+            f"budgets take the place of a plan's own, but no plan has one ({one}); add one, such as keep.passage=32, "
+            "or leave budgets out"
         )
     if config.task == "qa" and len(model.text.roles) != 2:
         raise PlaitError(f"a qa task needs two roles, but the plan has {', '.join(model.text.roles)}; leave roles out")
     model.card = ""  # that of what training starts from
     for layer in [layer for layer in model.saliency if all(layer not in p.salient() for p in model.plans.values())]:
         del model.saliency[layer]  # which was fitted to what the model is no longer
-    model.no_answer = any(isinstance(item, Question) and item.impossible for item in data)
+    impossible = any(isinstance(item, Question) and item.impossible for item in data)
+    model.no_answer = impossible and "span" in model.plans
     if model.no_answer:
         require_separator(model.plans["span"])
     if config.task == "value":  # predict is to give what it was trained on, not its sigmoid
@@ -259,6 +263,7 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
             longest=config.longest, hard=config.hard, seed=config.seed,
         )  # fmt: skip
         items = [replace(item, targets=[t for t in item.targets if t.head in model.plans]) for item in items]
+        items = [item for item in items if item.targets]
         needed = "question with an answer"
     else:
         items = example_lessons(

@@ -155,7 +155,7 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
         ({"elastic": "joint+", "full": 0.0}, "elastic must be modes joined by"),
         ({"budgets": "all", "elastic": "joint", "full": 0.0}, "budgets is heeded by trainings that are not elastic"),
         ({"budgets": "all"}, "full is heeded by trainings of one budget"),
-        ({"budgets": "all", "full": 0.0}, "no plan has one (join=1"),
+        ({"budgets": "all", "full": 0.0}, "no plan has one (join="),
         ({"budgets": "all+x", "full": 0.0}, "budgets must be numbers or shares of tokens, or all"),
         (
             {"budgets": "all", "full": 0.0, "score": "join=1,keep.passage=8@0+4@1"},
@@ -247,6 +247,34 @@ def test_a_question_answering_checkpoint_teaches_spans_alone(tmp_path: Path, que
     done("train", own)
     card = (tmp_path / "own" / "out" / "final" / "README.md").read_text()
     assert card.count("| its teacher |") == 1
+
+
+def test_questions_teach_a_ranker_alone(tmp_path: Path, questions: Path) -> None:
+    """With an empty span: the passages of a batch are one another's wrong candidates, and no answer is learned."""
+    model = small_checkpoint(tmp_path / "ranker", heads=("score",))
+    fields: dict[str, object] = {"score": "join=1,mode=oneway", "span": "", "hard": True, "epochs": 1}
+    data = json.loads(questions.read_text())
+    data["data"][0]["paragraphs"][0]["qas"][0].update(is_impossible=True, answers=[])
+    questions = tmp_path / "impossible.json"
+    questions.write_text(json.dumps(data))
+    teacher = small_checkpoint(tmp_path / "t", heads=("score",))
+    for name, how in (("plain", {"full": 0.5}), ("taught", {"full": 0.0, "teacher": str(teacher), "listwise": 1.0})):
+        done("train", config(tmp_path / name, model, questions, **fields | how))
+        trained = Plait.from_pretrained(tmp_path / name / "out" / "final")
+        assert list(trained.plans) == ["score"] and str(trained.plans["score"]).startswith("join=1,mode=oneway")
+        assert not trained.no_answer and trained.rank("who built it", ["the bridge", "the castle"])
+        before, after = weights(model), trained.state_dict()
+        assert any(not torch.equal(before[name], after[name]) for name in before)
+    for wrong, says in (
+        ({"score": ""}, "a qa task must have a plan of score or span, but has none"),
+        ({"dev": str(questions)}, "dev of a qa task is read by the span head, but span is empty"),
+        ({"distillation": 2.0}, "distillation is heeded by trainings of a span head, but span is empty"),
+        (
+            {"teacher": str(model), "listwise": 0.0},
+            "a teacher must have a say, but of listwise and margin and representation none",
+        ),
+    ):
+        assert says in refused("train", config(tmp_path, model, questions, **fields | wrong))
 
 
 def test_a_teacher_that_cannot_read_whole_examples(tmp_path: Path, questions: Path) -> None:
