@@ -138,6 +138,8 @@ def test_only_the_joins_that_are_asked_for_are_measured(tmp_path: Path) -> None:
             PlaitError, match=r"^joins must be between 1 and 2 .*, but one is (0|3|True); leave them out"
         ):
             sweep(model, "value", data, joins=bad, known=3)
+    with pytest.raises(PlaitError, match=r"^joins must be a list of numbers, but are 2; leave them out"):
+        sweep(model, "value", data, joins=2, known=3)  # type: ignore[arg-type]
 
 
 def test_codecs_are_compared_by_their_drift(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def card(
         figures: what was measured otherwise, in place of these.
     """
     return TEMPLATE.format(
-        kind=KIND.get(config.task, "text-classification"),
+        kind=KIND.get("rank" if config.task == "qa" and not config.span else config.task, "text-classification"),
         hub=f"base_model: {config.model}\n" if _on_hub(config.model) else "",
         base=_public(config.model), name=Path(config.output).name,
         path=_public(str(Path(config.output) / "final")), layers=model.layers, family=model.config.model_type,

@@ -199,6 +199,9 @@ class TrainConfig:
         if self.budgets:
             several(self.budgets)
         taught = self.teacher or self.elastic or self.budgets
+        lists = self.task in ("rank", "choice") or (self.task == "qa" and not self.span)
+        if lists and not self.ranking and not taught:
+            raise PlaitError("lists are learned from labels or a teacher, but ranking is 0 and teacher empty; set one")
         if not self.labels and not self.teacher and not self.elastic:
             raise PlaitError("labels=0 learns from a teacher alone, but teacher is empty; name one")
         weights = [key for key in SAYS if not self._unheeded(key, USED[key])]

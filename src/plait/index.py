@@ -18,10 +18,11 @@ from torch import Tensor
 
 from plait import passages
 from plait.binding import fingerprint, model_of
+from plait.candidates import Candidates, passages_of
 from plait.commits import commits, pending
 from plait.data import Document
 from plait.errors import PlaitError, require_least
-from plait.first_stage import CANDIDATES, Candidates, FirstStage, candidates_of, require_candidates
+from plait.first_stage import CANDIDATES, FirstStage, candidates_of, require_candidates
 from plait.keep import rows as rows_of
 from plait.model import Plait
 from plait.parts import Encoded, made_by
@@ -245,7 +246,8 @@ class Index:
             question: a text that is not blank.
             top_k: answers to return; fewer where the model says that passages have none.
             read: passages that the span head reads, at least `top_k`.
-            candidates, first_stage, first_stage_weight: as in `rank`.
+            candidates, first_stage, first_stage_weight: as in `rank`. Of documents without scores the first are the
+                first stage's best.
         """
         require_least("top_k", top_k, "1 is the default")
         require_least("read", read, "3 is the default")
@@ -305,13 +307,17 @@ class Index:
         vector: NDArray[np.float32] | None,
         timing: Timing,
     ) -> Ranking:
-        require_candidates(candidates, first_stage, weight, vector)
+        asked = require_candidates(candidates, first_stage, weight, vector)
         ranks = "score" in self.model.plans
         if ranks:
             require_one_label(self.model)
         with timing.stage("first stage"):
-            count = max(CANDIDATES, top_k or 0) if candidates is None else candidates
-            handed = candidates_of(self.store, self.model, query, count, first_stage, vector, self.settings.vectors)
+            if isinstance(asked, dict):
+                handed = passages_of(self.store, asked)
+            else:
+                count = max(CANDIDATES, top_k or 0) if asked is None else asked
+                vectors = self.settings.vectors
+                handed = candidates_of(self.store, self.model, query, count, first_stage, vector, vectors)
         if not handed:
             return Ranking([], timing, query.cut)
         ids = [one.id for one in handed]

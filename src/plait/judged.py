@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plait.candidates import Candidates, of_run
 from plait.data import is_itself
 from plait.errors import DataWarning, PlaitError, require_least
 from plait.extras import library
@@ -16,7 +17,7 @@ from plait.metrics import answer_metrics
 
 if TYPE_CHECKING:
     from plait.data import Question
-    from plait.first_stage import Candidates, FirstStage
+    from plait.first_stage import FirstStage
     from plait.index import Index
 
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -24,7 +25,8 @@ WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10
 
 Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
-"""Query -> document -> score: see `plait.data.read_run`."""
+Found = Mapping[str, Candidates]
+"""What another search found for each query: see `plait.data.read_run`."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def judged(
     queries: Mapping[str, str],
     qrels: Qrels,
     *,
-    candidates: int | Run = 100,
+    candidates: int | Found = 100,
     first_stage: FirstStage = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> Judged:
@@ -122,7 +124,7 @@ def judged(
         )
     found, left_out = {}, 0
     for number, (name, query) in enumerate(queries.items(), 1):
-        most = candidates if isinstance(candidates, int) else None
+        most = None if isinstance(candidates, Mapping) else candidates
         hits = index.rank(query, most, candidates=handed[name], first_stage=first_stage).hits
         others = [hit for hit in hits if not is_itself(name, hit.document, qrels[name])]
         left_out += len(others) < len(hits)
@@ -140,22 +142,13 @@ def judged(
 
 
 def _handed(
-    index: Index, queries: Iterable[str], candidates: int | Run, first_stage: FirstStage
-) -> dict[str, Candidates | None]:
-    """What each query's ranking is handed; documents that are not in the index are left out, with one DataWarning."""
-    if not isinstance(candidates, Mapping):
-        require_least("candidates", candidates, "100 is usual")
-        return dict.fromkeys(queries, None if first_stage == "all" else candidates)
-    there = index.store.contents()
-    given = {query: candidates.get(query, {}) for query in queries}
-    every = {document for of in given.values() for document in of}
-    if lacking := every - there.keys():
-        warnings.warn(
-            f"{len(lacking)} of {len(every)} candidates are not in the index, {min(lacking)!r} first, and are left out",
-            DataWarning,
-            stacklevel=3,
-        )
-    return {query: {d: score for d, score in of.items() if d in there} for query, of in given.items()}
+    index: Index, queries: Iterable[str], candidates: int | Found, first_stage: FirstStage
+) -> Mapping[str, Candidates | None]:
+    """What the ranking of each query is handed."""
+    if isinstance(candidates, Mapping):
+        return of_run(index.store, candidates, queries)
+    require_least("candidates", candidates, "100 is usual")
+    return dict.fromkeys(queries, None if first_stage == "all" else candidates)
 
 
 def asked(questions: Sequence[Question]) -> tuple[dict[str, str], Qrels]:
@@ -168,7 +161,7 @@ def answered(
     questions: Sequence[Question],
     *,
     read: int = 3,
-    candidates: int | Run = 100,
+    candidates: int | Found = 100,
     first_stage: FirstStage = "auto",
     first_stage_weight: float = 0.0,
     progress: Callable[[int], None] | None = None,

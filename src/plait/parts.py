@@ -159,7 +159,7 @@ def ranked(
     require_one_label(model)
     documents = require_list("documents", documents)
     rows, _ = as_rows(plan := model.plan("score"), [(query, document) for document in documents])
-    if plan.join and len(rows) > batch_size:  # or every batch would read the query anew
+    if plan.join and len(rows) > batch_size and isinstance(query, str):  # or every batch would read it anew
         role = plan.roles[0]
         [asked] = model.encode(role, [query], plan.needs(role, model.layers))
         rows = [(asked, document) for _, document in rows]

@@ -60,13 +60,15 @@ def evaluated(out: Console, facts: dict[str, Any]) -> None:
         if found := facts.get(key):
             name = f"both, --first-stage-weight {found['weight']:g}" if key == "both" else key
             table.add_row(name, f"{found['rr10']:.3f}", f"{found['ndcg10']:.3f}")
-    out.print(table)
+    if table.row_count:
+        out.print(table)
     if "first stage" in facts:
         out.print(f"the first stage finds {facts['first stage']['recall']:.1%} of what is relevant")
     if "both" in facts:
         out.print("the weight is measured on other queries than it is chosen on, half and half", style="dim")
     if found := facts.get("answers"):
-        out.print(f"answers from {found['read']} passages each: EM {found['em']:.1f}, F1 {found['f1']:.1f}")
+        said = f"{found['questions']:,} questions answered from {found['read']} passages each"
+        out.print(f"{said}: EM {found['em']:.1f}, F1 {found['f1']:.1f}")
 
 
 def stats(out: Console, facts: dict[str, Any]) -> None:

@@ -149,6 +149,8 @@ def _budgets(own: Plan, keeps: Sequence[str], selectors: Sequence[str]) -> dict[
 
 def _joins(joins: Sequence[int], last: int) -> Sequence[int]:
     """Those that are asked for, each once; all up to the last one if none is."""
+    if not isinstance(joins, Sequence) or isinstance(joins, str):
+        raise PlaitError(f"joins must be a list of numbers, but are {joins!r:.60}; leave them out for all")
     for join in joins:
         if isinstance(join, bool) or not isinstance(join, int) or not 1 <= join <= last:
             raise PlaitError(

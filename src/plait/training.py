@@ -30,7 +30,7 @@ from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
 from plait.resume import begun
-from plait.tasks import KINDS, class_name
+from plait.tasks import KINDS, Lists, class_name
 from plait.teacher import Teacher
 from plait.trainer import Trainer
 
@@ -263,8 +263,10 @@ def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:
             longest=config.longest, hard=config.hard, seed=config.seed,
         )  # fmt: skip
         items = [replace(item, targets=[t for t in item.targets if t.head in model.plans]) for item in items]
-        items = [item for item in items if item.targets]
         needed = "question with an answer"
+        if "span" not in model.plans:  # nothing is learned where no passage is wrong
+            items = [item for item in items if any(isinstance(t, Lists) and max(t.lengths) > 1 for t in item.targets)]
+            needed = "question with an answer, and another passage"
     else:
         items = example_lessons(
             config.task, cast(list[Example], data), model.text, classes=class_names(model.config), batch=config.batch,

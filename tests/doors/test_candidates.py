@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from plait.data import Document, Question
@@ -31,6 +33,10 @@ def test_all_passages_of_the_documents_are_ranked_and_no_others(index: Index) ->
         assert {hit.id for hit in hits} == {hit.id for hit in expected} and len(hits) >= 2
         scores = {hit.id: hit.score for hit in expected}
         assert [hit.score for hit in hits] == pytest.approx([scores[hit.id] for hit in hits], abs=1e-4)
+    others: list[Any] = [{"music"}, np.array(["music"]), {"music": 1}.keys(), {"music": np.uint8(3)}]
+    for some in others:
+        assert {hit.document for hit in index.rank(QUESTION, candidates=some).hits} == {"music"}
+    assert len(index.rank(QUESTION, candidates=np.int64(2)).hits) == 2  # type: ignore[arg-type]
     assert index.rank(QUESTION, candidates=[]).hits == [] == index.ask(QUESTION, candidates={}).answers
     assert len(index.rank(QUESTION, 1, candidates=list(TEXTS)).hits) == 1
 
@@ -67,7 +73,7 @@ def test_without_a_score_head_they_are_read_in_their_order(tmp_path: Path) -> No
     for given in (some, {document: -float(number) for number, document in enumerate(some)}):
         ids = [hit.document for hit in index.ask(QUESTION, read=2, candidates=given).ranking.hits]
         assert ids == some[:2]
-    backwards = {document: float(number) for number, document in enumerate(some)}
+    backwards = {document: np.uint8(number) for number, document in enumerate(some)}
     assert [hit.document for hit in index.ask(QUESTION, read=2, candidates=backwards).ranking.hits] == some[:0:-1]
 
 
@@ -94,12 +100,21 @@ def test_a_run_is_judged_in_place_of_the_first_stage(index: Index, made: Path, t
     facts = json.loads(done("evaluate", made, queries, "--qrels", qrels, "--run", run_file, "--json"))
     assert facts["first stage"] == found.first_stage() and facts["model"] == pytest.approx(found.ranked())
     with pytest.warns(DataWarning, match="1 of 3 candidates are not in the index, 'gone' first"):
-        lacking = judged(index, QUERIES, QRELS, candidates={"q1": FOUND["q1"], "q2": {"gone": 1.0}})
+        lacking = judged(index, QUERIES, QRELS, candidates={"q1": ["bridge", "music"], "q2": {"gone": 1.0}})
     assert lacking.found["q2"] == []
+    with pytest.warns(DataWarning, match="1 of 2 queries have no candidates, 'q2' first, and find nothing"):
+        assert judged(index, QUERIES, QRELS, candidates={"q1": FOUND["q1"]}).found["q2"] == []
+    with pytest.raises(
+        PlaitError, match="a run must have the queries that are asked, but has none of them, 'q1' first"
+    ):
+        judged(index, QUERIES, QRELS, candidates={})
+    with pytest.raises(PlaitError, match="a run must have documents for its queries, but has 3 for 'q1'"):
+        judged(index, QUERIES, QRELS, candidates={"q1": 3, "q2": []})
+    assert len(judged(index, QUERIES, QRELS, candidates=np.int64(1), first_stage="all").found["q1"]) == 1  # type: ignore[arg-type]
     answer = index.ask(QUERIES["q1"], candidates={"bridge": 1.0}).answers[0].answer
     question = Question("q1", QUERIES["q1"], "bridge", TEXTS["bridge"], ((answer, 0),))
     assert answered(index, [question], candidates={"q1": {"bridge": 1.0}})["em"] == 100
-    assert answered(index, [question], candidates={})["em"] == 0
+    assert answered(index, [question], candidates={"q1": ["music"]})["em"] == 0
 
 
 def test_the_command_ranks_a_run(index: Index, made: Path, tmp_path: Path) -> None:
@@ -108,14 +123,39 @@ def test_the_command_ranks_a_run(index: Index, made: Path, tmp_path: Path) -> No
     for line, (query, of) in zip(map(json.loads, lines), FOUND.items(), strict=True):
         hits = index.rank(QUERIES[query], candidates=of, first_stage_weight=2).hits
         assert line["id"] == query and [hit["id"] for hit in line["hits"]] == [hit.id for hit in hits]
-    assert "--run stands in place of --candidates, but both" in refused(
-        "rank", made, "--queries", queries, "--run", found, "--candidates", 3
-    )
+    given = ["rank", made, "--queries", queries, "--run", found]
+    for option, value in (("--candidates", 3), ("--first-stage", "bm25")):
+        assert f"is given with {option} {value}; leave one out" in refused(*given, option, value)
     assert "--run says what was found for each of --queries, but only" in refused("rank", made, "q", "--run", found)
-    queries.write_text(queries.read_text() + "q3\tthe garden\n")
-    said = run("rank", made, "--queries", queries, "--run", found)
-    assert "1 of 3 queries have no candidates in" in said.err and json.loads(said.out.splitlines()[2])["hits"] == []
+    queries.write_text(queries.read_text() + "q3\tthe garden\nq4\tthe garden\n")
+    found.write_text(found.read_text() + "q3 Q0 gone 1 2.0 other\nq4 Q0 gone 1 2.0 other\nq4 Q0 away 2 1.0 other\n")
+    said = run(*given)
+    assert said.err == "note: 2 of 5 candidates are not in the index, 'away' first, and are left out\n"
+    assert [json.loads(line)["hits"] == [] for line in said.out.splitlines()] == [False, False, True, True]
     queries.write_text("1\tthe garden\n")
-    assert "has none of them, '1' first; name the run" in refused("rank", made, "--queries", queries, "--run", found)
-    with pytest.raises(PlaitError, match="candidates must be a number, or documents by their ids, but are 'bridge'"):
-        index.rank(QUESTION, candidates="bridge")
+    assert "has none of them, '1' first; name the run" in refused(*given)
+
+
+def test_a_store_that_only_answers_is_judged_by_its_answers(tmp_path: Path) -> None:
+    from plait.data import read_squad
+
+    paragraphs = [
+        {"context": text, "qas": [{"id": f"{id}-1", "question": QUESTION,
+                                   "answers": [{"text": text[:4], "answer_start": 0}]}]}
+        for id, text in TEXTS.items()
+    ]  # fmt: skip
+    file, store = tmp_path / "squad.json", tmp_path / "s.plait"
+    file.write_text(json.dumps({"data": [{"title": "t", "paragraphs": paragraphs}]}))
+    model = small_checkpoint(tmp_path / "m", heads=("span",))
+    done("index", file, "--store", store, "--model", model, "--plan", "join=1")
+    expected = answered(Index.open(store), read_squad(file)) | {"read": 3}
+    assert json.loads(done("evaluate", store, file, "--json")) == {"queries": 4, "answers": expected}
+    assert done("evaluate", store, file).startswith("4 questions answered from 3 passages each: EM ")
+    ranker, ranks = small_checkpoint(tmp_path / "r", heads=("score",)), tmp_path / "r.plait"
+    done("index", file, "--store", ranks, "--model", ranker, "--plan", "join=1")
+    assert json.loads(done("evaluate", ranks, file, "--json")).keys() == {"queries", "model", "first stage", "both"}
+    assert "has no span head; leave it out" in refused("evaluate", ranks, file, "--read", 2)
+    queries, qrels, _ = _files(tmp_path)
+    assert "but " in refused("evaluate", store, queries, "--qrels", qrels, "--read", 2)
+    for option in (["--read", 2], ["--candidates", 5], ["--first-stage", "bm25"], ["--run", file]):
+        assert f"{option[0]} is of a store, but --task" in refused("evaluate", model, file, "--task", "qa", *option)

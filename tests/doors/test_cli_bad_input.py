@@ -315,8 +315,8 @@ def test_a_query_that_is_not_unicode(store: Path) -> None:
 
 
 def test_arguments_that_are_missing(store: Path) -> None:
-    assert "ask needs a store and a question" in refused("ask", store)
-    assert "ask needs a store and a question" in refused("ask")
+    assert "ask needs a store, or --text FILE, and a question" in refused("ask", store)
+    assert "ask needs a store, or --text FILE, and a question" in refused("ask")
     assert "rank takes a query or --queries FILE, but was given neither" in refused("rank", store)
     for arguments in (["rank"], ["nonsense"], ["rank", store, "q", "--top-k", "many"]):  # typer's own, code 2
         result = run(*arguments)

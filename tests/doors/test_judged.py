@@ -161,7 +161,7 @@ def test_squad_questions_are_judged_by_their_documents(index: Index, tmp_path: P
     assert facts["answers"] == expected == answered(own, read_squad(file), read=2) | {"read": 2}
     gold = [replace(question, answers=((answer, 0),)) for answer, question in answers]
     assert answered(own, gold, read=2, candidates=4) == {"em": 100, "f1": 100, "questions": 4}
-    assert "answers from 2 passages each: EM " in done("evaluate", tmp_path / "s.plait", file, "--read", 2)
+    assert "4 questions answered from 2 passages each: EM " in done("evaluate", tmp_path / "s.plait", file, "--read", 2)
     assert "answers" not in json.loads(done("evaluate", tmp_path / "s.plait", file, "--read", 0, "--json"))
     assert "--read must be 0 or more passages, but is -1" in refused(
         "evaluate", tmp_path / "s.plait", file, "--read", -1

@@ -86,10 +86,22 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
         "candidates must have finite scores, but 'y' has nan": lambda: index_of_both.rank(
             "a", candidates={"x": 1.0, "y": math.nan}
         ),
+        "finite scores, but 'x' has 1e.39; give numbers": lambda: index_of_both.rank("a", candidates={"x": 1e39}),
+        "finite scores, but 'x' has 1000": lambda: index_of_both.rank("a", candidates={"x": 10**400}),
+        "finite scores, but 'x' has None": lambda: index_of_both.rank("a", candidates={"x": None}),
+        "or documents by their ids, but are <generator": lambda: index_of_both.rank(
+            "a",
+            candidates=(id for id in "ab"),  # type: ignore[arg-type]
+        ),
+        "first_stage must be one of auto, bm25, vector, all, but is 'bogus'": lambda: index_of_both.rank(
+            "a",
+            candidates=["a"],
+            first_stage="bogus",  # type: ignore[arg-type]
+        ),
         "scores if these are to count 2 times, but are ids alone": lambda: index_of_both.rank(
             "a", candidates=["a"], first_stage_weight=2
         ),
-        "documents stand in place of a first stage, but first_stage=all searches too": lambda: index_of_both.rank(
+        "in place of a first stage, but there is first_stage=all too; leave": lambda: index_of_both.rank(
             "a", candidates=["a"], first_stage="all"
         ),
         "one label, but this one has 3": lambda: three.rank(QUESTION, PASSAGES),

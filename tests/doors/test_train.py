@@ -155,7 +155,7 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
         ({"elastic": "joint+", "full": 0.0}, "elastic must be modes joined by"),
         ({"budgets": "all", "elastic": "joint", "full": 0.0}, "budgets is heeded by trainings that are not elastic"),
         ({"budgets": "all"}, "full is heeded by trainings of one budget"),
-        ({"budgets": "all", "full": 0.0}, "no plan has one (join="),
+        ({"budgets": "all", "full": 0.0}, "no plan has one (join=2,mode=oneway"),
         ({"budgets": "all+x", "full": 0.0}, "budgets must be numbers or shares of tokens, or all"),
         (
             {"budgets": "all", "full": 0.0, "score": "join=1,keep.passage=8@0+4@1"},
@@ -252,11 +252,19 @@ def test_a_question_answering_checkpoint_teaches_spans_alone(tmp_path: Path, que
 def test_questions_teach_a_ranker_alone(tmp_path: Path, questions: Path) -> None:
     """With an empty span: the passages of a batch are one another's wrong candidates, and no answer is learned."""
     model = small_checkpoint(tmp_path / "ranker", heads=("score",))
-    fields: dict[str, object] = {"score": "join=1,mode=oneway", "span": "", "hard": True, "epochs": 1}
+    fields: dict[str, object] = {
+        "score": "join=1,mode=oneway",
+        "span": "",
+        "hard": True,
+        "epochs": 1,
+        "weight_decay": 0.0,
+    }
     data = json.loads(questions.read_text())
     data["data"][0]["paragraphs"][0]["qas"][0].update(is_impossible=True, answers=[])
-    questions = tmp_path / "impossible.json"
+    questions, alone = tmp_path / "impossible.json", tmp_path / "alone.json"
     questions.write_text(json.dumps(data))
+    first = data["data"][0]
+    alone.write_text(json.dumps({"data": [{**first, "paragraphs": first["paragraphs"][1:2]}]}))
     teacher = small_checkpoint(tmp_path / "t", heads=("score",))
     for name, how in (("plain", {"full": 0.5}), ("taught", {"full": 0.0, "teacher": str(teacher), "listwise": 1.0})):
         done("train", config(tmp_path / name, model, questions, **fields | how))
@@ -265,8 +273,11 @@ def test_questions_teach_a_ranker_alone(tmp_path: Path, questions: Path) -> None
         assert not trained.no_answer and trained.rank("who built it", ["the bridge", "the castle"])
         before, after = weights(model), trained.state_dict()
         assert any(not torch.equal(before[name], after[name]) for name in before)
+        assert "pipeline_tag: text-ranking" in (tmp_path / name / "out" / "final" / "README.md").read_text()
     for wrong, says in (
         ({"score": ""}, "a qa task must have a plan of score or span, but has none"),
+        ({"ranking": 0.0}, "lists are learned from labels or a teacher, but ranking is 0 and teacher empty"),
+        ({"data": str(alone)}, "training needs at least one question with an answer, and another passage, but"),
         ({"dev": str(questions)}, "dev of a qa task is read by the span head, but span is empty"),
         ({"distillation": 2.0}, "distillation is heeded by trainings of a span head, but span is empty"),
         (

@@ -26,10 +26,10 @@ from plait.cli.app import (
     Weight,
     about,
     app,
-    found_run,
     load,
     open_index,
     out,
+    require_run,
 )  # fmt: skip
 from plait.errors import PlaitError
 
@@ -79,7 +79,8 @@ def rank(
     json_: Json = False,
 ) -> None:
     """Rank stored passages for a query, or for each query of a file."""
-    from plait.data import read_queries
+    from plait.candidates import of_run
+    from plait.data import read_queries, read_run
 
     if query is not None and queries is None:
         asked = {"": query}
@@ -92,11 +93,12 @@ def rank(
         )
     if run is not None and queries is None:
         raise PlaitError(f"--run says what was found for each of --queries, but only {run} is given; name their file")
-    given = found_run(run, candidates, asked)
+    require_run(run, candidates, first_stage)
     index = open_index(store, model, device)
+    given = None if run is None else of_run(index.store, read_run(run), asked)
     for id, text in asked.items():
         found = index.rank(
-            text, top_k, candidates=candidates if given is None else given.get(id, {}),
+            text, top_k, candidates=candidates if given is None else given[id],
             first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
         )  # fmt: skip
         facts = {"hits": [vars(hit) for hit in found.hits], **about(found)}
@@ -113,7 +115,9 @@ def ask(
     store: Annotated[str | None, typer.Argument(help="The folder that `plait index` made; or use --text.")] = None,
     question: Annotated[str | None, typer.Argument(help="One question; or use --queries.")] = None,
     queries: Queries = None,
-    text: Annotated[Path | None, typer.Option(help="Ask this one text instead of a store, at a prompt.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="Ask this one text instead of a store: here, by --queries, or at a prompt.")
+    ] = None,
     top_k: Annotated[int, typer.Option(help="Answers to print.")] = 1,
     read: Annotated[int, typer.Option(help="Passages that the span head reads.")] = 3,
     candidates: Candidates = None,
@@ -131,10 +135,8 @@ def ask(
     """Answer a question, or each question of a file, from a store or from one text."""
     from plait.data import read_queries
 
-    if queries is not None and (question is not None or (text is not None and store is not None)):
-        raise PlaitError("ask takes a question or --queries FILE, but was given both; leave one out")
     if text is not None:
-        if store is not None and question is not None:
+        if store is not None and (question is not None or queries is not None):
             raise PlaitError(f"ask reads a store or --text, but was given {store} and {text}; leave one out")
         question = question or store
         if (top_k, candidates, first_stage, first_stage_weight) != (1, None, "auto", 0.0):
@@ -142,15 +144,18 @@ def ask(
                 "--top-k, --candidates, --first-stage and --first-stage-weight are for stores, but --text is given; "
                 "leave them out"
             )
-        several = None if queries is None else read_queries(queries)
-        return _ask_text(text, question, several, load(model or BUNDLED, plan, dtype, device), read, json_)
-    if store is None or (question is None and queries is None):
-        raise PlaitError('ask needs a store and a question, or --text FILE; e.g. plait ask my.plait "who wrote it?"')
+        asked = None if queries is None else read_queries(queries)
+        return _ask_text(text, question, asked, load(model or BUNDLED, plan, dtype, device), read, json_)
+    if store is None or (question is None) == (queries is None):
+        raise PlaitError(
+            "ask needs a store, or --text FILE, and a question or --queries FILE; e.g. plait ask my.plait "
+            '"who wrote it?"'
+        )
     if (plan, dtype) != (None, "auto"):
         raise PlaitError(f"--plan and --dtype are for --text, but {store} has its own; leave them out")
-    asked = read_queries(queries) if queries is not None else {"": question or ""}
+    several = {"": question or ""} if queries is None else read_queries(queries)
     index = open_index(Path(store), model, device)
-    for id, one in asked.items():
+    for id, one in several.items():
         found = index.ask(
             one, top_k, read=read, candidates=candidates,
             first_stage=first_stage, first_stage_weight=first_stage_weight,  # type: ignore[arg-type]
@@ -240,31 +245,26 @@ def _rows(model: Plait, path: Path, columns: str) -> list[tuple[str | None, ...]
 
 
 def _ask_text(
-    path: Path, question: str | None, several: Mapping[str, str] | None, model: Plait, read: int, json_: bool
+    path: Path, question: str | None, queries: Mapping[str, str] | None, model: Plait, read: int, json_: bool
 ) -> None:
     from plait.data import read_documents
 
     known = model.read("\n\n".join(document.text for document in read_documents(path)))
-    if several is not None:
-        for id, one in several.items():
-            answer = known.ask(one, read=read)
+    if queries is not None:
+        for id, asked in queries.items():
+            answer = known.ask(asked, read=read)
             show.json_line({"id": id, **vars(answer), "timing": answer.timing.stages})
         return
     if question is None and sys.stdin.isatty():
-        about = f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends."
-        out.print(about, style="dim")
-    while True:
-        asked = question if question is not None else _prompt()
-        if not asked and question is None:
-            return
+        said = f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends."
+        out.print(said, style="dim")
+    for asked in [question] if question is not None else iter(_prompt, ""):
         answer = known.ask(asked, read=read)
         if json_:
             show.json_line({**vars(answer), "timing": answer.timing.stages})
         else:
             out.print(show.known(answer))
             out.print(show.milliseconds(answer.timing), style="dim")
-        if question is not None:
-            return
 
 
 def _prompt() -> str:

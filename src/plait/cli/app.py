@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from plait.errors import DataWarning, PlaitError
+from plait.errors import PlaitError
 
 if TYPE_CHECKING:
     from plait.index import Index
@@ -44,7 +42,8 @@ Candidates = Annotated[
     int | None, typer.Option(help="Passages that the first stage hands to the model; default 100, or --top-k if more.")
 ]
 FoundRun = Annotated[
-    Path | None, typer.Option("--run", help="A TREC run: what another search found for each query, in place of that.")
+    Path | None,
+    typer.Option("--run", help="A TREC run: what another search found for each query, in place of a first stage."),
 ]
 First = Annotated[str, typer.Option("--first-stage", help="bm25, vector, all passages, or auto: vector for cosines.")]
 Weight = Annotated[
@@ -69,29 +68,16 @@ def open_index(store: Path, model: str | None, device: str) -> Index:
     return Index.open(store, model_of(read_settings(store), model, device) if model else None, device=device)
 
 
-def found_run(
-    run: Path | None, candidates: int | None, queries: Mapping[str, str]
-) -> Mapping[str, Mapping[str, float]] | None:
-    """What another search found for each query; None if no file says it."""
-    from plait.data import read_run
-
-    if run is None:
-        return None
-    if candidates is not None:
-        raise PlaitError(
-            f"--run stands in place of --candidates, but both are given, {run} and {candidates}; choose one"
-        )
-    found = read_run(run)
-    lacking = [query for query in queries if query not in found]
-    if lacking and len(lacking) == len(queries):
-        raise PlaitError(
-            f"a run must have the queries that are asked, but {run} has none of them, {lacking[0]!r} first; name the "
-            "run that was made of them"
-        )
-    if lacking:
-        said = f"{len(lacking)} of {len(queries)} queries have no candidates in {run}, {lacking[0]!r} first"
-        warnings.warn(f"{said}, and find nothing", DataWarning, stacklevel=2)
-    return found
+def require_run(run: Path | None, candidates: int | None, first_stage: str) -> None:
+    """PlaitError where a run, which stands in place of a first stage, is given beside one."""
+    for option, given in (
+        ("--candidates", candidates),
+        ("--first-stage", first_stage if first_stage != "auto" else None),
+    ):
+        if run is not None and given is not None:
+            raise PlaitError(
+                f"--run stands in place of a first stage, but {run} is given with {option} {given}; leave one out"
+            )
 
 
 def about(found: Ranking) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from plait.cli.app import (
     Texts,
     app,
     err,
-    found_run,
     load,
     open_index,
     out,
+    require_run,
 )
 from plait.errors import PlaitError
 from plait.extras import library
@@ -58,8 +58,11 @@ def evaluate(
     first_stage: First = "auto",
     run: FoundRun = None,
     read: Annotated[
-        int, typer.Option(help="Passages that a question of a SQuAD .json is answered from; 0: rank only.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            help="Passages that each question of a SQuAD .json is answered from, in a second pass; default 3, 0: none."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Use only so many queries, chosen by chance (seed 0); 0 for all.")] = 0,
     out_file: Annotated[Path | None, typer.Option("--out", help="Write the model's ranking as a TREC run.")] = None,
     model: Moved = None,
@@ -69,28 +72,37 @@ def evaluate(
     """Rank queries whose documents are known, and answer those whose answers are: the first stage, the model, and both
     with the best weight.
     """
-    from plait.data import write_run
+    from plait.candidates import of_run
+    from plait.data import read_run, write_run
     from plait.judged import answered, judged
 
     if limit < 0:
         raise PlaitError(f"--limit must be 0 or more, but is {limit}; 0 is all")
     if task:
-        if others := [
-            name for name, given in (("qrels", qrels), ("out", out_file), ("model", model), ("run", run)) if given
-        ]:
-            raise PlaitError(f"--{others[0]} is of a store, but --task measures a checkpoint; leave one out")
+        of_store = {
+            "--qrels": qrels, "--out": out_file, "--model": model, "--run": run, "--candidates": candidates,
+            "--read": read, "--first-stage": None if first_stage == "auto" else first_stage,
+        }  # fmt: skip
+        if others := [option for option, given in of_store.items() if given is not None]:
+            raise PlaitError(f"{others[0]} is of a store, but --task measures a checkpoint; leave one out")
         return _task(str(store), data, task, plan, texts, label, split, limit, device, json_)
     if plan or texts or label:
         raise PlaitError("--plan, --texts and --label are of a checkpoint's --task, but none is given; name one")
-    if read < 0:
+    if read is not None and read < 0:
         raise PlaitError(f"--read must be 0 or more passages, but is {read}; 0 only ranks")
+    require_run(run, candidates, first_stage)
     queries, judgements, questions = _queries(data, split, qrels)
     if limit and limit < len(queries):
         queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
         questions = [question for question in questions if question.id in queries]
-    given = found_run(run, candidates, queries)
-    handed: Any = given if given is not None else 100 if candidates is None else candidates
     index = open_index(store, model, device)
+    handed: Any = 100 if candidates is None else candidates
+    if run is not None:
+        handed = of_run(index.store, read_run(run), queries)
+    ranks, reads = ("score" in index.model.plans, "span" in index.model.plans)
+    if read and not (questions and reads):
+        lacking = f"the model of {store} has no span head" if questions else f"{data} has none"
+        raise PlaitError(f"--read is for questions that have answers, and a span head, but {lacking}; leave it out")
     facts: dict[str, Any] = {"queries": len(queries)}
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
 
@@ -99,15 +111,16 @@ def evaluate(
                 status.update(f"{n} of {len(queries)} queries")
 
         first: Any = first_stage
-        found = judged(index, queries, judgements, candidates=handed, first_stage=first, progress=done)
-        facts["model"] = found.ranked()
-        if first_stage != "all":  # which gives no scores
-            facts["first stage"] = found.first_stage()
-            if len(queries) > 1:
-                facts["both"] = found.both()
-        if questions and read and "span" in index.model.plans:
-            some = answered(index, questions, read=read, candidates=handed, first_stage=first, progress=done)
-            facts["answers"] = some | {"read": read}
+        if ranks or out_file is not None or not (questions and reads):  # else what ask answers is all there is
+            found = judged(index, queries, judgements, candidates=handed, first_stage=first, progress=done)
+            facts["model"] = found.ranked()
+            if first_stage != "all":  # which gives no scores
+                facts["first stage"] = found.first_stage()
+                if len(queries) > 1:
+                    facts["both"] = found.both()
+        if questions and reads and read != 0:
+            some = answered(index, questions, read=read or 3, candidates=handed, first_stage=first, progress=done)
+            facts["answers"] = some | {"read": read or 3}
     show.json_line(facts) if json_ else show.evaluated(out, facts)
     if out_file is not None:
         write_run(out_file, found.run(0.0))
