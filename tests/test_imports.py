@@ -17,7 +17,7 @@ ROOMS = (
     " beside heads spans writer hashes lora checkpoint saving given sbert fitting mining commits scoring parts known"
     " model cross_encoder positions distill tasks lessons labelled outputs measured taught teacher config course begin"
     " gradients resume trainer results vectors binding candidates first_stage rows index explain metrics evaluate"
-    " judged card training points sweep plots agreement adopt show demo cli __init__ __main__"
+    " judged card training points sweep plots agreement adopt show demo server cli __init__ __main__"
 ).split()
 MODEL_FREE = {"store", "data"}  # they carry bytes and texts and know no model
 TORCH_FREE = {"errors", "keep", "plan_text", "plan", "cost", "head_plans"}

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from rich.markup import escape
 
-from plait.cli import answers, corpus, evaluate, positions, training, vectors  # each registers its commands  # noqa: F401
+from plait.cli import answers, corpus, evaluate, positions, serve, training, vectors  # each registers its commands  # noqa: F401
 from plait.cli.app import app, err, out
 from plait.errors import DataWarning, FallbackWarning, PlaitError, TruncationWarning
 
