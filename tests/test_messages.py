@@ -31,7 +31,11 @@ def said(node: ast.expr) -> str:
 def test_an_error_says_a_fix(path: Path) -> None:
     """Behind a semicolon, unless it hands on what another error says."""
     calls = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
-    errors = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "PlaitError" and call.args]
+    errors = [
+        call
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id in ("PlaitError", "Failure") and call.args
+    ]
     lacking = []
     for error in errors:
         words = said(error.args[0])

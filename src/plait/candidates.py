@@ -34,7 +34,8 @@ def documents(candidates: Candidates | None) -> dict[str, float] | None:
             "{'a': 1.5, 'b': 0.5}"
         )
     scores = candidates if isinstance(candidates, Mapping) else {}
-    return {str(id): _score(id, scores.get(id, 0.0)) for id in candidates}
+    ordered = sorted(candidates) if isinstance(candidates, set | frozenset) else candidates
+    return {str(id): _score(id, scores.get(id, 0.0)) for id in ordered}
 
 
 def _score(document: str, value: object) -> float:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from plait.errors import PlaitError
 from plait.model import Plait
-from plait.parts import Encoded, Part, made_by, predicted, ranked
+from plait.parts import Encoded, Part, made_by, predicted, ranked, warn_cut
 
 
 class CrossEncoder:
@@ -23,11 +24,11 @@ class CrossEncoder:
 
     Args:
         model: its plan says which texts are known.
-        memory: most bytes of states that are remembered from batch to batch; the texts that were not asked for longest
-            are forgotten.
+        memory: most bytes of texts and states that are remembered from batch to batch; the texts that were not asked
+            for longest are forgotten.
 
     Attributes:
-        used: bytes of states that are remembered now.
+        used: bytes of texts and states that are remembered now.
         model_card_data: what evaluators found.
     """
 
@@ -112,12 +113,15 @@ class CrossEncoder:
         new = [text for text in texts if (maker, text) not in self._known]
         for text, one in zip(new, self.model.encode(role, new, names), strict=True):
             self._known[maker, text] = one
-            self.used += _size(one)
+            self.used += _size(text, one)
+        again = set(texts) - set(new)
+        warn_cut(f"{role} texts", self.model.text.room(role), [self._known[maker, text].cut for text in again])
         found = {text: self._known[maker, text] for text in texts}
         for text in texts:
             self._known.move_to_end((maker, text))
         while self.used > self.memory:
-            self.used -= _size(self._known.popitem(last=False)[1])
+            (_, text), one = self._known.popitem(last=False)
+            self.used -= _size(text, one)
         return found
 
 
@@ -145,5 +149,5 @@ def _refuse(prompt: str | None, tensor: bool) -> None:
         raise PlaitError("scores are a NumPy array, but a tensor is asked for; call torch.from_numpy on them")
 
 
-def _size(one: Encoded) -> int:
-    return sum(x.nbytes for x in one.states.values()) + one.offsets.nbytes
+def _size(text: str, one: Encoded) -> int:
+    return sys.getsizeof(text) + sum(x.nbytes for x in one.states.values()) + one.offsets.nbytes

@@ -7,6 +7,10 @@ class PlaitError(ValueError):
     """Bad input of any kind. The message is a whole sentence; commands print it without a traceback."""
 
 
+class Failure(PlaitError):
+    """What a disk, a store or a model fails at, through no fault of whoever asks. Said as any other."""
+
+
 def reason(error: Exception) -> str:
     """What another library's error says, in one line: its first, or its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

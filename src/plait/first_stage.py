@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -75,9 +76,9 @@ def require_candidates(
         PlaitError: they cannot be those of this first stage, or of none, or its scores cannot count `weight` times
             beside the model's.
     """
-    if not (math.isfinite(weight) and weight >= 0):
+    if isinstance(weight, bool) or not isinstance(weight, Real) or not (math.isfinite(weight) and weight >= 0):
         raise PlaitError(
-            f"first_stage_weight must be a number of 0 or more, but is {weight}; pass 0 for the model alone"
+            f"first_stage_weight must be a number of 0 or more, but is {weight!r}; pass 0 for the model alone"
         )
     if first_stage not in get_args(FirstStage):
         raise PlaitError(f"first_stage must be one of {', '.join(get_args(FirstStage))}, but is {first_stage!r}")

@@ -328,7 +328,12 @@ class Index:
             logits = score(self.model, query, lengths, fetch, timing)[:, 0]
             require_finite(logits)
         with timing.stage("read"):
-            scores = logits + weight * np.array([one.score for one in handed], np.float32)
+            with np.errstate(over="ignore"):
+                scores = (logits + np.array([weight * one.score for one in handed])).astype(np.float32)
+            if not np.isfinite(scores).all():
+                raise PlaitError(
+                    f"scores with first_stage_weight={weight:g} must be finite numbers, but are not; pass a smaller one"
+                )
             best = np.argsort(-scores, kind="stable")[:top_k]
             found = self.store.passages([ids[i] for i in best])
         hits = [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plait.encoder import CACHE_TOKENS
-from plait.errors import PlaitError
+from plait.errors import Failure, PlaitError
 from plait.head_plans import require_meeting
 from plait.keep import counts
 from plait.layout import Layout
@@ -150,7 +150,7 @@ def _examples(model: Plait, live: str, known: str, count: int) -> Tensor:
 def require_finite(scores: NDArray[np.float32]) -> None:
     """Refuse scores that do not order anything."""
     if not np.isfinite(scores).all():
-        raise PlaitError(
+        raise Failure(
             f"scores must be finite numbers, but {int((~np.isfinite(scores)).sum())} of {scores.size} are not; load "
             "the model in float32, check its weights or, of a store, run plait verify"
         )

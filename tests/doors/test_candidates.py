@@ -156,6 +156,9 @@ def test_a_store_that_only_answers_is_judged_by_its_answers(tmp_path: Path) -> N
     assert json.loads(done("evaluate", ranks, file, "--json")).keys() == {"queries", "model", "first stage", "both"}
     assert "has no span head; leave it out" in refused("evaluate", ranks, file, "--read", 2)
     queries, qrels, _ = _files(tmp_path)
-    assert "but " in refused("evaluate", store, queries, "--qrels", qrels, "--read", 2)
+    assert "has none; leave it out" in refused("evaluate", ranks, queries, "--qrels", qrels, "--read", 2)
+    assert "sequence-classification head" in refused("evaluate", store, file, "--read", 0)
+    said = refused("evaluate", ranks, file, "--first-stage", "all", "--candidates", 1)
+    assert "--first-stage all has no candidates, but --candidates is 1" in said
     for option in (["--read", 2], ["--candidates", 5], ["--first-stage", "bm25"], ["--run", file]):
         assert f"{option[0]} is of a store, but --task" in refused("evaluate", model, file, "--task", "qa", *option)

@@ -91,6 +91,8 @@ def evaluate(
     if read is not None and read < 0:
         raise PlaitError(f"--read must be 0 or more passages, but is {read}; 0 only ranks")
     require_run(run, candidates, first_stage)
+    if first_stage == "all" and candidates is not None:
+        raise PlaitError(f"--first-stage all has no candidates, but --candidates is {candidates}; leave one out")
     queries, judgements, questions = _queries(data, split, qrels)
     if limit and limit < len(queries):
         queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
@@ -111,14 +113,15 @@ def evaluate(
                 status.update(f"{n} of {len(queries)} queries")
 
         first: Any = first_stage
-        if ranks or out_file is not None or not (questions and reads):  # else what ask answers is all there is
+        answers = bool(questions) and reads and read != 0
+        if ranks or out_file is not None or not answers:  # else what ask answers is all there is
             found = judged(index, queries, judgements, candidates=handed, first_stage=first, progress=done)
             facts["model"] = found.ranked()
             if first_stage != "all":  # which gives no scores
                 facts["first stage"] = found.first_stage()
                 if len(queries) > 1:
                     facts["both"] = found.both()
-        if questions and reads and read != 0:
+        if answers:
             some = answered(index, questions, read=read or 3, candidates=handed, first_stage=first, progress=done)
             facts["answers"] = some | {"read": read or 3}
     show.json_line(facts) if json_ else show.evaluated(out, facts)

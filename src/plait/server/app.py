@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
@@ -13,21 +14,23 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from starlette.exceptions import HTTPException
+from torch import Tensor
 
 from plait.cross_encoder import CrossEncoder
-from plait.errors import PlaitError
+from plait.errors import Failure, PlaitError
 from plait.index import Index
 from plait.model import Plait
-from plait.server.bodies import Ask, Rank, RerankDocuments, RerankTexts
-from plait.server.guard import Guard, error
-from plait.server.turns import Busy, Turns
+from plait.scoring import require_one_label
+from plait.server.bodies import Ask, Rank, Rerank
+from plait.server.guard import Guard, Problem, busy, error
+from plait.server.turns import Busy, Left, Turns
 
 FRESH = 1.0
 """Seconds for which an index is not asked whether others have written to it."""
-
-
-class Unready(Exception):
-    """The index cannot be read any more."""
+LONGEST_NOTES = 1000
+"""Characters of notes in a header."""
+REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (401, 408, 413, 422, 429, 503)}
+log = logging.getLogger("plait.server")
 
 
 def create_app(
@@ -39,16 +42,23 @@ def create_app(
     max_body: int = 10 << 20,
     memory: int = 1 << 30,
 ) -> FastAPI:
-    """The application.
+    """The application, with the routes that its model has heads for.
 
     Args:
         model: scores texts that come with a request; the one of the index, if there is one.
         index: ranked and asked by /rank and /ask; what others commit is read a second later.
         key: what requests must bring as `Authorization: Bearer`; empty: nobody is refused.
-        waiting: most requests that wait; others are refused (429).
+        waiting: most requests that wait or are at work; others are refused (429).
         max_body: most bytes of a request (413).
         memory: see `CrossEncoder`.
+
+    Raises:
+        PlaitError: a model that can do nothing of this.
     """
+    ranks = "score" in model.plans and model.config.num_labels == 1
+    asks = index is not None and "span" in model.plans
+    if not asks:
+        require_one_label(model)
     turns, registry = Turns(waiting), CollectorRegistry()
     Gauge("plait_waiting", "Requests that wait or are at work.", registry=registry).set_function(lambda: turns.waiting)
 
@@ -57,20 +67,23 @@ def create_app(
         yield
         turns.close()
 
-    app = FastAPI(title="Plait", version=version("plait"), lifespan=life)
-    app.add_middleware(Guard, key=key, most=max_body, registry=registry)
+    app = FastAPI(title="Plait", version=version("plait"), lifespan=life, responses=REFUSALS)
+    app.add_middleware(Guard, key=key, most=max_body, full=lambda: turns.full, registry=registry)
+    app.state.broken = ""
     _errors(app)
     _state(app, model, index, registry)
-    _texts(app, CrossEncoder(model, memory=memory), turns)
+    if ranks:
+        _texts(app, CrossEncoder(model, memory=memory), turns)
     if index is not None:
-        _stored(app, index, turns)
+        _stored(app, index, turns, ranks, asks)
     return app
 
 
 def _state(app: FastAPI, model: Plait, index: Index | None, registry: CollectorRegistry) -> None:
+    @app.api_route("/health", methods=["GET", "HEAD"], include_in_schema=False)
     @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
+    async def health() -> Any:
+        return error(503, app.state.broken) if app.state.broken else {"status": "ok"}
 
     @app.get("/info")
     async def info() -> dict[str, Any]:
@@ -83,92 +96,118 @@ def _state(app: FastAPI, model: Plait, index: Index | None, registry: CollectorR
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _stored(app: FastAPI, index: Index, turns: Turns) -> None:
+def _stored(app: FastAPI, index: Index, turns: Turns, ranks: bool, asks: bool) -> None:
     fresh = time.monotonic()
 
     def refreshed() -> Index:
         nonlocal fresh
         if time.monotonic() - fresh > FRESH:
-            try:
-                index.refresh()
-            except PlaitError as gone:
-                raise Unready(str(gone)) from None
+            index.refresh()
             fresh = time.monotonic()
         return index
 
-    @app.post("/rank")
-    async def rank(body: Rank) -> dict[str, Any]:
-        found, notes = await turns.run(lambda: refreshed().rank(**dict(body)))
+    async def rank(body: Rank, request: Request) -> dict[str, Any]:
+        work: Callable[[], Any] = lambda: refreshed().rank(**dict(body))  # noqa: E731
+        found, notes = await turns.run(work, request.is_disconnected)
+        app.state.broken = ""
         return {"hits": [vars(hit) for hit in found.hits], "seconds": found.timing.stages,
                 "query_tokens_cut": found.query_cut, "notes": notes}  # fmt: skip
 
-    @app.post("/ask")
-    async def ask(body: Ask) -> dict[str, Any]:
-        found, notes = await turns.run(lambda: refreshed().ask(**dict(body)))
+    async def ask(body: Ask, request: Request) -> dict[str, Any]:
+        work: Callable[[], Any] = lambda: refreshed().ask(**dict(body))  # noqa: E731
+        found, notes = await turns.run(work, request.is_disconnected)
+        app.state.broken = ""
         answers = [{**vars(answer), "hit": vars(answer.hit)} for answer in found.answers]
         return {"answers": answers, "seconds": found.ranking.timing.stages,
                 "query_tokens_cut": found.ranking.query_cut, "notes": notes}  # fmt: skip
 
+    for path, route, can in (("/rank", rank, ranks), ("/ask", ask, asks)):
+        if can:
+            app.post(path)(route)
+
 
 def _texts(app: FastAPI, scorer: CrossEncoder, turns: Turns) -> None:
-    async def ranked(query: str, texts: list[str], top_k: int | None, raw: bool) -> tuple[list[dict[str, Any]], Any]:
-        how: Any = {"activation_fn": lambda logits: logits} if raw else {}
-        return await turns.run(lambda: scorer.rank(query, texts, top_k, **how))
+    served = scorer.model.name_or_path
 
-    @app.post("/rerank")
-    async def rerank(body: RerankTexts, response: Response) -> list[dict[str, Any]]:
-        found, notes = await ranked(body.query, body.texts, None, body.raw_scores)
-        _noted(response, [*body.unheeded(), *notes])
-        text = [{"text": body.texts[one["corpus_id"]]} if body.return_text else {} for one in found]
-        return [
-            {"index": one["corpus_id"], "score": one["score"], **more} for one, more in zip(found, text, strict=True)
-        ]
-
-    @app.post("/v1/rerank")
-    @app.post("/v2/rerank")
-    async def rerank_documents(body: RerankDocuments, response: Response) -> dict[str, Any]:
-        found, notes = await ranked(body.query, body.texts(), body.top_n, False)
-        _noted(response, [*body.unheeded(), *notes])
-        text = [{"document": body.document(one["corpus_id"])} if body.return_documents else {} for one in found]
+    async def rerank(body: Rerank, request: Request, response: Response) -> Any:
+        passages = body.passages()
+        there = [number for number, text in enumerate(passages) if text.strip()]
+        some, raw = [passages[number] for number in there], _as_they_are if body.raw_scores else None
+        work: Callable[[], Any] = lambda: scorer.rank(body.query, some, body.top_n, activation_fn=raw)  # noqa: E731
+        found, notes = await turns.run(work, request.is_disconnected)
+        if blank := len(passages) - len(there):
+            notes = [f"{blank} of {len(passages)} texts are blank and left out", *notes]
+        _noted(response, [*body.unheeded(served), *notes])
+        ranked = [(there[one["corpus_id"]], one["score"]) for one in found]
+        if body.documents is None:
+            return [
+                {"index": i, "score": score, **({"text": passages[i]} if body.return_text else {})}
+                for i, score in ranked
+            ]
         results = [
-            {"index": one["corpus_id"], "relevance_score": one["score"], **more}
-            for one, more in zip(found, text, strict=True)
-        ]
-        return {"model": body.model or scorer.model.name_or_path, "results": results}
+            {"index": i, "relevance_score": score,
+             **({"document": {"text": passages[i]}} if body.return_documents else {})}
+            for i, score in ranked
+        ]  # fmt: skip
+        return {"model": served, "results": results}
+
+    for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
+        app.post(path)(rerank)
+
+
+def _as_they_are(logits: Tensor) -> Tensor:
+    return logits
 
 
 def _noted(response: Response, notes: Sequence[str]) -> None:
     """Notes of routes whose answers have no place for them: a header, percent-encoded where it must be."""
-    if notes:
-        response.headers["X-Plait-Notes"] = quote("; ".join(notes), safe=" ;:,.'()=/")
+    said = "; ".join(notes)
+    said = said if len(said) <= LONGEST_NOTES else said[:LONGEST_NOTES] + "..."
+    if said:
+        response.headers["X-Plait-Notes"] = quote(said, safe=" ;:,.'()=/")
 
 
 def _errors(app: FastAPI) -> None:
     @app.exception_handler(PlaitError)
     async def refused(_: Request, problem: PlaitError) -> Response:
+        if isinstance(problem, Failure):
+            log.error("%s", problem)
+            app.state.broken = "the store or the model cannot be read; the server's log says why, restart it"
+            return error(503, app.state.broken)
         return error(422, " ".join(str(problem).split()))
 
     @app.exception_handler(RequestValidationError)
     async def unread(_: Request, problem: RequestValidationError) -> Response:
-        first = problem.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:]) or "a request"
-        return error(422, f"{place}: {first['msg']}, but is {first.get('input')!r:.80}; see /docs")
+        return error(422, _sentence(problem.errors()[0]))
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, problem: HTTPException) -> Response:
-        said = (
-            f"there is no {request.method} {request.url.path}; see /docs" if problem.status_code in (404, 405) else ""
-        )
-        return error(problem.status_code, said or str(problem.detail))
+        path = request.url.path
+        said = {404: f"there is no {path}; see /docs", 405: f"{path} takes no {request.method}; see /docs",
+                400: "a request must be JSON that can be read, but is not; mend it"}  # fmt: skip
+        return error(problem.status_code, said.get(problem.status_code, str(problem.detail)), problem.headers)
 
     @app.exception_handler(Busy)
-    async def busy(_: Request, __: Busy) -> Response:
-        return error(429, "too many requests wait; ask again in a second", {"Retry-After": "1"})
+    async def crowded(_: Request, __: Busy) -> Response:
+        return busy()
 
-    @app.exception_handler(Unready)
-    async def unready(_: Request, problem: Unready) -> Response:
-        return error(503, str(problem))
+    @app.exception_handler(Left)
+    async def left(_: Request, __: Left) -> Response:
+        return Response(status_code=499)  # nobody reads it
 
     @app.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> Response:
         return error(500, "the server failed at this request; its log says how")
+
+
+def _sentence(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"][1:])
+    if problem["type"] == "json_invalid":
+        return f"a request must be JSON, but is not ({problem['ctx']['error']} at character {place}); mend it"
+    if problem["type"] == "missing" and place:
+        return f"a request must have the key {place}, but has not; add it"
+    if problem["type"] == "extra_forbidden":
+        return f"a request must have keys that this route knows, but has {place}; see /docs"
+    if not place:
+        return "a request must be a JSON object, sent as Content-Type: application/json, but is not; mend it"
+    return f"{place} cannot be {problem.get('input')!r:.60} ({problem['msg']}); see /docs"

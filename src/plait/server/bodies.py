@@ -1,76 +1,107 @@
-"""What requests say."""
+"""What requests say. What the library checks itself is handed on as it is, so that one rule has one sentence."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema, model_validator
 
-from plait.first_stage import FirstStage
+from plait.errors import PlaitError, require_least
+
+Count = Annotated[Any, WithJsonSchema({"type": "integer", "minimum": 1})]
+Found = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "object", "additionalProperties": {"type": "number"}},
+            ]
+        }
+    ),
+]
+FirstStage = Annotated[Any, WithJsonSchema({"enum": ["auto", "bm25", "vector", "all"]})]
+Weight = Annotated[Any, WithJsonSchema({"type": "number", "minimum": 0})]
+Texts = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "string"}})]
+Documents = Annotated[
+    list[Any],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"text": {"type": "string"}}}]},
+        }
+    ),
+]
 
 
 class _Search(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    candidates: int | list[str] | dict[str, float] | None = None
+    candidates: Found = None
     first_stage: FirstStage = "auto"
-    first_stage_weight: float = 0.0
+    first_stage_weight: Weight = 0.0
 
 
 class Rank(_Search):
     """See `Index.rank`."""
 
     query: str
-    top_k: int | None = 10
+    top_k: Count = 10
 
 
 class Ask(_Search):
     """See `Index.ask`."""
 
     question: str
-    top_k: int = 1
-    read: int = 3
+    top_k: Count = 1
+    read: Count = 3
 
 
-class _Foreign(BaseModel):
-    """A body that other servers take too; what these heed and this one does not is named in a note."""
+class Rerank(BaseModel):
+    """As Text Embeddings Inference takes it, with `texts`, or as Cohere, Jina and those who follow them do, with
+    `documents`. What other servers heed and this one does not is named in a note.
+    """
 
     model_config = ConfigDict(extra="allow")
     query: str
-
-    def unheeded(self) -> list[str]:
-        """Notes."""
-        return [f"{key} is not heeded" for key in self.model_extra or {}]
-
-
-class RerankTexts(_Foreign):
-    """As Text Embeddings Inference takes it. Texts that are too long are cut, with a note."""
-
-    texts: list[str]
-    raw_scores: bool = False
+    texts: Texts | None = None
+    documents: Documents | None = None
+    top_n: Count = None
     return_text: bool = False
-    truncate: bool = True
-    truncation_direction: Literal["Right", "right"] = "Right"
-
-
-class TextOf(BaseModel):
-    """A document that is an object."""
-
-    model_config = ConfigDict(extra="allow")
-    text: str
-
-
-class RerankDocuments(_Foreign):
-    """As Cohere and Jina take it, and those that follow them."""
-
-    documents: list[str | TextOf]
-    model: str = ""
-    top_n: int | None = None
     return_documents: bool = False
+    raw_scores: bool = False
+    truncate: bool = True
+    truncation_direction: str = "right"
+    model: str = ""
 
-    def texts(self) -> list[str]:
-        """The documents as texts."""
-        return [document if isinstance(document, str) else document.text for document in self.documents]
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        """Clients send null for what they leave out."""
+        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
 
-    def document(self, number: int) -> Any:
-        """One of them as it is given back."""
-        return {"text": self.texts()[number]}
+    def passages(self) -> list[str]:
+        """What is to be ranked; PlaitError where that is not said, or is no text."""
+        if (self.texts is None) == (self.documents is None):
+            both = "neither" if self.texts is None else "both"
+            raise PlaitError(f"a request must have either texts or documents, but has {both}; give one list of texts")
+        given = self.texts if self.documents is None else self.documents
+        found = list[str]()
+        for number, one in enumerate(given or []):
+            text = one.get("text") if isinstance(one, dict) and self.documents is not None else one
+            if not isinstance(text, str):
+                said = "texts" if self.documents is None else "texts, or objects with a text"
+                raise PlaitError(f"what is ranked must be {said}, but number {number} is {one!r:.60}; mend it")
+            found.append(text)
+        if self.top_n is not None:
+            require_least("top_n", self.top_n, "leave it out for all")
+        return found
+
+    def unheeded(self, served: str) -> list[str]:
+        """Notes of a server of the model `served`."""
+        keys = sorted(self.model_extra or {})
+        keys += [] if self.truncate else ["truncate=false"]
+        keys += [] if self.truncation_direction.lower() == "right" else ["truncation_direction"]
+        keys += [] if self.model in ("", served) else ["model"]
+        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+        return [f"not heeded: {', '.join(keys[:3])}{more}"] if keys else []

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from plait.errors import PlaitError, system_fix
+from plait.errors import Failure, PlaitError, system_fix
 from plait.store.forks import require_unforked
 from plait.store.gone import Gone
 
@@ -28,7 +28,7 @@ def told(path: Path, action: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
             raise
-        kind = Gone if any(sign in str(error).lower() for sign in _GONE) else PlaitError
+        kind = Gone if any(sign in str(error).lower() for sign in _GONE) else Failure
         raise kind(_sentence(path, action, error)) from error
 
 

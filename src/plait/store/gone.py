@@ -4,10 +4,10 @@ import functools
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from plait.errors import PlaitError
+from plait.errors import Failure
 
 
-class Gone(PlaitError):
+class Gone(Failure):
     """A file of the version that is read is not there."""
 
 
