@@ -67,7 +67,9 @@ def serve(
         try:
             uvicorn.Server(limits).run(sockets=[listening])
         except OSError as error:  # where another took the address meanwhile
-            raise PlaitError(f"a server needs an address that is free, but {address} is not ({error})") from None
+            raise PlaitError(
+                f"a server needs an address that is free, but {address} is not ({error}); give another"
+            ) from None
 
 
 def _socket(host: str, port: int) -> socket.socket:
