@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
@@ -107,15 +108,13 @@ def _stored(app: FastAPI, index: Index, turns: Turns, ranks: bool, asks: bool) -
         return index
 
     async def rank(body: Rank, request: Request) -> dict[str, Any]:
-        work: Callable[[], Any] = lambda: refreshed().rank(**dict(body))  # noqa: E731
-        found, notes = await turns.run(work, request.is_disconnected)
+        found, notes = await turns.run(lambda: refreshed().rank(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         return {"hits": [vars(hit) for hit in found.hits], "seconds": found.timing.stages,
                 "query_tokens_cut": found.query_cut, "notes": notes}  # fmt: skip
 
     async def ask(body: Ask, request: Request) -> dict[str, Any]:
-        work: Callable[[], Any] = lambda: refreshed().ask(**dict(body))  # noqa: E731
-        found, notes = await turns.run(work, request.is_disconnected)
+        found, notes = await turns.run(lambda: refreshed().ask(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         answers = [{**vars(answer), "hit": vars(answer.hit)} for answer in found.answers]
         return {"answers": answers, "seconds": found.ranking.timing.stages,
@@ -133,23 +132,13 @@ def _texts(app: FastAPI, scorer: CrossEncoder, turns: Turns) -> None:
         passages = body.passages()
         there = [number for number, text in enumerate(passages) if text.strip()]
         some, raw = [passages[number] for number in there], _as_they_are if body.raw_scores else None
-        work: Callable[[], Any] = lambda: scorer.rank(body.query, some, body.top_n, activation_fn=raw)  # noqa: E731
-        found, notes = await turns.run(work, request.is_disconnected)
+        rank = functools.partial(scorer.rank, body.query, some, body.top_n, activation_fn=raw)
+        found, notes = await turns.run(rank, request.is_disconnected)
         if blank := len(passages) - len(there):
             notes = [f"{blank} of {len(passages)} texts are blank and left out", *notes]
         _noted(response, [*body.unheeded(served), *notes])
-        ranked = [(there[one["corpus_id"]], one["score"]) for one in found]
-        if body.documents is None:
-            return [
-                {"index": i, "score": score, **({"text": passages[i]} if body.return_text else {})}
-                for i, score in ranked
-            ]
-        results = [
-            {"index": i, "relevance_score": score,
-             **({"document": {"text": passages[i]}} if body.return_documents else {})}
-            for i, score in ranked
-        ]  # fmt: skip
-        return {"model": served, "results": results}
+        scores: list[Any] = [(there[int(one["corpus_id"])], one["score"]) for one in found]  # type: ignore[call-overload]
+        return body.answer(served, passages, scores)
 
     for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
         app.post(path)(rerank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema, model_validator
@@ -96,6 +97,15 @@ class Rerank(BaseModel):
         if self.top_n is not None:
             require_least("top_n", self.top_n, "leave it out for all")
         return found
+
+    def answer(self, served: str, passages: Sequence[str], scores: Sequence[tuple[int, float]]) -> Any:
+        """What is given back of scores by number, best first, by a server of the model `served`."""
+        if self.documents is None:
+            text = [{"text": passages[i]} if self.return_text else {} for i, _ in scores]
+            return [{"index": i, "score": score, **more} for (i, score), more in zip(scores, text, strict=True)]
+        texts = [{"document": {"text": passages[i]}} if self.return_documents else {} for i, _ in scores]
+        results = [{"index": i, "relevance_score": s, **more} for (i, s), more in zip(scores, texts, strict=True)]
+        return {"model": served, "results": results}
 
     def unheeded(self, served: str) -> list[str]:
         """Notes of a server of the model `served`."""
