@@ -46,6 +46,7 @@ RUNS = {
     "join 3 from the reader": ("join=3", "join=3", False, ""),
     "join 3 from the reader, taught": ("join=3", "join=3", True, ""),
     "join 4 from the reader": ("join=4", "join=4", False, ""),
+    "join 4 from the reader, taught": ("join=4", "join=4", True, ""),
     "oneway 3 from the reader": ("join=3,mode=oneway", "join=3", False, ""),
     "oneway 4 from the reader": ("join=4,mode=oneway", "join=3", False, ""),
     "oneway 5 from the reader": ("join=5,mode=oneway", "join=3", False, ""),
