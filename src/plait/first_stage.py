@@ -36,7 +36,7 @@ def candidates_of(
         vector: the query's, float32 [D]; None to compute it as the store's were, if these are `vectors="pooled"`.
 
     Raises:
-        PlaitError: a first stage that there is not, that needs a vector which nobody gave, or that needs none.
+        PlaitError: a first stage that needs a vector which nobody gave, or that needs none.
     """
     if first_stage == "auto":
         searched = vector is not None or (vectors == "pooled" and by_cosine(model))

@@ -25,8 +25,6 @@ WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10
 
 Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
-Found = Mapping[str, Candidates]
-"""What another search found for each query: see `plait.data.read_run`."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,12 @@ def judged(
     queries: Mapping[str, str],
     qrels: Qrels,
     *,
-    candidates: int | Found = 100,
+    candidates: int | Mapping[str, Candidates] = 100,
     first_stage: FirstStage = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> Judged:
     """Rank all `candidates` of every query, whose relevant documents `qrels` names: so many passages of the first
-    stage, or of each query the documents that another search found, with its scores.
+    stage, or of each query the documents that another search found, with its scores: see `plait.data.read_run`.
 
     A document that is the query itself does not count (see `plait.data.is_itself`), with a DataWarning.
 
@@ -142,7 +140,7 @@ def judged(
 
 
 def _handed(
-    index: Index, queries: Iterable[str], candidates: int | Found, first_stage: FirstStage
+    index: Index, queries: Iterable[str], candidates: int | Mapping[str, Candidates], first_stage: FirstStage
 ) -> Mapping[str, Candidates | None]:
     """What the ranking of each query is handed."""
     if isinstance(candidates, Mapping):
@@ -161,7 +159,7 @@ def answered(
     questions: Sequence[Question],
     *,
     read: int = 3,
-    candidates: int | Found = 100,
+    candidates: int | Mapping[str, Candidates] = 100,
     first_stage: FirstStage = "auto",
     first_stage_weight: float = 0.0,
     progress: Callable[[int], None] | None = None,

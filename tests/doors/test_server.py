@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -152,6 +153,22 @@ def test_the_page_names_every_route(client: TestClient) -> None:
     assert all(f"`{path}`" in page or f" {path}`" in page for path in paths) and len(paths) == 8
     said = page[page.index("-d '") :].split("'")[1]
     assert client.post("/ask", json=json.loads(said)).status_code == 200
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plait.server.guard.SECONDS", 0.2)
+    sent: list[Any] = []
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/rank", "headers": [(b"content-type", b"application/json")],
+             "query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("h", 1)}  # fmt: skip
+    asyncio.run(create_app(index.model, index)(scope, never, send))
+    assert sent[0]["status"] == 408 and b"a request must come whole within 0.2 seconds" in sent[1]["body"]
 
 
 def test_a_model_alone_has_no_store(index: Index) -> None:

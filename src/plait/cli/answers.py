@@ -250,18 +250,18 @@ def _ask_text(
     from plait.data import read_documents
 
     known = model.read("\n\n".join(document.text for document in read_documents(path)))
-    if queries is not None:
-        for id, asked in queries.items():
-            answer = known.ask(asked, read=read)
-            show.json_line({"id": id, **vars(answer), "timing": answer.timing.stages})
-        return
-    if question is None and sys.stdin.isatty():
+    prompted = question is None and queries is None
+    if prompted and sys.stdin.isatty():
         said = f"{known.tokens} tokens in {len(known.passages)} passages are computed; an empty line ends."
         out.print(said, style="dim")
-    for asked in [question] if question is not None else iter(_prompt, ""):
+    typed = (("", line) for line in iter(_prompt, ""))
+    for id, asked in typed if prompted else (queries or {"": question or ""}).items():
         answer = known.ask(asked, read=read)
-        if json_:
-            show.json_line({**vars(answer), "timing": answer.timing.stages})
+        facts = {**vars(answer), "timing": answer.timing.stages}
+        if queries is not None:
+            show.json_line({"id": id, **facts})
+        elif json_:
+            show.json_line(facts)
         else:
             out.print(show.known(answer))
             out.print(show.milliseconds(answer.timing), style="dim")

@@ -89,9 +89,9 @@ def sweep(
     for option, most in (("--max-ms", max_ms), ("--max-bytes", max_bytes)):
         if most is not None and not most >= 0:
             raise PlaitError(f"{option} must be 0 or more, but is {most:g}; leave it out for no limit")
-    if not all(join.strip().isdecimal() for join in joins.split("+") if joins):
+    numbers = joins.split("+") if joins else []
+    if not all(join.strip().isdecimal() for join in numbers):
         raise PlaitError(f"--joins must be numbers joined by +, but is {joins!r}; e.g. --joins 2+3")
-    tried = [int(join) for join in joins.split("+") if joins]
     items = read_task(task, data, split=split, run=candidates, texts=texts, label=label, count=limit)
     for module in (*KINDS[task].libraries, *(("matplotlib.figure",) if out_folder is not None else ())):
         library(module, "plots" if "plot" in module else "train")
@@ -100,7 +100,7 @@ def sweep(
     loaded = load(model, plan, dtype, device)
     with err.status("") if err.is_terminal else contextlib.nullcontext() as status:
         points = run(
-            loaded, task, items, modes=modes.split("+"), joins=tried,
+            loaded, task, items, modes=modes.split("+"), joins=[int(join) for join in numbers],
             keeps=[k.strip() for k in keep.split(",") if k.strip()], selectors=selectors.split("+"),
             codecs=codecs.split("+"), known=known,
             progress=lambda text: status.update(text) if status is not None else None,

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema, model_validator
 
 from plait.errors import PlaitError, require_least
 
-Count = Annotated[Any, WithJsonSchema({"type": "integer", "minimum": 1})]
-Found = Annotated[
+_Count = Annotated[Any, WithJsonSchema({"type": "integer", "minimum": 1})]
+_Candidates = Annotated[
     Any,
     WithJsonSchema(
         {
@@ -22,10 +22,10 @@ Found = Annotated[
         }
     ),
 ]
-FirstStage = Annotated[Any, WithJsonSchema({"enum": ["auto", "bm25", "vector", "all"]})]
-Weight = Annotated[Any, WithJsonSchema({"type": "number", "minimum": 0})]
-Texts = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "string"}})]
-Documents = Annotated[
+_FirstStage = Annotated[Any, WithJsonSchema({"enum": ["auto", "bm25", "vector", "all"]})]
+_Weight = Annotated[Any, WithJsonSchema({"type": "number", "minimum": 0})]
+_Texts = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "string"}})]
+_Documents = Annotated[
     list[Any],
     WithJsonSchema(
         {
@@ -38,24 +38,24 @@ Documents = Annotated[
 
 class _Search(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    candidates: Found = None
-    first_stage: FirstStage = "auto"
-    first_stage_weight: Weight = 0.0
+    candidates: _Candidates = None
+    first_stage: _FirstStage = "auto"
+    first_stage_weight: _Weight = 0.0
 
 
 class Rank(_Search):
     """See `Index.rank`."""
 
     query: str
-    top_k: Count = 10
+    top_k: _Count = 10
 
 
 class Ask(_Search):
     """See `Index.ask`."""
 
     question: str
-    top_k: Count = 1
-    read: Count = 3
+    top_k: _Count = 1
+    read: _Count = 3
 
 
 class Rerank(BaseModel):
@@ -65,9 +65,9 @@ class Rerank(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     query: str
-    texts: Texts | None = None
-    documents: Documents | None = None
-    top_n: Count = None
+    texts: _Texts | None = None
+    documents: _Documents | None = None
+    top_n: _Count = None
     return_text: bool = False
     return_documents: bool = False
     raw_scores: bool = False
