@@ -46,6 +46,17 @@ def test_tsv_with_named_columns(tmp_path: Path) -> None:
     assert documents == [Document("x", "One, two.", {"text": "other"})]
 
 
+def test_ids_that_name_several_documents_can_be_numbers_instead(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"id": "a", "text": "One."}\n\n{"id": "a", "text": "Two."}\n')
+    with pytest.raises(PlaitError, match=r"give each document its own id, or leave id_column empty \(--id-column ''\)"):
+        list(read_documents(file))
+    assert list(read_documents(file, id_column="")) == [
+        Document("a.jsonl/1", "One.", {"id": "a"}),
+        Document("a.jsonl/3", "Two.", {"id": "a"}),
+    ]
+
+
 def test_quotes_in_tsv_are_characters(tmp_path: Path) -> None:
     """As in GLUE's files; but doubled quotes between two more are what pandas writes."""
     rows = {

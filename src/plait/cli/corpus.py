@@ -52,7 +52,7 @@ def index(
     dtype: Dtype = "auto",
     device: Device = "auto",
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column or field of the id; '' numbers all.")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove what the store has beside these documents.")] = False,
 ) -> None:
     """Compute and store a corpus. A build that was stopped goes on where it was; unchanged documents are skipped."""
@@ -98,7 +98,7 @@ def add(
     store: StorePath,
     documents: Annotated[Path, typer.Argument(help="As for index.")],
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column or field of the id; '' numbers all.")] = None,
     model: Moved = None,
     device: Device = "auto",
 ) -> None:
@@ -107,7 +107,7 @@ def add(
 
     texts = list(read_documents(documents, text_column=text_column, id_column=id_column))
     replaced = _add(open_index(store, model, device), texts)
-    if replaced and id_column is None and all(text.id.startswith(documents.name) for text in texts):
+    if replaced and not id_column and all(text.id.startswith(documents.name) for text in texts):
         _note(f"documents without ids are named for their file, so that those of another {documents.name} are "
               "replaced; give them ids, or rename the file")  # fmt: skip
 

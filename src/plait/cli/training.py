@@ -141,7 +141,7 @@ def adopt(
         Path | None, typer.Option(help="Real queries: .jsonl, .csv, .tsv, .parquet; .txt, one a line.")
     ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column or field of the text.")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column or field of the id.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column or field of the id; '' numbers all.")] = None,
     start: Annotated[str, typer.Option(help="A model already split whose weights to begin with.")] = "",
     plan: Annotated[str, typer.Option(help="Of the split model.")] = "join=4,mode=oneway",
     pseudo: Annotated[int, typer.Option(help="Queries in all; made from titles and sentences where yours end.")] = 2000,

@@ -30,7 +30,7 @@ def read_documents(
     corpus.jsonl, else all its .txt and .md files, also in folders, by their relative paths. .json: SQuAD, a
     document a paragraph. Where ids are missing, documents are numbered from 1 (in .jsonl by lines), behind their
     file's name: "docs.csv/1". `bundled:squad-dev` is the corpus that comes with Plait. `text_column`, `id_column`:
-    other names for those of tables.
+    other names for those of tables; with an empty `id_column` all documents are numbered, and their ids are metadata.
 
     Raises PlaitError at once for a path that cannot be read, and while reading for the first bad record, by place.
     """

@@ -50,7 +50,8 @@ def documents(
     before: str = "",
 ) -> Iterator[Document]:
     """One document a record; `source` is the file and the unit that `where` counts, like "docs.jsonl line"; `what` is
-    the word for one of them in messages; `before` begins the ids of those that bring none.
+    the word for one of them in messages; `before` begins the ids of those that bring none, or of all where `id_column`
+    is empty.
 
     Metadata that JSON cannot hold (bytes, NaN, half a character) is left out, and a DataWarning names its fields.
 
@@ -61,15 +62,17 @@ def documents(
     for where, default_id, fields in records:
         place = f"{source} {where}"
         text_name = named(fields, text_column, (TEXT_FIELD,), place)
-        id_name = named(fields, id_column, ID_FIELDS, place)
+        id_name = None if id_column == "" else named(fields, id_column, ID_FIELDS, place)
         if text_name is None:
             raise PlaitError(
-                f"{place} must have a field '{TEXT_FIELD}', but has {listed(fields)}; rename one or pass text_column"
+                f"{place} must have a field '{TEXT_FIELD}', but has {listed(fields)}; rename one or name it by "
+                "text_column (--text-column)"
             )
         text = checked_text(fields[text_name], f"field '{text_name}'", place)
         identity = before + default_id if id_name is None else identified(fields[id_name], f"field '{id_name}'", place)
         if identity in seen:
-            raise repeated(what, identity, f"{source} {seen[identity]}", place)
+            numbers = ", or leave id_column empty (--id-column '') to number them" if before else ""
+            raise repeated(what, identity, f"{source} {seen[identity]}", place, numbers)
         seen[identity] = where
         metadata = _metadata(fields, (text_name, id_name), place)
         beyond = [name for name, value in metadata.items() if _beyond_json({name: value})]
@@ -104,11 +107,11 @@ def unique(columns: Sequence[str], path: Path) -> Sequence[str]:
     return columns
 
 
-def repeated(what: str, identity: str, first: str, again: str) -> PlaitError:
-    """The error for an id that stands at two places."""
+def repeated(what: str, identity: str, first: str, again: str, fix: str = "") -> PlaitError:
+    """The error for an id that stands at two places; `fix` is what can be done beside giving each its own."""
     return PlaitError(
         f"an id must name one {what}, but '{identity}' stands at {first} and again at {again}; "
-        f"give each {what} its own id"
+        f"give each {what} its own id{fix}"
     )
 
 
