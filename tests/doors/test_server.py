@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 import re
@@ -153,6 +154,21 @@ def test_the_page_names_every_route(client: TestClient) -> None:
     assert all(f"`{path}`" in page or f" {path}`" in page for path in paths) and len(paths) == 8
     said = page[page.index("-d '") :].split("'")[1]
     assert client.post("/ask", json=json.loads(said)).status_code == 200
+
+
+def test_the_servers_own_page_can_be_tried_without_internet(client: TestClient) -> None:
+    answer = client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html") and "//" not in answer.text
+    paths = client.get("/openapi.json").json()["paths"]
+    said = re.findall(r"<h2><code>(\w+) (.*?)</code>", answer.text)
+    assert sorted(path for _, some in said for path in some.split(", ")) == sorted(paths)
+    forms = re.findall(r'data-path="(.*?)".*?<textarea[^>]*>(.*?)</textarea>', answer.text, re.DOTALL)
+    assert [path for path, _ in forms] == ["rank", "ask", "rerank"]
+    for path, body in forms:
+        assert client.post(f"/{path}", json=json.loads(html.unescape(body))).status_code == 200
+    assert "<code>question</code></td><td>a text</td><td>(needed)" in answer.text
+    assert "a whole number or a list, each a text or an object of numbers" in answer.text
+    assert client.get("/redoc").status_code == 404
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

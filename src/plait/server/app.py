@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
 from torch import Tensor
 
 from plait.cross_encoder import CrossEncoder
@@ -24,6 +25,7 @@ from plait.model import Plait
 from plait.scoring import require_one_label
 from plait.server.bodies import Ask, Rank, Rerank
 from plait.server.guard import Guard, Problem, busy, error
+from plait.server.page import page
 from plait.server.turns import Busy, Left, Turns
 
 FRESH = 1.0
@@ -68,15 +70,17 @@ def create_app(
         yield
         turns.close()
 
-    app = FastAPI(title="Plait", version=version("plait"), lifespan=life, responses=REFUSALS)
+    app = FastAPI(
+        title="Plait", version=version("plait"), lifespan=life, responses=REFUSALS, docs_url=None, redoc_url=None
+    )
     app.add_middleware(Guard, key=key, most=max_body, full=lambda: turns.full, registry=registry)
     app.state.broken = ""
     _errors(app)
-    _state(app, model, index, registry)
-    if ranks:
-        _texts(app, CrossEncoder(model, memory=memory), turns)
     if index is not None:
         _stored(app, index, turns, ranks, asks)
+    if ranks:
+        _texts(app, CrossEncoder(model, memory=memory), turns)
+    _state(app, model, index, registry)
     return app
 
 
@@ -84,17 +88,24 @@ def _state(app: FastAPI, model: Plait, index: Index | None, registry: CollectorR
     @app.api_route("/health", methods=["GET", "HEAD"], include_in_schema=False)
     @app.get("/health")
     async def health() -> Any:
+        """Whether requests can be answered."""
         return error(503, app.state.broken) if app.state.broken else {"status": "ok"}
 
     @app.get("/info")
     async def info() -> dict[str, Any]:
+        """The model, its plans, and how the store was made."""
         plans = {head: str(plan) for head, plan in model.plans.items()}
         facts: dict[str, Any] = {"plait": version("plait"), "model": model.name_or_path, "plans": plans}
         return facts if index is None else facts | {"passages": len(index.store), "settings": vars(index.settings)}
 
     @app.get("/metrics")
     async def metrics() -> Response:
+        """Requests by route and status, their seconds, and how many wait, for Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(page(app.openapi()))
 
 
 def _stored(app: FastAPI, index: Index, turns: Turns, ranks: bool, asks: bool) -> None:
@@ -108,12 +119,14 @@ def _stored(app: FastAPI, index: Index, turns: Turns, ranks: bool, asks: bool) -
         return index
 
     async def rank(body: Rank, request: Request) -> dict[str, Any]:
+        """The best passages of the store for a query."""
         found, notes = await turns.run(lambda: refreshed().rank(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         return {"hits": [vars(hit) for hit in found.hits], "seconds": found.timing.stages,
                 "query_tokens_cut": found.query_cut, "notes": notes}  # fmt: skip
 
     async def ask(body: Ask, request: Request) -> dict[str, Any]:
+        """Answers to a question, found in the store's passages."""
         found, notes = await turns.run(lambda: refreshed().ask(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         answers = [{**vars(answer), "hit": vars(answer.hit)} for answer in found.answers]
@@ -129,6 +142,9 @@ def _texts(app: FastAPI, scorer: CrossEncoder, turns: Turns) -> None:
     served = scorer.model.name_or_path
 
     async def rerank(body: Rerank, request: Request, response: Response) -> Any:
+        """Texts that come with the request, best first: `texts` as Text Embeddings Inference takes them, or
+        `documents` as Cohere and Jina do.
+        """
         passages = body.passages()
         there = [number for number, text in enumerate(passages) if text.strip()]
         some, raw = [passages[number] for number in there], _as_they_are if body.raw_scores else None

@@ -36,6 +36,12 @@ _Documents = Annotated[
 ]
 
 
+_EXAMPLE: dict[str, Any] = {
+    "query": "capital of Poland",
+    "documents": ["Warsaw is the capital of Poland.", "Normandy is a region of France."],
+}
+
+
 class _Search(BaseModel):
     model_config = ConfigDict(extra="forbid")
     candidates: _Candidates = None
@@ -46,6 +52,7 @@ class _Search(BaseModel):
 class Rank(_Search):
     """See `Index.rank`."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"query": "capital of Poland", "top_k": 3}]})
     query: str
     top_k: _Count = 10
 
@@ -53,6 +60,7 @@ class Rank(_Search):
 class Ask(_Search):
     """See `Index.ask`."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"question": "What is the capital of Poland?"}]})
     question: str
     top_k: _Count = 1
     read: _Count = 3
@@ -63,7 +71,7 @@ class Rerank(BaseModel):
     `documents`. What other servers heed and this one does not is named in a note.
     """
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_EXAMPLE]})
     query: str
     texts: _Texts | None = None
     documents: _Documents | None = None
