@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
+COUNTING_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "data2vec-text", "mpnet")
 """Families whose tokenizers write `</s></s>` between two texts and count positions from the padding token's number."""
 WRITING = ("t5", "mt5", "umt5")
 """Families whose encoder feeds a decoder, which writes."""

@@ -40,6 +40,8 @@ def small_config(model_type: str, **changes: Any) -> Any:
         sizes |= {"embedding_size": 24}
     if model_type == "albert":
         sizes |= {"num_hidden_groups": 2}
+    if model_type == "ernie":
+        sizes |= {"use_task_id": True}
     if model_type in ROTATING:  # gates multiply: smaller weights keep rounding errors as small as elsewhere
         sizes |= {"initializer_range": 0.2}
     if model_type == "modernbert":  # the middle layer sees four tokens to both sides

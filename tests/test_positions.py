@@ -18,7 +18,7 @@ from tests.command import done, refused
 from tests.small import small_checkpoint
 
 PAIR = ("who built the bridge?", "a silver bridge of stone was built by the doctor.")
-TABLES = ("bert", "roberta", "electra", "distilbert", "albert", "mpnet")
+TABLES = ("bert", "roberta", "electra", "ernie", "data2vec-text", "distilbert", "albert", "mpnet")
 
 
 def wave(period: float, length: int = 120, width: int = 6) -> torch.Tensor:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FILES = {
     "bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "camembert": "bert", "electra": "bert",
+    "ernie": "bert", "data2vec-text": "bert",
     "distilbert": "distilbert", "albert": "albert", "mpnet": "mpnet", "modernbert": "modernbert",
     "gte": "gte", "nomic_bert": "gte", "jina_embeddings_v3": "jina", "deberta-v2": "deberta",
     "xlnet": "xlnet", "t5": "t5", "mt5": "t5", "umt5": "umt5",

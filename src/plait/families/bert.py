@@ -1,4 +1,4 @@
-"""BERT, RoBERTa, XLM-RoBERTa, CamemBERT and ELECTRA: one adapter, for they differ in two places of the embeddings."""
+"""BERT and its likes, from RoBERTa to ERNIE: one adapter, for they differ in two places of the embeddings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plait.cost import Shape
 from plait.errors import PlaitError
 from plait.families.family import Family, common_shape
 
-COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "data2vec-text")
 """Families whose first position is the one after the padding token's number."""
 
 
@@ -51,7 +51,8 @@ class Adapter(Family):
 
     def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         """ids, types, positions int64 [T] -> [T, H]."""
-        x = self._embeddings(ids[None], types[None], (positions + self._first_position)[None])[0]
+        positions = positions + self._first_position
+        x = self._embeddings(input_ids=ids[None], token_type_ids=types[None], position_ids=positions[None])[0]
         return x if self._project is None else self._project(x)  # type: ignore[no-any-return]
 
     def position_table(self) -> tuple[nn.Embedding, int]:
