@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -105,6 +106,39 @@ def test_long_passages_are_read_by_windows(model: Plait) -> None:
             assert len(segment.ids) <= 61
             found.add(model.tokenizer.decode(segment.ids[int(first) : int(last) + 1]))
     assert found == {"copper", "music"}
+
+
+def test_windows_of_one_passage_are_not_one_anothers_wrong_candidates(model: Plait) -> None:
+    """They overlap, so that a second one can hold the very answer."""
+    filler = "the river and the stone of it " * 20
+    text = f"{filler}copper {filler}music {filler}"
+    asked = [Question(w, "what", "a/0", text, ((w, text.index(w)),)) for w in ("copper", "music")]
+    asked.append(Question("third", "what", "a/1", "a lantern of glass", (("lantern", 2),)))
+    [lesson] = question_lessons(asked, model.text, longest=60, overlap=10)
+    assert len(lesson.segments["passage"]) == 3
+    [lists] = [target for target in lesson.targets if isinstance(target, Lists)]
+    assert sorted(lists.lengths) == [2, 2, 3]
+
+
+def test_answers_may_end_in_what_tokenizers_leave_out(model: Plait) -> None:
+    text = "A sailor wrote it in a cafe\u0301 of the village"
+    asked = [Question(a, "where", "a/0", text, ((a, text.index(a)),)) for a in ("cafe\u0301", "sailor ", "wrote")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [lesson] = question_lessons(asked, model.text)
+    spans = lesson.targets[0]
+    assert isinstance(spans, Spans)
+    [segment] = lesson.segments["passage"]
+    found = {model.tokenizer.decode(segment.ids[a : b + 1]) for a, b in zip(spans.first, spans.last, strict=True)}
+    assert {words.replace(" ##", "") for words in found} == {"cafe", "sailor", "wrote"}
+
+
+@pytest.mark.parametrize(("candidates", "lengths"), [(2, [3]), (3, [3]), (4, [3])])
+def test_no_candidate_is_left_alone(model: Plait, candidates: int, lengths: list[int]) -> None:
+    examples = [Example(str(n), ("river", f"stone {n}"), None, "q") for n in range(3)]
+    [lesson] = example_lessons("rank", examples, model.text, candidates=candidates, labelled=False)
+    [lists] = lesson.targets
+    assert isinstance(lists, Lists) and list(lists.lengths) == lengths
 
 
 def test_long_passages_of_few_characters_are_read_by_windows() -> None:

@@ -142,6 +142,14 @@ def test_only_the_joins_that_are_asked_for_are_measured(tmp_path: Path) -> None:
         sweep(model, "value", data, joins=2, known=3)  # type: ignore[arg-type]
 
 
+def test_a_sweep_of_nothing_is_refused(tmp_path: Path) -> None:
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)))
+    with pytest.raises(PlaitError, match="modes must name at least one"):
+        sweep(model, "value", examples(2), known=3, modes=())
+    with pytest.raises(PlaitError, match="codecs must name at least one"):
+        sweep(model, "value", examples(2), known=3, codecs=())
+
+
 def test_codecs_are_compared_by_their_drift(tmp_path: Path) -> None:
     """How far scores are from those of states that were not stored; one codec alone is not compared with any."""
     model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)), plan="join=1")

@@ -8,7 +8,7 @@ import os
 import random
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from plait.outputs import full
 from plait.plan import Plan
 from plait.resume import checkpoints
 from plait.scoring import require_one_label
+from plait.text import require_list
 from plait.training import train
 
 EXAMPLES = "examples.jsonl"
@@ -39,6 +40,8 @@ EXAMPLES = "examples.jsonl"
 CODEC = "int8"
 """What the report takes states to be stored with."""
 
+LEAST = 5
+"""Queries of which one can be held out."""
 AGREE, FASTER = 0.9, 2.0
 """What an adopted model is worth having from: share of the teacher's ten best found, times faster."""
 AGREEMENT = ("kendall", "top1", "top10", "drift")
@@ -103,7 +106,7 @@ class Report:
 
 def adopt(
     teacher: str | os.PathLike[str],
-    documents: Sequence[Document],
+    documents: Iterable[Document],
     output: str | Path,
     *,
     queries: Sequence[str] = (),
@@ -132,8 +135,8 @@ def adopt(
         queries: real ones, if there are; queries made from titles and sentences fill up to `pseudo`.
         start: a checkpoint whose weights training starts from, such as a model already split; empty for the teacher.
         plan: of the split model's score head.
-        held_out: queries that are not trained on, from the real ones if there are; at most a fifth of them. No words of
-            theirs are trained on.
+        held_out: queries that are not trained on, from the real ones if there are 5; at most a fifth of them. None is a
+            part of a query that is trained on, or the other way round.
         candidates: passages of each query that are trained on; depth: those that agreement is measured on.
         longest: most tokens of a passage.
         epochs, learning_rate, margin, seed, bfloat16, device, resume: as in TrainConfig.
@@ -161,7 +164,8 @@ def adopt(
     require_one_label(whole)
     model = Plait.from_pretrained(start or teacher, plan={"score": plan}, heads=("score",), new_heads=("score",))
     require_one_label(model)
-    if whole.plans["score"].join > 0:
+    taught = whole.plans["score"]
+    if taught != full(taught, taught.positions):  # as it will teach
         whole = Plait.from_pretrained(teacher, plan="join=0", heads=("score",), dtype=dtype, device=place)
     split = model.plans["score"]
     if len(split.roles) != 2 or split.known != split.roles[1:]:
@@ -171,6 +175,7 @@ def adopt(
             "leave roles, known and reader out"
         )
     room = min(longest, model.text.room(model.text.roles[-1]))
+    documents, queries = list(documents), require_list("queries", queries)
     progress("cutting passages, making queries")
     texts = cut(documents, model.tokenizer, room, min(64, room // 2))
     real = [Wanted(f"query {i}", query) for i, query in enumerate(dict.fromkeys(q.strip() for q in queries)) if query]
@@ -192,9 +197,10 @@ def adopt(
     scores = {name: _scores(one, asked, rows, codec) for name, (one, codec) in models.items()}
     query, passage = model.text.roles
     known = min(100, len(texts))
+    some = random.Random(seed).sample(list(texts.values()), known)
     segments = {
         query: model.text.segments(query, [asked[0].text]) * known,
-        passage: model.text.segments(passage, list(texts.values())[:known]),
+        passage: model.text.segments(passage, some),
     }
     split = adopted.plans["score"]
     full_ms, ms = milliseconds([(whole, full(split)), (adopted, split)], "score", segments)
@@ -220,14 +226,15 @@ def _scores(
 
 
 def _split(real: list[Wanted], made: list[Wanted], held_out: int, seed: int) -> tuple[list[Wanted], list[Wanted]]:
-    """Queries to train on and queries held out, these from the real ones if there are; no words are in both."""
+    """Queries to train on and queries held out, these from the real ones if there are LEAST; no words are in both."""
+    real, made = (real, made) if len(real) >= LEAST else ([], [*real, *made])
     source = real or made
     random.Random(seed).shuffle(source)
     count = min(held_out, len(source) // 5)
     if count < 1:
         raise PlaitError(
-            f"adopting needs 5 queries or more that share words with two passages, but there are {len(source)}; give "
-            "--queries, or more documents"
+            f"adopting needs {LEAST} queries or more that share words with two passages, but there are {len(source)}; "
+            "give --queries, or more documents"
         )
     return apart(source[count:] + (made if real else []), source[:count]), source[:count]
 

@@ -111,11 +111,13 @@ class Course(nn.Module):
             join = 1 + int(torch.randint(last, (), generator=generator))
             first, second = (modes[int(torch.randint(len(modes), (), generator=generator))] for _ in range(2))
             deepest, between = _split(plans, last, first), _split(plans, join, second)
-            return [whole, deepest] if between == deepest else [whole, deepest, between]
+            drawn = [deepest] if between == deepest else [deepest, between]
+            return [whole, *({head: plan for head, plan in one.items() if plan != whole[head]} for one in drawn)]
         if plans == {head: full(plan, plan.positions) for head, plan in plans.items()}:
             return [plans]
         if not self.settings.budgets:
-            return [whole, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
+            others: Plans = {head: plan for head, plan in whole.items() if plan != plans[head]}
+            return [others, plans] if torch.rand((), generator=generator).item() < self.settings.full else [plans]
         most, *rest = several(self.settings.budgets)
         budgeted = {head: plan for head, plan in plans.items() if plan.keep}
         drawn = [{**plans, **{head: plan.budgeted(most) for head, plan in budgeted.items()}}, budgeted]

@@ -13,7 +13,7 @@ from plait.errors import PlaitError
 from plait.heads import class_names
 from plait.metrics import answer_metrics, example_metrics, writing_metrics
 from plait.parts import as_stored
-from plait.tasks import class_name, group_name, number_of, require_both, text_of
+from plait.tasks import class_name, group_name, number_of, require_both, require_few, text_of, unanswerable
 
 if TYPE_CHECKING:
     from plait.data import Example, Question
@@ -41,7 +41,12 @@ def example_quality(model: Plait, task: str, examples: Sequence[Example], codec:
         PlaitError: a label that the task or the model cannot have, or scores that are not finite.
     """
     require_fit(task, examples, model)
-    return example_metrics(task, examples, scores_of(model, rows_of(model, examples), codec), class_names(model.config))
+    scores = scores_of(model, rows_of(model, examples), codec)
+    if task == "value":  # what predict answers, as far as a sigmoid is from a straight line
+        import torch
+
+        scores = model.activation()(torch.from_numpy(scores)).numpy()
+    return example_metrics(task, examples, scores, class_names(model.config))
 
 
 def rows_of(model: Plait, examples: Sequence[Example]) -> list[tuple[str | None, ...]]:
@@ -102,6 +107,7 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
         lacking = f"{unlabelled} of {len(examples)} have no label" if examples else "there are none"
         raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
     require_both(model.text.roles, examples)
+    require_few(model.text.roles, examples)
     if task == "text":
         model.plan("text")  # refuses a model without such a head
         return
@@ -116,10 +122,13 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
         return
     if len(names) != 1:
         raise PlaitError(f"a {task} task needs a model with one label, but it has {len(names)}; use task class")
-    gains: dict[str, set[bool]] = defaultdict(set)
+    gains: dict[str, list[bool]] = defaultdict(list)
     for example in examples:
-        gains[group_name(example.group, example.texts)].add(number_of(task, example) > 0)
-    if task == "rank" and not any(len(kinds) == 2 for kinds in gains.values()):
+        gains[group_name(example.group, example.texts)].append(number_of(task, example) > 0)
+    for name, right in gains.items() if task == "choice" else ():
+        if sum(right) != 1 or len(right) < 2:
+            raise unanswerable(name, sum(right), len(right) - sum(right))
+    if task == "rank" and not any(len({*kinds}) == 2 for kinds in gains.values()):
         raise PlaitError(
             f"a ranking is measured by groups with right and wrong candidates, but none of the {len(gains)} groups has "
             "both; add wrong ones, or pass a BEIR folder"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import string
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.data import Example, Question
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 from plait.extras import library
 from plait.scoring import require_finite
 from plait.tasks import class_name, group_name
 
 ARTICLE = re.compile(r"\b(a|an|the)\b")
+FINER = 1000
+"""What broken relevances are multiplied by: `ir_measures` takes whole ones, and nDCG does not mind their scale."""
 WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -47,6 +49,13 @@ def _f1(ours: list[str], words: list[str]) -> float:
 
 def answer_metrics(answers: Iterable[tuple[str, Question]]) -> dict[str, float]:
     """EM and F1 (0..100) of answers to questions, and the number of `questions`."""
+    answers = list(answers)
+    for _, question in answers:
+        if not question.answers and not question.impossible:
+            raise PlaitError(
+                f"a question must have an answer to be measured by, or be marked as impossible, but {question.id} has "
+                "none; take data with answers"
+            )
     scores = [squad_scores(answer, [text for text, _ in question.answers]) for answer, question in answers]
     if not scores:
         raise PlaitError("answers are measured by questions, but there are none; name a file that has some")
@@ -74,9 +83,9 @@ def example_metrics(
 
     Returns:
         `class`: `accuracy` and `f1` (macro), of `classes` in the order of the labels. `value`: `spearman` and
-        `pearson`. `rank`: `rr10` and `ndcg10` of the groups by `ir_measures`, of what a first stage found. `choice`:
-        `accuracy` of the groups. All in 0..100 but the ranking metrics, which are in 0..1. Among equal scores the wrong
-        ones stand first.
+        `pearson`. `rank`: `rr10` and `ndcg10` by `ir_measures`, of what a first stage found for the `groups` that have
+        a right candidate; others are left out, with a DataWarning. `choice`: `accuracy` of the groups. All in 0..100
+        but the ranking metrics, which are in 0..1. Among equal scores the wrong ones stand first.
     """
     require_finite(logits)
     found = _classes(examples, logits, classes) if task == "class" else METRICS[task](examples, logits[:, 0])
@@ -105,14 +114,22 @@ def _ranked(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[st
     qrels: dict[str, dict[str, int]] = defaultdict(dict)
     run: dict[str, dict[str, float]] = defaultdict(dict)
     gains = np.array([float(example.label or 0) for example in examples])
+    finer = 1 if (gains == gains.round()).all() else FINER
     for place, number in enumerate(np.lexsort((gains, -logits)).tolist()):  # places, so that none are equal
         example = examples[number]
         group = group_name(example.group, example.texts)
-        qrels[group][str(number)] = math.ceil(gains[number])
+        qrels[group][str(number)] = max(round(finer * gains[number]), int(gains[number] > 0))
         if example.found:
             run[group][str(number)] = -float(place)
-    found = ir.calc_aggregate([ir.RR @ 10, ir.nDCG @ 10], dict(qrels), dict(run))
-    return {"rr10": found[ir.RR @ 10], "ndcg10": found[ir.nDCG @ 10], "groups": len(qrels)}
+    asked = {group: labels for group, labels in qrels.items() if max(labels.values()) > 0}
+    if lacking := len(qrels) - len(asked):
+        warnings.warn(
+            f"{lacking} of {len(qrels)} groups have no right candidate, and are left out of what is measured",
+            DataWarning,
+            stacklevel=2,
+        )
+    found = ir.calc_aggregate([ir.RR @ 10, ir.nDCG @ 10], asked, {group: run[group] for group in asked})
+    return {"rr10": found[ir.RR @ 10], "ndcg10": found[ir.nDCG @ 10], "groups": len(asked)}
 
 
 def _chosen(examples: Sequence[Example], logits: NDArray[np.float32]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import random
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def cut(documents: Iterable[Document], tokenizer: Any, tokens: int = 384, overla
 
 def pseudo_queries(documents: Sequence[Document], texts: Mapping[str, str], count: int, seed: int = 0) -> list[Wanted]:
     """Up to `count` queries: titles of documents, and sentences taken out of their passage (the inverse cloze task of
-    Lee et al. 2019), half of each where there are enough titles.
+    Lee et al. 2019), half of each where there are enough.
     """
     rng = random.Random(seed)
     titles: dict[str, Wanted] = {}  # by its words: no query stands twice
@@ -65,6 +66,8 @@ def pseudo_queries(documents: Sequence[Document], texts: Mapping[str, str], coun
                 first, last = sentence
                 query, rest = texts[id][first:last], " ".join((texts[id][:first] + texts[id][last:]).split())
                 wanted.setdefault(_words(query), Wanted(f"sentence {turn} {id}", query, id, rest))
+    more = [words for words in sorted(titles) if words not in wanted]
+    wanted |= {words: titles[words] for words in rng.sample(more, min(count - len(wanted), len(more)))}
     return list(wanted.values())
 
 
@@ -73,9 +76,14 @@ def _words(text: str) -> str:
 
 
 def apart(queries: Sequence[Wanted], held_out: Sequence[Wanted]) -> list[Wanted]:
-    """The queries whose words are not those of a held-out one."""
-    taken = {_words(query.text) for query in held_out}
-    return [query for query in queries if _words(query.text) not in taken]
+    """The queries that neither are a part of a held-out one nor have one as a part, by their words."""
+    taken = [f" {_words(query.text)} " for query in held_out]
+
+    def shared(query: Wanted) -> bool:
+        words = f" {_words(query.text)} "
+        return any(words in other or other in words for other in taken)
+
+    return [query for query in queries if not shared(query)]
 
 
 def _sentence(text: str, rng: random.Random) -> tuple[int, int] | None:
@@ -92,10 +100,10 @@ def mined(queries: Sequence[Wanted], texts: Mapping[str, str], folder: Path, dep
     return {query.id: [hit.id for hit in words.search(query.text, depth)] for query in queries}
 
 
-def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> list[Example]:
-    """The `depth` best documents of every query of a BEIR folder's split, by a TREC run or without one by BM25, a group
-    a query, and what else is judged: relevant as the split says, those that it does not judge 0.
-    None is the query itself.
+def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100, count: int = 0) -> list[Example]:
+    """The `depth` best documents of every query of a BEIR folder's split, or of its first `count`, by a TREC run or
+    without one by BM25, a group a query, and what else is judged: relevant as the split says, those that it does not
+    judge 0. None is the query itself.
 
     Raises:
         PlaitError: the folder or the run cannot be read, or the run lacks a query or names an unknown document.
@@ -119,10 +127,10 @@ def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100) -> l
     else:
         texts = {id: document.text for id, document in collection.documents.items()}
         with tempfile.TemporaryDirectory() as words:
-            asked = [Wanted(id, text) for id, text in collection.queries.items()]
+            asked = [Wanted(id, text) for id, text in islice(collection.queries.items(), count or None)]
             found = mined(asked, texts, Path(words) / "words", depth)
     listed = []
-    for query, text in collection.queries.items():
+    for query, text in islice(collection.queries.items(), count or None):
         labels = {id: float(relevance) for id, relevance in collection.qrels[query].items()}
         best = [id for id in found[query][:depth] if not is_itself(query, id, labels)]
         labels |= {id: 0.0 for id in best if id not in labels}

@@ -242,8 +242,9 @@ class Plait(nn.Module):
     def read_out(self, head: str, x: Tensor) -> Tensor:
         """A head's logits of states [.., H], float32 and computed in float32: in half precision scores tie."""
         weights = {name: weight.float() for name, weight in self.heads[head].named_parameters()}
-        logits: Tensor = torch.func.functional_call(self.heads[head], weights, (x.float(),))
-        return logits.float()  # under autocast they are not yet
+        with torch.autocast(x.device.type, enabled=False):
+            logits: Tensor = torch.func.functional_call(self.heads[head], weights, (x.float(),))
+        return logits
 
     # Pairs: texts in, numbers out
 

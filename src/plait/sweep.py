@@ -64,6 +64,9 @@ def sweep(
     for mode in modes:
         if mode not in get_args(Mode):
             raise PlaitError(f"modes must be among {', '.join(get_args(Mode))}, but one is {mode!r}")
+    for name, given in (("modes", modes), ("codecs", codecs)):
+        if not given:
+            raise PlaitError(f"{name} must name at least one, but are empty; leave them out for what is usual")
     if known < 1:
         raise PlaitError(f"known must be 1 or more texts, but is {known}; 100 is the default")
     if not data:

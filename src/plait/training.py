@@ -13,11 +13,12 @@ from torch import nn
 
 from plait import files
 from plait.begin import begin_bottlenecks, begin_comparison
+from plait.bottleneck import bottleneck_key
 from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
-from plait.data import Example, Question
+from plait.data import Example, Question, is_beir
 from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
@@ -77,6 +78,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     try:
         if config.epochs:
             trainer.train(resume_from_checkpoint=earlier)
+    except torch.OutOfMemoryError:
+        raise PlaitError(
+            f"a batch must fit into the memory of {model.device}, but one of {config.output} does not; lower batch, "
+            "passages, longest or candidates, and raise accumulate by as much as batch or passages become smaller"
+        ) from None
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # PyTorch's word for a full disk
             raise
@@ -95,6 +101,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     final = Path(config.output) / "final"
     if trainer.is_world_process_zero():
         model.to(to_dtype(config.save_dtype)).save_pretrained(final)
+    trainer.accelerator.wait_for_everyone()  # other processes may read it from now on
+    if trainer.is_world_process_zero():
         ours = _measured(config, Plait.from_pretrained(final, **_where(config, model)), dev)
         theirs = _measured(config, None if teacher is None else _taught(config, model, teacher), dev)
         model.card = card(config, model, ours, theirs, len(data))
@@ -103,6 +111,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
 
 def _data(config: TrainConfig, path: str, split: str, run: str = "", count: int = 0) -> Data:
+    if config.split != "train" and not is_beir(Path(config.data)):
+        raise PlaitError(
+            f"split is heeded where data is a BEIR folder, but split is {config.split!r} and data {config.data}; leave "
+            "it out"
+        )
     return read_task(config.task, path, split=split, run=run, texts=config.texts, label=config.label, count=count)
 
 
@@ -151,11 +164,19 @@ def _model(config: TrainConfig, data: Data) -> Plait:
             f"budgets take the place of a plan's own, but no plan has one ({one}); add one, such as keep.passage=32, "
             "or leave budgets out"
         )
-    if config.task == "qa" and len(model.text.roles) != 2:
-        raise PlaitError(f"a qa task needs two roles, but the plan has {', '.join(model.text.roles)}; leave roles out")
+    roles = model.text.roles
+    turned = any(plan.known not in ((), roles[1:]) for plan in model.plans.values())
+    if config.task == "qa" and (len(roles) != 2 or turned):
+        raise PlaitError(
+            "a qa task needs two roles, the question first and its passage known, but the plan is "
+            f"{next(iter(model.plans.values()))}; leave roles, known and reader out"
+        )
     model.card = ""  # that of what training starts from
     for layer in [layer for layer in model.saliency if all(layer not in p.salient() for p in model.plans.values())]:
         del model.saliency[layer]  # which was fitted to what the model is no longer
+    read = {bottleneck_key(*place) for plan in model.plans.values() for place in plan.bottlenecks(model.layers)}
+    for key in model.bottlenecks.keys() - read:
+        del model.bottlenecks[key]  # which was trained with what the model is no longer
     impossible = any(isinstance(item, Question) and item.impossible for item in data)
     model.no_answer = impossible and "span" in model.plans
     if model.no_answer:

@@ -14,6 +14,7 @@ from scipy.stats import kendalltau
 from plait.adopt import Report, adopt
 from plait.agreement import agreement
 from plait.data import Document
+from plait.errors import PlaitError
 from plait.mining import Wanted, apart, cut, examples, mined, pseudo_queries
 from plait.model import Plait
 from plait.plan import Plan
@@ -92,7 +93,11 @@ def test_real_queries_are_held_out_first(tmp_path: Path, corpus: Path, teacher: 
 
 
 def test_the_library_takes_paths_and_plans(tmp_path: Path, teacher: Path) -> None:
-    report = adopt(teacher, documents(), tmp_path / "out", plan=Plan(1), pseudo=20)
+    some = iter(documents())  # as readers give them; and queries too few to hold one out
+    report = adopt(teacher, some, tmp_path / "out", plan=Plan(1), pseudo=20, queries=["who found the river"])
+    assert report.made == report.queries - 1
+    with pytest.raises(PlaitError, match="queries must be a list"):
+        adopt(teacher, documents(), tmp_path / "other", plan=Plan(1), queries="who found the river")
     assert (report.teacher, report.plan) == (str(teacher), "join=1,mode=joint")
     assert json.loads((tmp_path / "out" / "report.json").read_text())["plan"] == report.plan
 
@@ -128,6 +133,9 @@ def test_sentences_are_taken_out_of_their_passage(tmp_path: Path) -> None:
     assert [q.text for q in apart(queries, [Wanted("x", queries[3].text.upper())])] == [
         q.text for q in queries if q is not queries[3]
     ]
+    part = Wanted("x", " ".join(queries[-1].text.split()[:-1]))
+    assert queries[-1] not in apart(queries, [part]) and len(apart([part], queries)) == 0
+    assert len(pseudo_queries([*docs[:3], Document("x", "stone", {"title": "alone"})], {}, 4)) == 4  # titles alone
     for query in queries:
         if query.passage:
             assert query.text in texts[query.passage] and query.text not in query.left

@@ -14,7 +14,8 @@ from plait.index import Index
 from plait.model import Plait
 from plait.sweep import sweep
 from tests.bound import saved_and_bound
-from tests.command import config, refused
+from tests.command import config, done, refused
+from tests.copper import labelled
 from tests.small import small_checkpoint
 
 
@@ -74,3 +75,16 @@ def test_a_dual_encoder_of_narrow_vectors_keeps_its_width(tmp_path: Path) -> Non
     assert str(Plait.from_pretrained(tmp_path / "d").plan("score")).endswith("compare=mlp,bottleneck=8")
     with pytest.raises(PlaitError, match="must have compare=mlp of 8 numbers, as the checkpoint was trained, but has"):
         Plait.from_pretrained(tmp_path / "d", plan="join=3,compare=mlp")
+
+
+def test_a_bottleneck_that_no_plan_reads_is_not_kept_through_a_training(tmp_path: Path) -> None:
+    """It was fitted to a model that is another by then."""
+    labelled(tmp_path / "train.jsonl", "value", 16, seed=1)
+    narrow = "join=1,bottleneck=8"
+    done("train", config(tmp_path, task="value", score=narrow))
+    on = config(
+        tmp_path, task="value", score="join=1", model=str(tmp_path / "out" / "final"), output=str(tmp_path / "b")
+    )
+    done("train", on)
+    with pytest.raises(PlaitError, match="must have been trained with the checkpoint"):
+        Plait.from_pretrained(tmp_path / "b" / "final", plan=narrow)

@@ -17,11 +17,11 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.config import TrainConfig
-from plait.data import Example, read_examples
-from plait.errors import PlaitError
+from plait.data import Example, Question, read_examples
+from plait.errors import DataWarning, PlaitError
 from plait.evaluate import example_quality, raw_scores
 from plait.lessons import example_lessons
-from plait.metrics import example_metrics
+from plait.metrics import answer_metrics, example_metrics
 from plait.model import Plait
 from plait.plan import Plan
 from plait.tasks import Lists
@@ -175,6 +175,39 @@ def test_equal_scores_are_no_success() -> None:
         example_metrics("rank", examples, flat * np.nan, ())
 
 
+def test_groups_in_which_nothing_can_be_found_do_not_count() -> None:
+    labels = [0.1, 0.5, 1.0, 0.0, 0.0, 0.0]
+    examples = [Example(str(i), ("river", "stone"), label, f"q{i // 3}") for i, label in enumerate(labels)]
+    right, wrong = (np.array([[s] for s in scores], np.float32) for scores in ([1, 2, 3, 1, 2, 3], [3, 2, 1, 3, 2, 1]))
+    with pytest.warns(DataWarning, match="1 of 2 groups have no right candidate, and are left out"):
+        found = example_metrics("rank", examples, right, ())
+    assert found == {"rr10": 1.0, "ndcg10": pytest.approx(1.0), "groups": 1, "examples": 6}
+    with pytest.warns(DataWarning):
+        gains = np.array([0.1, 0.5, 1.0]) / np.log2([2, 3, 4])
+        best = np.array([1.0, 0.5, 0.1]) / np.log2([2, 3, 4])
+        assert example_metrics("rank", examples, wrong, ())["ndcg10"] == pytest.approx(gains.sum() / best.sum())
+
+
+def test_what_is_measured_must_be_measurable(tmp_path: Path) -> None:
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)))
+    alone = [Example(str(i), (f"river {i}", "stone"), float(i)) for i in range(2)]
+    with pytest.raises(PlaitError, match="must have one right and some wrong options, but 'river 0' has 0 right and 1"):
+        example_quality(model, "choice", alone)
+    many = [*alone, Example("row-3", ("a", "b", "c"), 1.0)]
+    with pytest.raises(PlaitError, match=r"at most 2 texts .* but example row-3 has 3"):
+        example_quality(model, "value", many)
+    with pytest.raises(PlaitError, match=r"a question must have an answer to be measured by, .* but q has none"):
+        answer_metrics([("river", Question("q", "who", "a/0", "A river.", ()))])
+
+
+def test_values_are_measured_as_predict_answers_them(tmp_path: Path) -> None:
+    model = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",)))
+    pairs = [("river", "stone"), ("garden", "winter music"), ("a letter", "the queen"), ("silver", "copper")]
+    values = model.predict(pairs)
+    examples = [Example(str(i), pair, float(v)) for i, (pair, v) in enumerate(zip(pairs, values, strict=True))]
+    assert example_quality(model, "value", examples)["pearson"] == pytest.approx(100, abs=1e-4)
+
+
 def test_examples_without_groups_belong_to_their_first_text(tmp_path: Path) -> None:
     text = Plait.from_pretrained(small_checkpoint(tmp_path / "m", heads=("score",))).text
     examples = [Example(f"{q}{i}", (q, f"stone {q} {i}"), float(i == 0)) for q in ("river", "music") for i in range(3)]
@@ -196,6 +229,8 @@ def test_examples_without_groups_belong_to_their_first_text(tmp_path: Path) -> N
         ({"dev": "{data}"}, "dev must be held out"),
         ({"teacher": "{model}", "distillation": 0.0}, "a teacher must have a say"),
         ({"score": "join=1,roles=a+b+c"}, "every role must have a text"),
+        ({"task": "rank", "run": "nowhere.trec"}, "a run names documents of a BEIR folder"),
+        ({"task": "rank", "split": "dev"}, "split is heeded where data is a BEIR folder"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

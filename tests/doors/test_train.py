@@ -181,6 +181,7 @@ def test_resuming_may_measure_save_and_watch_otherwise(tmp_path: Path, questions
         ({"score": "join=9"}, "join must be between 0 and 3"),
         ({"score": "join=3"}, "must be below 3"),
         ({"data": "nowhere.json"}, "nowhere.json"),
+        ({"score": "join=1,roles=passage+query,known=passage", "span": ""}, "the question first and its passage known"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -189,6 +190,17 @@ def test_configs_that_cannot_be(
 ) -> None:
     assert words in refused("train", config(tmp_path / "run", checkpoint_path, questions, **changes))
     assert not (tmp_path / "run" / "out" / "final").exists()
+
+
+def test_too_little_memory_is_said_in_a_sentence(
+    tmp_path: Path, questions: Path, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("plait.trainer.Trainer.train", full)
+    said = refused("train", config(tmp_path / "run", checkpoint_path, questions))
+    assert "a batch must fit into the memory of cpu" in said and "lower batch" in said
 
 
 def test_texts_longer_than_the_model_reads(tmp_path: Path, questions: Path, checkpoint_path: Path) -> None:

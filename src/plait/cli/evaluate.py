@@ -63,7 +63,9 @@ def evaluate(
             help="Passages that each question of a SQuAD .json is answered from, in a second pass; default 3, 0: none."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(help="Use only so many queries, chosen by chance (seed 0); 0 for all.")] = 0,
+    limit: Annotated[
+        int, typer.Option(help="Use only so many queries, chosen by chance (seed 0), or the first of a --task; 0: all.")
+    ] = 0,
     out_file: Annotated[Path | None, typer.Option("--out", help="Write the model's ranking as a TREC run.")] = None,
     model: Moved = None,
     device: Device = "auto",

@@ -28,7 +28,9 @@ from plait.tasks import (
     group_name,
     number_of,
     require_both,
+    require_few,
     text_of,
+    unanswerable,
 )
 from plait.text import Segment, Text
 from plait.writer import ENDED
@@ -63,7 +65,7 @@ def example_lessons(
         examples: each with a text for each role; the last roles may be without (claims with few evidence sentences).
         labelled: whether labels are to be learned. If not, examples need none but texts to be written, and a group
             without a right and a wrong candidate, or without one right option, counts as it stands; of a `rank` task in
-            lists of `candidates` at most.
+            lists of `candidates` at most, or of one more where it would be left alone.
         in_batch: of a `rank` task, add the other candidates of the batch to each list. Then no group needs a wrong one,
             and an example without a label is a right one.
         longest, longest_written: most tokens of a text and of one that is to be written; what is cut is said in a
@@ -74,12 +76,7 @@ def example_lessons(
     """
     rng = random.Random(seed)
     require_both(text.roles, examples)
-    for example in examples:
-        if len(example.texts) > len(text.roles):
-            raise PlaitError(
-                f"an example must have at most {len(text.roles)} texts ({', '.join(text.roles)}), but example "
-                f"{example.id} has {len(example.texts)}; give the plan as many roles"
-            )
+    require_few(text.roles, examples)
     if in_batch:
         examples = [replace(e, label=1.0) if e.label is None else e for e in examples] if labelled else examples
     units = list(_units(task, examples, candidates, rng, labelled, in_batch))
@@ -132,14 +129,11 @@ def _units(
             for example in right:
                 yield [example, *rng.sample(wrong, min(candidates - 1, len(wrong)))]
         elif labelled and task == "choice":
-            raise PlaitError(
-                f"a question must have one right and some wrong options, but {name!r} has {len(right)} right and "
-                f"{len(wrong)} wrong ones; label one as right"
-            )
+            raise unanswerable(name, len(right), len(wrong))
         elif labelled or (len(group) < 2 and not in_batch):
             lacking += 1
         else:
-            lists = 1 if task == "choice" else -(-len(group) // candidates)
+            lists = 1 if task == "choice" else min(-(-len(group) // candidates), max(len(group) // 2, 1))
             yield from (group[first::lists] for first in range(lists))
     if lacking:
         what = "one candidate alone"

@@ -42,9 +42,9 @@ def question_lessons(
     `hard`, of like words.
 
     Each batch has two targets: the spans of the answers, and lists of `candidates` passages of the batch, those of the
-    right one's article first. Of a passage of more than `longest` tokens a question reads one window. A question whose
-    answer no window holds, or is not given, is left out with a DataWarning. An impossible one (SQuAD 2.0) has the
-    passage's last token, a separator, for one, and no list.
+    right one's article first, but no other windows of its own document. Of a passage of more than `longest` tokens a
+    question reads one window. A question whose answer no window holds, or is not given, is left out with a DataWarning.
+    An impossible one (SQuAD 2.0) has the passage's last token, a separator, for one, and no list.
     """
     rng = random.Random(seed)
     query_role, passage_role = text.roles
@@ -53,6 +53,7 @@ def question_lessons(
     texts = list(dict.fromkeys(q.passage for q in questions))
     segments = dict(zip(texts, text.segments(passage_role, texts, room=room), strict=True))
     asked = text.segments(query_role, [q.question for q in questions])
+    place = {question.passage: question.document for question in questions}
     by_article: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     answers: dict[int, tuple[int, int]] = {}
     for number, question in enumerate(questions):
@@ -91,7 +92,7 @@ def question_lessons(
         batches += _filled(bucket, passages)
     rng.shuffle(batches)
     nothing = any(question.impossible for question in questions)
-    return [_lesson(batch, text, segments, asked, answers, candidates, nothing, rng) for batch in batches]
+    return [_lesson(batch, text, segments, place, asked, answers, candidates, nothing, rng) for batch in batches]
 
 
 def _filled(pieces: Sequence[Piece], passages: int) -> list[list[Piece]]:
@@ -110,6 +111,7 @@ def _lesson(
     pieces: Sequence[Piece],
     text: Text,
     segments: dict[str, Segment],
+    documents: dict[str, str],
     asked: Sequence[Segment],
     answers: dict[int, tuple[int, int]],
     candidates: int,
@@ -126,9 +128,10 @@ def _lesson(
         here = [place[p] for p, _ in piece]
         for passage, numbers in piece:
             right = place[passage]
-            others = [i for i in here if i != right], [i for i in range(len(passages)) if i not in here]
+            others = [i for i, p in enumerate(passages) if documents[p] != documents[passage]]
+            nearer = [i for i in others if i in here], [i for i in others if i not in here]
             for number in numbers:
-                wrong = [i for some in others for i in rng.sample(some, len(some))]
+                wrong = [i for some in nearer for i in rng.sample(some, len(some))]
                 pairs.append((len(queries), right))
                 if answers[number][0] < len(segments[passage].ids) - 1:
                     lists.append([(len(queries), i) for i in (right, *wrong)[:candidates]])
@@ -149,9 +152,11 @@ def _lesson(
 
 
 def answer_tokens(segment: Segment, start: int, end: int) -> tuple[int, int] | None:
-    """First and last token that cover characters [start, end); None where the segment was cut before them."""
+    """First and last token that cover characters [start, end); None where no token does, or the segment was cut before
+    the end. Characters that tokenizers leave out (blanks, accents) need no token.
+    """
     covered = [i for i, (a, b) in enumerate(segment.offsets) if a < end and b > start]
-    if not covered or segment.offsets[covered[-1]][1] < end:
+    if not covered or (segment.cut and max(b for _, b in segment.offsets) < end):
         return None
     return covered[0], covered[-1]
 

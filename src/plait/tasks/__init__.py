@@ -1,7 +1,7 @@
 """What heads are trained to give: one file a task, each with its loss against labels and against a teacher."""
 
 from plait.tasks.classes import Classes, class_name
-from plait.tasks.kinds import KINDS, require_both
+from plait.tasks.kinds import KINDS, require_both, require_few, unanswerable
 from plait.tasks.lists import Lists, group_name
 from plait.tasks.spans import Spans
 from plait.tasks.target import Target, Weights
@@ -21,5 +21,7 @@ __all__ = [
     "group_name",
     "number_of",
     "require_both",
+    "require_few",
     "text_of",
+    "unanswerable",
 ]

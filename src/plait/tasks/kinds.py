@@ -41,6 +41,24 @@ KINDS = {
 }
 
 
+def unanswerable(name: str, right: int, wrong: int) -> PlaitError:
+    """The error for a question of multiple choice that cannot be answered rightly or wrongly."""
+    return PlaitError(
+        f"a question must have one right and some wrong options, but {name!r} has {right} right and {wrong} wrong "
+        "ones; label one as right"
+    )
+
+
+def require_few(roles: Sequence[str], examples: Sequence[Example]) -> None:
+    """Refuse examples of more texts than there are roles."""
+    for example in examples:
+        if len(example.texts) > len(roles):
+            raise PlaitError(
+                f"an example must have at most {len(roles)} texts ({', '.join(roles)}), but example {example.id} has "
+                f"{len(example.texts)}; give the plan as many roles"
+            )
+
+
 def require_both(roles: Sequence[str], examples: Sequence[Example]) -> None:
     """Refuse examples of two roles that have one text; of more roles the last texts may be absent."""
     alone = [example for example in examples if len(roles) == 2 and len(example.texts) < 2]
