@@ -10,7 +10,7 @@ import pytest
 from pyarrow import ipc, parquet
 
 from plait.data import Question, bundled, read_documents, read_squad
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 
 SMALL: dict[str, Any] = {
     "data": [
@@ -107,6 +107,15 @@ def test_a_row_a_question(tmp_path: Path) -> None:
         with pytest.raises(PlaitError) as caught:
             read_squad(tmp_path / "b.jsonl")
         assert said in str(caught.value)
+
+
+def test_rows_of_which_none_has_an_answer_are_told(tmp_path: Path) -> None:
+    """As in a hidden test split."""
+    row = {"id": "1", "title": "A", "context": "The river.", "question": "What?"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | {"answers": {"text": [], "answer_start": []}}) + "\n")
+    with pytest.warns(DataWarning, match="none of the 1 questions has an answer"):
+        [found] = read_squad(tmp_path / "rows.jsonl")
+    assert found.impossible
 
 
 PARAGRAPH = ("data", 0, "paragraphs", 0)

@@ -1,6 +1,7 @@
 """SQuAD 1.1 and 2.0: articles of paragraphs with questions; on the hub, a row a question."""
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from plait.data import table
 from plait.data.document import Record, checked_text, identified, listed
 from plait.data.source import kind, whole
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def _of_rows(path: Path) -> Iterator[_Paragraph]:
     """A paragraph for every row of one question; those of one text have one document."""
     documents: dict[tuple[str, str], str] = {}
     count: Counter[str] = Counter()
+    rows = answered = 0
     for place, default_id, row in table.rows(path, "questions"):
         if not isinstance(row, dict):
             raise PlaitError(f"{place} must be an object with context, question and answers, but is not; write one")
@@ -122,8 +124,16 @@ def _of_rows(path: Path) -> Iterator[_Paragraph]:
                 "write them"
             )
         answers = [{"text": a, "answer_start": b} for a, b in zip(texts, starts, strict=True)]
+        rows, answered = rows + 1, answered + bool(answers)
         asked = {"id": row.get("id", default_id), "question": row.get("question"), "answers": answers}
         yield _Paragraph(place, documents[title, text], title, text, {"qas": [asked | {"is_impossible": not answers}]})
+    if rows and not answered:
+        warnings.warn(
+            f"{path}: none of the {rows} questions has an answer, as if no passage had one; take another split if "
+            "answers are to be learned or measured",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
 def _parsed(path: Path) -> dict[str, object]:
