@@ -156,6 +156,23 @@ def test_the_page_names_every_route(client: TestClient) -> None:
     assert client.post("/ask", json=json.loads(said)).status_code == 200
 
 
+def test_a_request_asks_for_so_much_and_no_more(index: Index) -> None:
+    """Candidates that the store has not cost nothing."""
+    with TestClient(create_app(index.model, index, max_texts=3)) as client:
+        said = "a request may have at most 3 texts ranked, but this asks for {}; ask for fewer"
+        stored = len(index.store)
+        for path, body, count in (
+            ("/rerank", {"query": "a", "texts": PASSAGES[:1] * 4}, 4),
+            ("/rank", {"query": "a", "candidates": 4}, 4),
+            ("/rank", {"query": "a", "first_stage": "all"}, stored),
+            ("/ask", {"question": "a", "candidates": [*TEXTS][:4]}, 4),
+        ):
+            answer = client.post(path, json=body)
+            assert answer.status_code == 422 and said.format(count) in answer.json()["error"], answer.text
+        assert asked(client, "/rank", query=QUESTION, candidates=[*TEXTS][:3])["hits"]
+        assert asked(client, "/rerank", query=QUESTION, texts=PASSAGES[:3])
+
+
 def test_the_servers_own_page_can_be_tried_without_internet(client: TestClient) -> None:
     answer = client.get("/docs")
     assert answer.headers["content-type"].startswith("text/html") and "//" not in answer.text

@@ -35,6 +35,7 @@ def serve(
         int, typer.Option(help="Most requests that wait or are at work; more are told to come again.")
     ] = 64,
     max_body: Annotated[int, typer.Option(help="Most bytes of a request.")] = 10 << 20,
+    max_texts: Annotated[int, typer.Option(help="Most texts or candidates that a request may have ranked.")] = 1000,
     memory: Annotated[int, typer.Option(help="Most bytes of states of sent texts that are remembered.")] = 1 << 30,
 ) -> None:
     """Rank and answer over HTTP; PLAIT_API_KEY in the environment is the key that requests must bring."""
@@ -44,7 +45,7 @@ def serve(
 
     from plait.server import create_app
 
-    for option, value in (("--waiting", waiting), ("--max-body", max_body)):
+    for option, value in (("--waiting", waiting), ("--max-body", max_body), ("--max-texts", max_texts)):
         if value < 1:
             raise PlaitError(f"{option} must be 1 or more, but is {value}; leave it out for what is usual")
     if store is not None and (plan, dtype) != (None, "auto"):
@@ -56,7 +57,9 @@ def serve(
     with listening:
         index = open_index(store, model, device) if store is not None else None
         served = load(model or BUNDLED, plan, dtype, device) if index is None else index.model
-        made = create_app(served, index, key=key, waiting=waiting, max_body=max_body, memory=memory)
+        made = create_app(
+            served, index, key=key, waiting=waiting, max_body=max_body, max_texts=max_texts, memory=memory
+        )
         place, number = listening.getsockname()[:2]
         if not key and place not in ("127.0.0.1", "::1"):
             err.print(f"note: whoever reaches {place} may ask; {KEY} in the environment is a key", style="yellow")

@@ -43,6 +43,7 @@ def create_app(
     key: str = "",
     waiting: int = 64,
     max_body: int = 10 << 20,
+    max_texts: int = 1000,
     memory: int = 1 << 30,
 ) -> FastAPI:
     """The application, with the routes that its model has heads for.
@@ -53,6 +54,7 @@ def create_app(
         key: what requests must bring as `Authorization: Bearer`; empty: nobody is refused.
         waiting: most requests that wait or are at work; others are refused (429).
         max_body: most bytes of a request (413).
+        max_texts: most texts or candidates that a request may have ranked (422).
         memory: see `CrossEncoder`.
 
     Raises:
@@ -77,9 +79,9 @@ def create_app(
     app.state.broken = ""
     _errors(app)
     if index is not None:
-        _stored(app, index, turns, ranks, asks)
+        _stored(app, index, turns, max_texts, ranks, asks)
     if ranks:
-        _texts(app, CrossEncoder(model, memory=memory), turns)
+        _texts(app, CrossEncoder(model, memory=memory), turns, max_texts)
     _state(app, model, index, registry)
     return app
 
@@ -108,7 +110,7 @@ def _state(app: FastAPI, model: Plait, index: Index | None, registry: CollectorR
         return HTMLResponse(page(app.openapi()))
 
 
-def _stored(app: FastAPI, index: Index, turns: Turns, ranks: bool, asks: bool) -> None:
+def _stored(app: FastAPI, index: Index, turns: Turns, most: int, ranks: bool, asks: bool) -> None:
     fresh = time.monotonic()
 
     def refreshed() -> Index:
@@ -120,6 +122,7 @@ def _stored(app: FastAPI, index: Index, turns: Turns, ranks: bool, asks: bool) -
 
     async def rank(body: Rank, request: Request) -> dict[str, Any]:
         """The best passages of the store for a query."""
+        _require_few(min(body.wanted(len(index.store)), len(index.store)), most)
         found, notes = await turns.run(lambda: refreshed().rank(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         return {"hits": [vars(hit) for hit in found.hits], "seconds": found.timing.stages,
@@ -127,6 +130,7 @@ def _stored(app: FastAPI, index: Index, turns: Turns, ranks: bool, asks: bool) -
 
     async def ask(body: Ask, request: Request) -> dict[str, Any]:
         """Answers to a question, found in the store's passages."""
+        _require_few(min(body.wanted(len(index.store)), len(index.store)), most)
         found, notes = await turns.run(lambda: refreshed().ask(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         answers = [{**vars(answer), "hit": vars(answer.hit)} for answer in found.answers]
@@ -138,7 +142,7 @@ def _stored(app: FastAPI, index: Index, turns: Turns, ranks: bool, asks: bool) -
             app.post(path)(route)
 
 
-def _texts(app: FastAPI, scorer: CrossEncoder, turns: Turns) -> None:
+def _texts(app: FastAPI, scorer: CrossEncoder, turns: Turns, most: int) -> None:
     served = scorer.model.name_or_path
 
     async def rerank(body: Rerank, request: Request, response: Response) -> Any:
@@ -146,6 +150,7 @@ def _texts(app: FastAPI, scorer: CrossEncoder, turns: Turns) -> None:
         `documents` as Cohere and Jina do.
         """
         passages = body.passages()
+        _require_few(len(passages), most)
         there = [number for number, text in enumerate(passages) if text.strip()]
         some, raw = [passages[number] for number in there], _as_they_are if body.raw_scores else None
         rank = functools.partial(scorer.rank, body.query, some, body.top_n, activation_fn=raw)
@@ -158,6 +163,14 @@ def _texts(app: FastAPI, scorer: CrossEncoder, turns: Turns) -> None:
 
     for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
         app.post(path)(rerank)
+
+
+def _require_few(count: int, most: int) -> None:
+    if count > most:
+        raise PlaitError(
+            f"a request may have at most {most:,} texts ranked, but this asks for {count:,}; ask for fewer, or start "
+            "the server with --max-texts"
+        )
 
 
 def _as_they_are(logits: Tensor) -> Tensor:

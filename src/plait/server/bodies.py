@@ -48,6 +48,14 @@ class _Search(BaseModel):
     first_stage: _FirstStage = "auto"
     first_stage_weight: _Weight = 0.0
 
+    def wanted(self, passages: int) -> int:
+        """How many of so many passages are to be ranked; 0 where the library will refuse what is said."""
+        if self.candidates is None:
+            return passages if self.first_stage == "all" else 0
+        if isinstance(self.candidates, list | dict):
+            return len(self.candidates)
+        return self.candidates if isinstance(self.candidates, int) else 0
+
 
 class Rank(_Search):
     """See `Index.rank`."""
