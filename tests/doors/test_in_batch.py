@@ -90,8 +90,9 @@ def test_pairs_alone_teach(tmp_path: Path, plan: str) -> None:
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = TrainConfig.read(config(tmp_path, task="rank", score=plan, in_batch=True, negatives=3.0, epochs=12.0))
     model = Plait.from_pretrained(train(said))
-    lists = [Example(f"{w} {o}", (w, f"the {o} stone"), float(w == o), w) for w in words for o in words]
-    found = example_quality(model, "rank", [e for e in lists if "stone stone" not in e.texts[1]])
+    others = [word for word in words if word != "stone"]
+    lists = [Example(f"{w} {o}", (w, f"the {o} stone"), float(w == o), w) for w in others for o in others]
+    found = example_quality(model, "rank", lists)
     assert found["rr10"] > 0.8, found
 
 
