@@ -40,6 +40,8 @@ EXAMPLES = "examples.jsonl"
 CODEC = "int8"
 """What the report takes states to be stored with."""
 
+FEW = 20
+"""Held-out queries of which the verdict says that they are few."""
 LEAST = 5
 """Queries of which one can be held out."""
 AGREE, FASTER = 0.9, 2.0
@@ -85,6 +87,8 @@ class Report:
     def verdict(self) -> str:
         """One sentence."""
         gain = f"{self.full_ms / self.ms:.1f} times faster, {self.adopted['top10']:.0%} of the teacher's ten best kept"
+        if self.held_out < FEW:
+            gain += f" by {self.held_out} held-out queries, which say little"
         if self.worth:
             return f"worth it: {gain}"
         if self.adopted["top10"] < AGREE:

@@ -246,6 +246,8 @@ class TrainConfig:
         """Read a TOML file; unknown and missing keys are refused."""
         try:
             fields = tomllib.loads(Path(path).read_text())
+        except FileNotFoundError:
+            raise PlaitError(f"a training config must be a TOML file, but {path} is not there; name one") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise PlaitError(
                 f"a training config must be a TOML file, but {path} is not readable as one ({error}); mend it"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from plait.parts import Encoded, Part, made_by, predicted, ranked, warn_cut
 
 class CrossEncoder:
     """Scores pairs as `Plait.predict` does; known texts are computed once and remembered, so that those that come again
-    are not computed again.
+    are not computed again. Several threads may use one.
 
     Args:
         model: its plan says which texts are known.
@@ -41,6 +42,7 @@ class CrossEncoder:
         self.model_card_data = CardData()
         self._known: OrderedDict[tuple[str, str], Encoded] = OrderedDict()
         self.used = 0
+        self._lock = threading.Lock()
 
     @property
     def num_labels(self) -> int:
@@ -102,7 +104,8 @@ class CrossEncoder:
         for role, column in zip(plan.roles, columns, strict=False):
             if role in plan.known and plan.stores:
                 texts = {text: None for text in column if isinstance(text, str)}
-                states = self._states(role, list(texts))
+                with self._lock:
+                    states = self._states(role, list(texts))
                 column[:] = [states[part] if isinstance(part, str) else part for part in column]
         return list(zip(*columns, strict=True))
 

@@ -101,7 +101,7 @@ def markdown(points: Sequence[Point], chosen: Point | None) -> str:
     for point in points:
         cells = [
             point.plan, point.codec or "-",
-            f"{point.quality:.4g}", f"{point.quality / whole.quality:.1%}" if whole.quality else "-",
+            f"{point.quality:.4g}", f"{point.quality / whole.quality:.1%}" if whole.quality > 0 else "-",
             f"{point.flops / 1e9:.3g}", f"{whole.flops / max(point.flops, 1):.1f}", f"{point.ms:.3g}",
             f"{point.memory / 2**20:.3g}", f"{point.bytes:,}",
         ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.command import done, refused
 from tests.small import small_checkpoint
 from tests.tokenizers import small_tokenizer
 
+FEW = " by 9 held-out queries, which say little"
 NOUNS = ["river", "stone", "copper", "lantern", "garden", "engine", "harbour", "castle"]
 VERBS = ["found the", "wrote to the", "built a", "was by the"]
 
@@ -178,5 +180,6 @@ def test_agreement_by_its_definition(scores: list[int]) -> None:
 def test_the_verdict(top10: float, ms: float, worth: bool, says: str) -> None:
     agreed = {"top10": top10}
     report = Report("t", "join=1", 0, "out", 9, 9, 9, 9, agreed, agreed, 50.0, ms, 100, 1000, 100)
-    assert report.worth is worth and report.verdict().startswith(says)
+    assert report.worth is worth and report.verdict().replace(FEW, "").startswith(says) and FEW in report.verdict()
+    assert dataclasses.replace(report, held_out=20).verdict().startswith(says)
     assert json.loads(report.to_json())["worth"] is worth

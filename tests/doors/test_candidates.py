@@ -56,6 +56,9 @@ def test_what_is_not_there_is_said_and_left_out(index: Index) -> None:
     assert {hit.document for hit in hits} == {"bridge"}
     with pytest.warns(DataWarning, match="1 of 1 candidates"):
         assert index.rank(QUESTION, candidates=["gone"]).hits == []
+    index.add([Document("long", "the river and the stone " * 200)])
+    with pytest.warns(DataWarning, match="'long#0' first, and are left out: it is a passage; name its document"):
+        index.rank(QUESTION, candidates=["long#0"])
 
 
 def test_answers_are_read_from_them_alone(index: Index) -> None:

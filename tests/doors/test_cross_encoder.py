@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sentence_transformers import cross_encoder as theirs
 from sentence_transformers.cross_encoder import evaluation
 
 from plait import CrossEncoder, Plait, PlaitError
+from plait.cross_encoder import _size
 from plait.parts import Encoded
 from plait.states import States
 from plait.text import Segment
@@ -93,6 +95,19 @@ def test_it_remembers_as_much_as_it_may(checkpoint_path: Path, memory: int, monk
     with torch.no_grad():
         dict(model.named_parameters())["base.embeddings.LayerNorm.weight"].mul_(1.1)
     np.testing.assert_allclose(ours.predict(PAIRS), model.predict(PAIRS), atol=1e-6)
+
+
+def test_threads_may_share_it(checkpoint_path: Path) -> None:
+    """What one remembers no other forgets meanwhile, and each text counts once."""
+    model = Plait.from_pretrained(checkpoint_path)
+    texts = [(QUESTION, f"{passage} {n}") for passage in PASSAGES for n in range(3)]
+    for memory in (30_000, 1 << 30):
+        ours = CrossEncoder(model, memory=memory)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(ours.predict, [texts[n % 7 :][:5] for n in range(40)]))
+        for n, some in enumerate(found):
+            np.testing.assert_allclose(some, model.predict(texts[n % 7 :][:5]), atol=1e-5)
+        assert ours.used == sum(_size(text, one) for (_, text), one in ours._known.items()) <= memory
 
 
 def test_their_evaluators_take_it(tmp_path: Path) -> None:

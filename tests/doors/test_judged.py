@@ -19,6 +19,7 @@ from plait.judged import WEIGHTS, Judged, answered, judged, rank_quality
 from plait.metrics import answer_metrics
 from plait.model import Plait
 from tests.command import done, refused
+from tests.command import run as run_
 from tests.corpus import TEXTS
 
 QUERIES = {"q1": "who built the bridge?", "q2": "letter of the queen", "q3": "music in winter", "q4": "the village"}
@@ -238,7 +239,10 @@ def test_queries_and_judgements_as_trec_has_them(made: Path, beir: Path, index: 
     }
     assert read_run(tmp_path / "run") == run and list(run["q1"]) == list(read_run(tmp_path / "run")["q1"])
     qrels.write_text(qrels.read_text() + "q8 0 bridge 1\n")
-    assert "1 of 5 in" in refused("evaluate", made, bare, "--qrels", qrels)
+    told = run_("evaluate", made, bare, "--qrels", qrels, "--json")
+    assert "1 of 5 judged queries are not in" in told.err and told.out == expected
+    qrels.write_text("q8 0 bridge 1\n")
+    assert "none of the 1 in" in refused("evaluate", made, bare, "--qrels", qrels)
     bare.write_text("id\ttext\tmore\nq1\tthe bridge\n")
     assert "line 2 must have 3 cells, one a column, but has 2" in refused("evaluate", made, bare, "--qrels", qrels)
     headed.write_text("qid,words\nq1,the bridge\n")

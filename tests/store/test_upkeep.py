@@ -72,6 +72,22 @@ def test_removed_files_are_not_kept_open(tmp_path: Path) -> None:
     assert store.verify() == []
 
 
+def test_words_of_deleted_passages_count_until_it_is_compacted(tmp_path: Path) -> None:
+    """The same passages find the same, whatever the store held before."""
+    texts = ["apple pie of butter", "butter and flour", "a soup", "apple computers"]
+    scores = []
+    for more in (0, 40):
+        store = Store.create(tmp_path / f"{more}.plait", fingerprint(), vector_width=4)
+        store.add([passage(f"d{n}", 0, store.codec, text) for n, text in enumerate(texts)])
+        if more:
+            store.add([passage(f"more{n}", 0, store.codec, f"apple number {n}") for n in range(more)])
+            store.optimize()
+            store.delete([f"more{n}" for n in range(more)])
+        store.compact()
+        scores.append([(hit.id, hit.score) for hit in store.search_text("apple soup", 4)])
+    assert scores[0] == scores[1] and len(scores[0]) == 3
+
+
 def test_a_damaged_file_is_not_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make(tmp_path / "s.plait", documents=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +28,7 @@ from plait.cli.app import (
     out,
     require_run,
 )
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 from plait.extras import library
 
 if TYPE_CHECKING:
@@ -159,10 +160,18 @@ def _queries(data: str, split: str, qrels: Path | None) -> tuple[Mapping[str, st
     if qrels is not None:
         queries, judgements = read_queries(source), read_qrels(qrels)
         both = {id: text for id, text in queries.items() if id in judgements}
-        if lacking := judgements.keys() - both.keys():
+        lacking = judgements.keys() - both.keys()
+        if not both:
             raise PlaitError(
-                f"every judged query must be in {source}, but {len(lacking)} of {len(judgements)} in {qrels} are not, "
+                f"judged queries must be in {source}, but none of the {len(judgements)} in {qrels} is, "
                 f"{min(lacking)!r} first; name the file that has them"
+            )
+        if lacking:
+            warnings.warn(
+                f"{len(lacking)} of {len(judgements)} judged queries are not in {source}, {min(lacking)!r} first, "
+                "and are left out",
+                DataWarning,
+                stacklevel=2,
             )
         return both, judgements, []
     if source.is_dir():

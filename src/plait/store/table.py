@@ -328,7 +328,8 @@ class Store:
                 self.refresh()
 
     def compact(self) -> None:
-        """Merge small data files, drop deleted rows, old versions and leftovers of killed writers, update the index.
+        """Merge small data files, drop deleted rows, old versions and leftovers of killed writers, and make the text
+        index anew, which counts the words of what was deleted until then.
 
         Other processes that have the store open must refresh() afterwards.
         """

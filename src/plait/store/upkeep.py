@@ -31,10 +31,12 @@ def optimize(dataset: "lance.LanceDataset", row_bytes: int) -> bool:
 
 
 def compact(dataset: "lance.LanceDataset", row_bytes: int) -> None:
-    """Merge all small data files, drop deleted rows, old versions and leftovers of killed writers, update the index."""
+    """Merge all small data files, drop deleted rows, old versions and leftovers of killed writers, and make the text
+    index anew: the one that there was goes on to count the words of what was deleted.
+    """
     dataset.optimize.optimize_indices()  # First: files in the index and files outside are not merged.
     _merge(dataset, _most(row_bytes), row_bytes, deleted=True)
-    dataset.optimize.optimize_indices()
+    search.add_text_index(dataset)
     _forget(dataset, 1)
 
 
