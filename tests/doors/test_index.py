@@ -121,3 +121,14 @@ def test_spans_without_ranking(spans_only: Plait, tmp_path: Path) -> None:
     assert [hit.id for hit in index.ask(QUESTION, read=3).ranking.hits] == first
     with pytest.raises(PlaitError, match="sequence-classification head"):
         index.rank(QUESTION)
+
+
+def test_a_document_named_like_a_passage_of_another_is_told(model: Plait, tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "s.plait", model, passage_tokens=20, overlap=4)
+    long = Document("a", "the river and the stone " * 20)
+    with pytest.raises(PlaitError, match="named document#number, but 'a#1' is one of 'a' and of 'a#1'; rename one"):
+        index.add([long, Document("a#1", "the garden")])
+    index.add([long])
+    with pytest.raises(PlaitError, match=r"'a#1' is; give every one an id of its own \(those of a document are named"):
+        index.add([Document("a#1", "the garden")])
+    assert {hit.document for hit in index.rank("river").hits} == {"a"}

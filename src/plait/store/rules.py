@@ -20,9 +20,15 @@ def find(catalog: Catalog, ids: Sequence[str]) -> list[tuple[Part, int]]:
 
 
 def unique(rows: Sequence[Row]) -> None:
-    """PlaitError if an id comes twice, or one document carries several content hashes."""
+    """PlaitError if an id comes twice, in one document or in two, or one document carries several content hashes."""
     seen: set[str] = set()
     twice = {row.id for row in rows if row.id in seen or seen.add(row.id)}  # type: ignore[func-returns-value]
+    for id in sorted(twice):
+        if len(documents := sorted({row.document for row in rows if row.id == id})) > 1:
+            raise PlaitError(
+                f"a passage is named document#number, but {id!r} is one of {documents[0]!r} and of {documents[1]!r}; "
+                "rename one of them"
+            )
     if twice:
         said = some(twice, "comes", "come")
         raise PlaitError(f"ids must be given once, but {said} twice in one call; rename or drop one")

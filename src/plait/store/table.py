@@ -357,7 +357,9 @@ class Store:
         places = self._now.catalog.places
         taken = {row.id for row in rows if row.id in places}
         taken = {id for id in taken if places[id][0].documents[places[id][1]] not in leaving}
-        rules.refuse("passages", taken, "give every passage of the store an id of its own")
+        rules.refuse(
+            "passages", taken, "give every one an id of its own (those of a document are named document#number)"
+        )
 
     def _newest(self) -> "lance.LanceDataset":
         """A handle of its own on the newest version: commits move a handle on, and readers must not notice.
