@@ -85,7 +85,7 @@ def passages_of(store: Store, found: Mapping[str, float]) -> list[Hit]:
     """
     there = store.passages_of(sorted(found, key=lambda document: found[document], reverse=True))
     if absent := [document for document in found if document not in there]:
-        passages = absent[0] in set(store.ids())
+        passages = absent[0] in store.ids()
         _warn(_left_out(absent, len(found)) + (": it is a passage; name its document" if passages else ""))
     return [Hit(id, found[document]) for document, ids in there.items() for id in ids]
 

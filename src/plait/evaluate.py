@@ -13,7 +13,7 @@ from plait.errors import PlaitError
 from plait.heads import class_names
 from plait.metrics import answer_metrics, example_metrics, writing_metrics
 from plait.parts import as_stored
-from plait.tasks import class_name, group_name, number_of, require_both, require_few, text_of, unanswerable
+from plait.tasks import class_name, group_name, number_of, require_roles, text_of, unanswerable
 
 if TYPE_CHECKING:
     from plait.data import Example, Question
@@ -42,7 +42,7 @@ def example_quality(model: Plait, task: str, examples: Sequence[Example], codec:
     """
     require_fit(task, examples, model)
     scores = scores_of(model, rows_of(model, examples), codec)
-    if task == "value":  # what predict answers, as far as a sigmoid is from a straight line
+    if task == "value":  # as predict answers them: pearson minds a sigmoid
         import torch
 
         scores = model.activation()(torch.from_numpy(scores)).numpy()
@@ -106,8 +106,7 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
     if not examples or unlabelled:
         lacking = f"{unlabelled} of {len(examples)} have no label" if examples else "there are none"
         raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
-    require_both(model.text.roles, examples)
-    require_few(model.text.roles, examples)
+    require_roles(model.text.roles, examples)
     if task == "text":
         model.plan("text")  # refuses a model without such a head
         return

@@ -18,7 +18,7 @@ from plait.card import card
 from plait.checkpoint import load_config
 from plait.config import TrainConfig
 from plait.course import Course
-from plait.data import Example, Question, is_beir
+from plait.data import Example, Question, is_beir, located
 from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
@@ -51,6 +51,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     keep_all_memory()
     to_dtype(config.save_dtype)
+    _require_heeded(config)
     data = _data(config, config.data, config.split, config.run, config.questions)
     dev = _data(config, config.dev, "dev") if config.dev else []
     for module in KINDS[config.task].libraries if dev else ():
@@ -110,13 +111,24 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     return final
 
 
-def _data(config: TrainConfig, path: str, split: str, run: str = "", count: int = 0) -> Data:
-    if config.split != "train" and not is_beir(Path(config.data)):
+def _require_heeded(config: TrainConfig) -> None:
+    """Refuse keys that the kind of the data, not the task, leaves without use."""
+    files = [path for path in (config.data, config.dev) if path and not is_beir(located(path))]
+    if config.split != "train" and config.data in files:
         raise PlaitError(
             f"split is heeded where data is a BEIR folder, but split is {config.split!r} and data {config.data}; leave "
             "it out"
         )
-    return read_task(config.task, path, split=split, run=run, texts=config.texts, label=config.label, count=count)
+    if (config.texts or config.label) and not files:
+        raise PlaitError(
+            f"texts and label are columns of a file, but {config.data} is a BEIR folder, which has its own; leave them "
+            "out"
+        )
+
+
+def _data(config: TrainConfig, path: str, split: str, run: str = "", count: int = 0) -> Data:
+    texts, label = ("", "") if is_beir(located(path)) else (config.texts, config.label)
+    return read_task(config.task, path, split=split, run=run, texts=texts, label=label, count=count)
 
 
 def _model(config: TrainConfig, data: Data) -> Plait:

@@ -27,8 +27,7 @@ from plait.tasks import (
     class_name,
     group_name,
     number_of,
-    require_both,
-    require_few,
+    require_roles,
     text_of,
     unanswerable,
 )
@@ -75,8 +74,7 @@ def example_lessons(
         PlaitError: a label or a group that the task cannot have, or another number of texts than the model has roles.
     """
     rng = random.Random(seed)
-    require_both(text.roles, examples)
-    require_few(text.roles, examples)
+    require_roles(text.roles, examples)
     if in_batch:
         examples = [replace(e, label=1.0) if e.label is None else e for e in examples] if labelled else examples
     units = list(_units(task, examples, candidates, rng, labelled, in_batch))

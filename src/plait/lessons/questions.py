@@ -53,7 +53,7 @@ def question_lessons(
     texts = list(dict.fromkeys(q.passage for q in questions))
     segments = dict(zip(texts, text.segments(passage_role, texts, room=room), strict=True))
     asked = text.segments(query_role, [q.question for q in questions])
-    place = {question.passage: question.document for question in questions}
+    documents = {question.passage: question.document for question in questions}
     by_article: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     answers: dict[int, tuple[int, int]] = {}
     for number, question in enumerate(questions):
@@ -92,7 +92,7 @@ def question_lessons(
         batches += _filled(bucket, passages)
     rng.shuffle(batches)
     nothing = any(question.impossible for question in questions)
-    return [_lesson(batch, text, segments, place, asked, answers, candidates, nothing, rng) for batch in batches]
+    return [_lesson(batch, text, segments, documents, asked, answers, candidates, nothing, rng) for batch in batches]
 
 
 def _filled(pieces: Sequence[Piece], passages: int) -> list[list[Piece]]:

@@ -122,7 +122,7 @@ def _stored(app: FastAPI, index: Index, turns: Turns, most: int, ranks: bool, as
 
     async def rank(body: Rank, request: Request) -> dict[str, Any]:
         """The best passages of the store for a query."""
-        _require_few(min(body.wanted(len(index.store)), len(index.store)), most)
+        _require_few(body.wanted(len(index.store)), most)
         found, notes = await turns.run(lambda: refreshed().rank(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         return {"hits": [vars(hit) for hit in found.hits], "seconds": found.timing.stages,
@@ -130,7 +130,7 @@ def _stored(app: FastAPI, index: Index, turns: Turns, most: int, ranks: bool, as
 
     async def ask(body: Ask, request: Request) -> dict[str, Any]:
         """Answers to a question, found in the store's passages."""
-        _require_few(min(body.wanted(len(index.store)), len(index.store)), most)
+        _require_few(body.wanted(len(index.store)), most)
         found, notes = await turns.run(lambda: refreshed().ask(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         answers = [{**vars(answer), "hit": vars(answer.hit)} for answer in found.answers]

@@ -49,12 +49,15 @@ class _Search(BaseModel):
     first_stage_weight: _Weight = 0.0
 
     def wanted(self, passages: int) -> int:
-        """How many of so many passages are to be ranked; 0 where the library will refuse what is said."""
-        if self.candidates is None:
-            return passages if self.first_stage == "all" else 0
-        if isinstance(self.candidates, list | dict):
-            return len(self.candidates)
-        return self.candidates if isinstance(self.candidates, int) else 0
+        """How many candidates of so many passages are asked for; 0 where the usual ones are, or what the library will
+        refuse.
+        """
+        asked: Any = self.candidates
+        if asked is None:
+            asked = passages if self.first_stage == "all" else 0
+        elif isinstance(asked, list | dict):
+            asked = len(asked)
+        return min(asked, passages) if isinstance(asked, int) else 0
 
 
 class Rank(_Search):

@@ -1,7 +1,7 @@
 """What heads are trained to give: one file a task, each with its loss against labels and against a teacher."""
 
 from plait.tasks.classes import Classes, class_name
-from plait.tasks.kinds import KINDS, require_both, require_few, unanswerable
+from plait.tasks.kinds import KINDS, require_roles, unanswerable
 from plait.tasks.lists import Lists, group_name
 from plait.tasks.spans import Spans
 from plait.tasks.target import Target, Weights
@@ -20,8 +20,7 @@ __all__ = [
     "class_name",
     "group_name",
     "number_of",
-    "require_both",
-    "require_few",
+    "require_roles",
     "text_of",
     "unanswerable",
 ]

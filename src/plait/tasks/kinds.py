@@ -49,18 +49,16 @@ def unanswerable(name: str, right: int, wrong: int) -> PlaitError:
     )
 
 
-def require_few(roles: Sequence[str], examples: Sequence[Example]) -> None:
-    """Refuse examples of more texts than there are roles."""
+def require_roles(roles: Sequence[str], examples: Sequence[Example]) -> None:
+    """Refuse examples of more texts than there are roles, and of two roles those that have one text; of more roles the
+    last texts may be absent.
+    """
     for example in examples:
         if len(example.texts) > len(roles):
             raise PlaitError(
                 f"an example must have at most {len(roles)} texts ({', '.join(roles)}), but example {example.id} has "
                 f"{len(example.texts)}; give the plan as many roles"
             )
-
-
-def require_both(roles: Sequence[str], examples: Sequence[Example]) -> None:
-    """Refuse examples of two roles that have one text; of more roles the last texts may be absent."""
     alone = [example for example in examples if len(roles) == 2 and len(example.texts) < 2]
     if not alone:
         return
