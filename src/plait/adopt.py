@@ -230,7 +230,7 @@ def _scores(
 
 
 def _split(real: list[Wanted], made: list[Wanted], held_out: int, seed: int) -> tuple[list[Wanted], list[Wanted]]:
-    """Queries to train on and queries held out, these from the real ones if there are LEAST; none is part of another."""
+    """Queries to train on and queries held out, these real if there are LEAST; none is part of another."""
     real, made = (real, made) if len(real) >= LEAST else ([], [*real, *made])
     source = real or made
     random.Random(seed).shuffle(source)

@@ -76,3 +76,19 @@ def test_a_beir_folder_is_trained_on_and_swept(tmp_path: Path) -> None:
     assert "dev must be held out" in refused("train", config(tmp_path, **fields | {"task": "class"}))
     assert "dev must be held out" in refused("train", config(tmp_path, **fields, split="dev"))
     assert "split must be one of dev, test, train" in refused("train", config(tmp_path, **fields, split="all"))
+    assert "texts and label are columns of a file" in refused("train", config(tmp_path, **fields, label="score"))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_columns_are_those_of_a_file_beside_a_beir_folder(tmp_path: Path) -> None:
+    folder = collection(tmp_path / "beir")
+    rows = [
+        {"q": f"{word}?", "p": f"{word} {n}", "right": float(not n), "group": word}
+        for word in ("river", "stone")
+        for n in (0, 1)
+    ]
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fields = {"task": "rank", "data": str(data), "dev": str(folder), "texts": "q+p", "label": "right", "epochs": 1.0}
+    done("train", config(tmp_path, **fields))
+    assert "of `beir`" in (tmp_path / "out" / "final" / "README.md").read_text()
