@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait import Document, Index, Plait, PlaitError, Plan, TruncationWarning
+from plait import Document, Index, Plait, PlaitError, Plan, TruncationWarning, train
 from plait.parts import states_of
 from tests.corpus import PASSAGES, QUESTION, raw
 from tests.small import LAYERS, small_checkpoint
@@ -130,7 +130,13 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
             "a", first_stage="bm25", vector=np.ones(2, np.float32)
         ),
         "number 0 is 5": lambda: model.predict([("a", 5)]),  # type: ignore[list-item]
+        "named by a folder or a hub id, but this is None": lambda: Plait.from_pretrained(None),  # type: ignore[arg-type]
+        "config must be a TrainConfig, but is {}": lambda: train({}),  # type: ignore[arg-type]
         "overlap of at most half": lambda: model.read("the river", passage_tokens=4),
+        "reads [0-9]+ tokens of one, but passage_tokens is 9999": lambda: model.read("a", passage_tokens=9999),
+        "of one, but passage_tokens is 9998; pass at most": lambda: Index.create(
+            tmp_path / "c.plait", model, name="", passage_tokens=9998
+        ),
         "one is 'states.9'": lambda: model.encode("passage", ["a"], ["states.9"]),
     }
     for words, call in cases.items():
