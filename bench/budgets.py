@@ -40,9 +40,9 @@ def main() -> None:
     plans = [a.plan, *(f"{a.plan},keep.passage={k},selector={s}" for k in a.budgets for s in a.selectors)]
     sample = random.Random(0).sample(read_squad(bundled("squad-dev")), a.questions)
     with tempfile.TemporaryDirectory() as folder:
-        whole = _index(Path(folder) / "whole", a.model, a.plan, a.codec)
+        whole = indexed(Path(folder) / "whole", a.model, a.plan, a.codec)
         for number, plan in enumerate(plans):
-            index = _index(Path(folder) / str(number), a.model, plan, a.codec)
+            index = indexed(Path(folder) / str(number), a.model, plan, a.codec)
             times = _times([whole, index], [q.question for q in sample[:TIMED]])
             row = {
                 "bench": "budgets", "model": a.name, "plan": plan, "codec": a.codec,
@@ -52,7 +52,8 @@ def main() -> None:
             append("budgets", row)
 
 
-def _index(path: Path, model: str, plan: str, codec: str) -> Index:
+def indexed(path: Path, model: str, plan: str, codec: str) -> Index:
+    """SQuAD dev's passages, of a score head under a plan."""
     loaded = Plait.from_pretrained(model, plan={"score": plan}, heads=("score",), dtype=fast_dtype())
     index = Index.create(path, loaded, name=model, codec=codec)
     index.add(read_documents("bundled:squad-dev"))

@@ -111,6 +111,17 @@ def budgets() -> str:
     return _table([*header, "bytes a passage", "times faster"], lines)
 
 
+def codecs() -> str:
+    """What codecs do to scores, the latest row of each model and codec."""
+    lines = []
+    for row in {(row["model"], row["codec"]): row for row in _rows("codecs")}.values():
+        of = row["agreement"]
+        cells = [row["codec"], f"{row['state_bytes_per_passage']:,}", f"{of['drift']:.4f}", f"{of['kendall']:.3f}"]
+        lines.append([*cells, f"{of['top1']:.1%}", _number(row["rr10"])])
+    header = ["codec", "bytes a passage", "drift of scores, sd", "Kendall's tau", "same best passage", "RR@10"]
+    return _table(header, lines)
+
+
 def _kept(plan: str) -> float:
     """Tokens of a passage that a plan keeps."""
     return float(plan.partition("keep.passage=")[2].partition(",")[0] or "inf")
@@ -197,5 +208,5 @@ def lengths() -> str:
 
 TABLES = {
     "pairs": pairs, "transfer": transfer, "budgets": budgets, "squad": squad, "imdb": imdb, "families": families,
-    "selection": selection, "lengths": lengths, "schedules": schedules, "spans": spans,
+    "selection": selection, "codecs": codecs, "lengths": lengths, "schedules": schedules, "spans": spans,
 }  # fmt: skip

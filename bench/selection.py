@@ -24,7 +24,7 @@ from plait.thinning import Track, thinned
 
 SELECTORS = (
     "coreset", "coreset-exact", "first", "random", "even", "norm", "saliency", "salient-coreset", "tome", "nearest",
-    "kmeans", "ward",
+    "kmeans", "salient-kmeans", "ward",
 )  # fmt: skip
 TEXTS, TOKENS, KEPT, ROUNDS = 32, 300, 100, 15
 

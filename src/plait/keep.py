@@ -17,16 +17,16 @@ from plait.errors import PlaitError
 
 Selector = Literal[
     "coreset", "coreset-exact", "first", "ends", "random", "even", "norm", "attention", "saliency", "salient-coreset",
-    "nearest", "tome", "kmeans", "ward",
+    "nearest", "tome", "kmeans", "ward", "salient-kmeans",
 ]  # fmt: skip
 """Ways to choose the tokens that survive; those of the second line merge the others into them."""
-COMPARING = ("coreset", "coreset-exact", "salient-coreset", "nearest", "tome", "kmeans", "ward")
+COMPARING = ("coreset", "coreset-exact", "salient-coreset", "nearest", "tome", "kmeans", "ward", "salient-kmeans")
 """These compare all pairs of a segment's states."""
-SALIENT = ("saliency", "salient-coreset")
+SALIENT = ("saliency", "salient-coreset", "salient-kmeans")
 """These heed how much answers depend on a token; see plait.saliency."""
 SCORED = ("attention", *SALIENT)
 """These heed a number that each token has from elsewhere."""
-MERGING = ("nearest", "tome", "kmeans", "ward", "mean")
+MERGING = ("nearest", "tome", "kmeans", "ward", "salient-kmeans", "mean")
 """After these a token stands for several, and how many stands in `sizes`."""
 EXACT = ("sizes", "places")
 """Tensors of width one whose numbers count: `sizes`, and `places`, which token of its segment each row is."""

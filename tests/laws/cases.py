@@ -12,7 +12,7 @@ from torch import Tensor
 from plait.layout import Layout
 from plait.selection import SELECTORS, Kept, reduce
 
-MERGING = ("nearest", "tome", "kmeans", "ward", "mean")
+MERGING = ("nearest", "tome", "kmeans", "ward", "salient-kmeans", "mean")
 CHOOSING = tuple(selector for selector in SELECTORS if selector not in MERGING)
 EXACT = ("coreset", "coreset-exact", "first", "ends", "random", "even", "norm", "attention", "nearest")
 """Selectors that compute nothing but whole numbers of states that are whole numbers: equal values stay equal."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_core_set_leaves_no_token_farther_than_random_does() -> None:
     assert radius("coreset") < 0.95 * radius("random")
 
 
-@pytest.mark.parametrize("selector", ("nearest", "tome", "kmeans", "ward"))
+@pytest.mark.parametrize("selector", ("nearest", "tome", "kmeans", "ward", "salient-kmeans"))
 @pytest.mark.parametrize("count", [3, 4, 9, 20, 39])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_merge_is_the_mean_of_its_cluster(selector: str, count: int, weighted: bool) -> None:
@@ -86,17 +87,21 @@ def test_a_merge_is_the_mean_of_its_cluster(selector: str, count: int, weighted:
     sizes = torch.randint(1, 5, (40,), generator=dice).float() if weighted else torch.ones(40)
     protected = torch.zeros(40, dtype=torch.bool)
     protected[[7]] = True
-    kept = reduce(x, Layout([40]), [count], selector, sizes=sizes, protected=protected)
+    scores = torch.randn(40, generator=dice)
+    kept = reduce(x, Layout([40]), [count], selector, sizes=sizes, protected=protected, scores=scores)
     free = [i for i in range(40) if i not in (0, 7)]
-    clusters = {"nearest": naive_nearest, "tome": naive_tome, "kmeans": naive_kmeans, "ward": scipy_ward}[selector](
-        x.double().numpy(), sizes.double().numpy(), free, count - 2
-    )
+    weights = sizes * scores.exp() if selector == "salient-kmeans" else sizes
+    find: dict[str, Callable[[Array, Array, list[int], int], Clusters]] = {
+        "nearest": naive_nearest, "tome": naive_tome, "kmeans": naive_kmeans, "ward": scipy_ward,
+        "salient-kmeans": partial(naive_kmeans, scores=scores),
+    }  # fmt: skip
+    clusters = find[selector](x.double().numpy(), weights.double().numpy(), free, count - 2)
     expected = sorted([(0, [0]), (7, [7]), *clusters])
     assert sorted(i for _, members in expected for i in members) == list(range(40))
     assert kept.rows[:count].tolist() == [place for place, _ in expected]
     assert kept.sizes is not None
     for slot, (_, members) in enumerate(expected):
-        mean = (x[members] * sizes[members, None]).sum(0) / sizes[members].sum()
+        mean = (x[members] * weights[members, None]).sum(0) / weights[members].sum()
         torch.testing.assert_close(kept.states[slot], mean, atol=1e-5, rtol=1e-5)
         assert float(kept.sizes[slot]) == float(sizes[members].sum())
 
@@ -120,12 +125,13 @@ def at_the_mean(x: Array, sizes: Array, label: dict[int, int]) -> Clusters:
     return found
 
 
-def start(x: Array, count: int) -> list[int]:
+def start(x: Array, count: int, scores: torch.Tensor | None = None) -> list[int]:
     """Free core-set centres; tokens 0 and 7 are protected."""
     protected = torch.zeros(40, dtype=torch.bool)
     protected[7] = True
     case = Case(torch.from_numpy(x), Layout([40]), [count + 2], None, protected, torch.zeros(40))
-    return [i for i in naive_centres(case, count + 2, max(1, (count + 2) // 8)) if i not in (0, 7)]
+    weights = [] if scores is None else (2 * scores.double()).exp().tolist()
+    return [i for i in naive_centres(case, count + 2, max(1, (count + 2) // 8), weights) if i not in (0, 7)]
 
 
 def naive_nearest(x: Array, sizes: Array, free: list[int], count: int) -> Clusters:
@@ -134,8 +140,8 @@ def naive_nearest(x: Array, sizes: Array, free: list[int], count: int) -> Cluste
     return list(grouped(label).items())
 
 
-def naive_kmeans(x: Array, sizes: Array, free: list[int], count: int) -> Clusters:
-    means = {c: x[c] for c in start(x, count)}
+def naive_kmeans(x: Array, sizes: Array, free: list[int], count: int, scores: torch.Tensor | None = None) -> Clusters:
+    means = {c: x[c] for c in start(x, count, scores)}
     label: dict[int, int] = {}
     for _ in range(10):
         label = {i: min(means, key=lambda c: float(((x[i] - means[c]) ** 2).sum())) for i in free}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -22,7 +22,7 @@ class Groups:
         tokens: number in the batch of the token at each place, int64 [G, M]; past its end a group's last one.
         lengths, counts: tokens of each group and how many to keep, int64 [G].
         fixed: what is kept whatever the selector says, bool [G, M]; False in padding.
-        weights: how many tokens each one stands for, float32 [G, M].
+        weights: what each token counts in a mean: how many it stands for, float32 [G, M].
         scores: what a selector of SCORED ranks tokens by, float32 [G, M], if known.
     """
 
@@ -69,6 +69,12 @@ class Groups:
     def squares(self) -> Tensor:
         """Squared norms, float32 [G, M]."""
         return self.products.diagonal(dim1=1, dim2=2)
+
+    def weighed(self) -> Groups:
+        """The same, each token weighing the exponential of its score too (of the highest less 30, if it is below)."""
+        assert self.scores is not None
+        scores = self.scores.float().masked_fill(~self.mask, -torch.inf)
+        return replace(self, weights=self.weights * (scores - scores.amax(1, keepdim=True)).clamp(min=-30).exp())
 
     def away(self, places: Tensor) -> Tensor:
         """Squared Euclidean distances of these tokens of each group (int64 [G, n]) to all of its tokens, float32

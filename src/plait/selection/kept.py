@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plait.errors import PlaitError
-from plait.keep import SCORED
+from plait.keep import SALIENT, SCORED
 from plait.layout import Layout
 from plait.selection.choose import CHOOSE
 from plait.selection.groups import Groups, runs
@@ -59,11 +59,12 @@ def reduce(
         layout: groups of tokens, some of which may be empty.
         counts: tokens to keep of each group: from 1 to the group's length, 0 of an empty group.
         selector: one of SELECTORS. Those that merge make a kept token the mean of the tokens that it stands for,
-            weighted by sizes, and add up their sizes; protected tokens stand for themselves alone, and where only they
-            are left the others are dropped. `mean` is one vector for the whole group, protected tokens included.
+            weighted by sizes, those of SALIENT by the exponential of scores too, and add up their sizes; protected
+            tokens stand for themselves alone, and where only they are left the others are dropped. `mean` is one vector
+            for the whole group, protected tokens included.
         sizes: of an earlier merge, float32 [T].
         protected: tokens that are never dropped, bool [T]; the first token of each group always is.
-        scores: what `attention` (that which each token received) and `saliency` rank by, float32 [T].
+        scores: what selectors of SCORED go by, `attention` that which each token received, float32 [T].
 
     Raises:
         PlaitError: a count or a selector that cannot be, more protected tokens than are to be kept, a selector of
@@ -73,12 +74,12 @@ def reduce(
     if list(counts) == layout.lengths:
         return Kept(layout, torch.arange(layout.tokens, device=x.device), x, sizes)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):  # autocast would compare rounded products
-        owner, merged = _owners(x.detach(), layout, counts, selector, sizes, protected, scores)
+        owner, weights = _owners(x.detach(), layout, counts, selector, sizes, protected, scores)
         kept = layout.thinned(counts)
         rows = (owner == torch.arange(layout.tokens, device=x.device)).nonzero().flatten()
         rows = F.pad(rows, (0, kept.tokens - kept.used))  # [K]
-    if merged:
-        return Kept(kept, rows, *_means(x, kept, rows, owner, sizes))
+    if weights is not None:
+        return Kept(kept, rows, *_means(x, kept, rows, owner, weights, sizes))
     if sizes is not None:
         sizes = sizes.index_select(0, rows)
         sizes[kept.used :] = 1
@@ -117,8 +118,10 @@ def _owners(
     sizes: Tensor | None,
     protected: Tensor | None,
     scores: Tensor | None,
-) -> tuple[Tensor, bool]:
-    """The token that stands for each token (-1 for none), int64 [T]; and whether any stands for another."""
+) -> tuple[Tensor, Tensor | None]:
+    """The token that stands for each token (-1 for none), int64 [T]; and if any stands for another, how much each
+    weighs in a mean, float32 [T].
+    """
     owner = torch.arange(layout.tokens, device=x.device)
     fixed = layout.within == 0 if protected is None else protected | (layout.within == 0)
     owner[layout.used :] = -1
@@ -136,7 +139,7 @@ def _owners(
     choosing = sorted({*fewer} - {*merging})
     work = [(True, run) for run in runs(layout.lengths, merging)]
     work += [(False, run) for run in runs(layout.lengths, choosing)]
-    weights = torch.ones(layout.tokens, device=x.device) if sizes is None else sizes
+    weights = torch.ones(layout.tokens, device=x.device) if sizes is None else sizes.clone()
     for merge, run in work:
         at = torch.tensor(run, device=x.device)
         lengths = layout.lengths_tensor[at]
@@ -146,25 +149,32 @@ def _owners(
         few = torch.tensor([counts[g] for g in run], device=x.device)
         ranked = None if scores is None else scores[tokens]
         groups = Groups(x, tokens, lengths, few, stays, weights[tokens], ranked)
+        if merge and selector in SALIENT:
+            groups = groups.weighed()
+            weights[tokens[groups.mask]] = groups.weights[groups.mask]
         if merge:
             found = tokens.gather(1, MERGE[selector](groups))
         else:
             choose = CHOOSE.get(selector, CHOOSE["first"])  # no room to merge: all but the protected are dropped
             found = torch.where(choose(groups), tokens, -1)
         owner[tokens[groups.mask]] = found[groups.mask]
-    return owner, bool(merging)
+    return owner, weights if merging else None
 
 
-def _means(x: Tensor, kept: Layout, rows: Tensor, owner: Tensor, sizes: Tensor | None) -> tuple[Tensor, Tensor]:
+def _means(
+    x: Tensor, kept: Layout, rows: Tensor, owner: Tensor, weights: Tensor, sizes: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """States [K, H] and sizes [K] of the tokens that stand for others."""
     number = torch.arange(kept.used, device=x.device)
     slot = torch.zeros_like(owner).scatter_(0, rows[: kept.used], number)
     source = (owner >= 0).nonzero().flatten()
     slot = slot[owner[source]]  # where each token goes
-    weights = torch.ones(len(source), device=x.device) if sizes is None else sizes[source]
-    total = weights.new_zeros(kept.tokens).index_add_(0, slot, weights)
+    many = torch.ones(len(source), device=x.device) if sizes is None else sizes[source]
+    total = many.new_zeros(kept.tokens).index_add_(0, slot, many)
     total[kept.used :] = 1
-    shares = (weights / total[slot])[:, None]  # exactly 1 for a token alone, which stays what it was
+    weights = weights[source]
+    whole = weights.new_zeros(kept.tokens).index_add_(0, slot, weights)
+    shares = (weights / whole[slot])[:, None]  # exactly 1 for a token alone, which stays what it was
     wide = torch.promote_types(x.dtype, torch.float32)
     states = torch.zeros(kept.tokens, x.shape[1], dtype=wide, device=x.device)
     states = states.index_add(0, slot, x.index_select(0, source).to(wide) * shares)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plait.extras import library
-from plait.selection.centres import core_set
+from plait.selection.centres import core_set, salient_core_set
 from plait.selection.clusters import lloyd, representatives
 from plait.selection.groups import Groups, highest
 
@@ -59,6 +59,11 @@ def tome(groups: Groups) -> Tensor:
 def kmeans(groups: Groups) -> Tensor:
     """k-means of the free tokens from core-set centres, 10 steps; the member nearest to the mean stands for all."""
     return representatives(groups, lloyd(groups, core_set(groups) & groups.free))
+
+
+def salient_kmeans(groups: Groups) -> Tensor:
+    """The same of `Groups.weighed`, from the centres of a salient core-set."""
+    return representatives(groups, lloyd(groups, salient_core_set(groups) & groups.free))
 
 
 def ward(groups: Groups) -> Tensor:
@@ -109,5 +114,6 @@ MERGE: Mapping[str, Callable[[Groups], Tensor]] = {
     "tome": tome,
     "kmeans": kmeans,
     "ward": ward,
+    "salient-kmeans": salient_kmeans,
     "mean": mean,
 }
