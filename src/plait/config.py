@@ -16,7 +16,10 @@ from plait.keep import several
 from plait.plan import Mode, Plan
 from plait.tasks import KINDS, Weights
 
-CHOICES = {"task": tuple(KINDS), "ranking_loss": ("listwise", "pairwise"), "device": ("auto", "cpu")}
+CHOICES = {
+    "task": tuple(KINDS), "ranking_loss": ("listwise", "pairwise"), "device": ("auto", "cpu"),
+    "teacher_plan": ("full", "saved"),
+}  # fmt: skip
 BOUNDS: dict[str, tuple[float, float]] = {
     "candidates": (2, 10_000), "batch": (1, 100_000), "passages": (2, 10_000), "accumulate": (1, 10_000),
     "longest": (8, 100_000), "longest_written": (2, 10_000), "save_steps": (1, 10**9), "questions": (0, 10**12),
@@ -68,7 +71,9 @@ class TrainConfig:
             has a budget is trained with the first of these in its place (of every role that has one), with its own, and
             with one of the rest by chance, its losses averaged; the first teaches the others, unless a teacher does.
             So any of them can be chosen later. Empty for its own alone.
-        teacher: checkpoint of a full pair model to learn from, with the same tokenizer; empty for labels only.
+        teacher: checkpoint of a pair model to learn from, with the same tokenizer; empty for labels only.
+        teacher_plan: how it reads: `full`, or `saved`, under the plans that it was saved with, as a split model that
+            teaches one with a budget or a bottleneck.
         teacher_outputs: folder where the teacher's outputs are kept, example by example, to be computed once for
             several runs, whatever their seeds and batches; with `representation`, which would have to keep states, they
             are not.
@@ -122,6 +127,7 @@ class TrainConfig:
     elastic: str = ""
     budgets: str = ""
     teacher: str = ""
+    teacher_plan: str = "full"
     teacher_outputs: str = ""
     full: float = 0.0
     epochs: float = 1.0
@@ -227,7 +233,7 @@ class TrainConfig:
             return "in_batch and the task qa, but task is rank, in_batch is False"
         if key in (*SAYS, "temperature") and not self.teacher and not self.elastic and not self.budgets:
             return "trainings with a teacher, elastic ones and those of several budgets, but this is none of these"
-        if key == "teacher_outputs" and not self.teacher:
+        if key in ("teacher_outputs", "teacher_plan") and not self.teacher:
             return "trainings with a teacher, but teacher is empty"
         if key == "budgets" and self.elastic:
             return "trainings that are not elastic, but elastic is set"

@@ -55,11 +55,16 @@ class Course(nn.Module):
     def _loss(self, lesson: Lesson, generator: torch.Generator) -> Tensor:
         config, weights = self.settings, self._weights
         drawn = list(self._drawn(generator))
-        # What a teacher, and plans that run known tokens anew, are asked: number, target, its examples (None: all).
-        thin = [(number, *target.thinned(config.negatives, generator)) for number, target in enumerate(lesson.targets)]
-        thin = [(number, target, rows) for number, target, rows in thin if len(target.examples)]
         upper = config.representation > 0
         teacher = self._teacher[0]
+        # What plans that run known tokens anew are asked, a teacher's too: number, target, its examples (None: all).
+        every = [*drawn, {} if teacher is None else teacher.plans]
+        dear = {head for plans in every for head, plan in plans.items() if runs_known(plan)}
+        thin = [
+            (number, *(target.thinned(config.negatives, generator) if target.head in dear else (target, None)))
+            for number, target in enumerate(lesson.targets)
+        ]
+        thin = [(number, target, rows) for number, target, rows in thin if len(target.examples)]
         taught: dict[int, Output] = {}
         if teacher is not None:
             teacher.model.to(self.model.device)
@@ -136,7 +141,7 @@ class Course(nn.Module):
 
     def _apart(self, target: Target, plan: Plan, output: Output, kept: Tensor | None, taught: Output) -> Tensor:
         """How far apart student and teacher are in the layers that the student joins, and in the pooled output."""
-        assert output.read is not None and taught.read is not None and taught.reader is not None
+        assert output.read is not None and taught.read is not None
         read, ours, first = output.read, list(output.upper), output.first
         if kept is not None:
             kept = kept.to(read.device)
@@ -144,7 +149,7 @@ class Course(nn.Module):
             ours = [x.index_select(0, tokens) for x in ours]
             first = None if first is None else first[kept]
         theirs = list(taught.upper[len(taught.upper) - len(ours) :])
-        if plan.mode != "joint":  # the reader alone goes on
+        if plan.mode != "joint" and taught.reader is not None:  # the reader alone goes on
             theirs = [x.index_select(0, taught.reader) for x in theirs]
         loss = representation_loss([x[: read.used] for x in ours], [x[: read.used] for x in theirs])
         teacher = self.model if self._teacher[0] is None else self._teacher[0].model

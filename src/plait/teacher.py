@@ -1,4 +1,4 @@
-"""The full model that a split one learns from: its outputs, computed in evaluation mode without gradients, and kept."""
+"""The model that another learns from: its outputs, computed in evaluation mode without gradients, and kept."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from plait.writer import ENDED
 
 
 class Teacher:
-    """A pair model under its full plan, over the student's texts, which it frames as parts of a pair; it counts their
-    positions as its own checkpoint says, as ordinary pair models do unless it was saved otherwise.
+    """A pair model under its full plan, or its own, over the student's texts, which it frames as parts of a pair. In
+    full it counts their positions as its own checkpoint says, as ordinary pair models do unless saved otherwise.
 
     Args:
         model: it is put into evaluation mode, and its weights ask for no gradients.
@@ -35,11 +35,15 @@ class Teacher:
         text: how the student reads.
         kept: folder of outputs that were computed before, for each teacher apart; those of an example are written there
             once, whatever batches it stands in.
+        saved: it reads under plans of its own and not in full.
     """
 
-    def __init__(self, model: Plait, plans: Mapping[str, Plan], text: Text, kept: Path | None = None) -> None:
+    def __init__(
+        self, model: Plait, plans: Mapping[str, Plan], text: Text, kept: Path | None = None, *, saved: bool = False
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.plans = {head: full(plan, model.plan(head).positions) for head, plan in plans.items()}
+        theirs = {head: model.plan(head) for head in plans}
+        self.plans = theirs if saved else {head: full(plan, theirs[head].positions) for head, plan in plans.items()}
         self._read = text, model.texts(text.roles, next(iter(self.plans.values())).offset)
         parts = [*sorted((head, str(plan)) for head, plan in self.plans.items()), hashes.of_weights(model)]
         name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

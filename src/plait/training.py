@@ -30,6 +30,7 @@ from plait.labelled import Data, read_task
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
+from plait.plan import Plan
 from plait.resume import begun
 from plait.tasks import KINDS, Lists, class_name
 from plait.teacher import Teacher
@@ -165,10 +166,11 @@ def _model(config: TrainConfig, data: Data) -> Plait:
                 )
         if config.full and plan.compare != "none":
             raise PlaitError(f"a dual encoder has no full plan to train, but full is {config.full:g}; set it to 0")
-        if config.representation and (plan.keep or plan.compare != "none"):
+        dropped = [budget for budget in plan.keep if plan.mode == "joint" or budget.role == plan.reader]
+        if config.representation and (dropped or plan.compare != "none"):
             raise PlaitError(
-                f"representation needs every token of the layers that a plan joins, but the plan of the {head} head is "
-                f"{plan}; set it to 0"
+                f"representation needs every token that goes through the layers that a plan joins, but the plan of the "
+                f"{head} head is {plan}; set it to 0"
             )
     if config.budgets and not any(plan.keep for plan in model.plans.values()):
         one = next(iter(model.plans.values()))
@@ -267,6 +269,8 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
                 f"a teacher must read both texts together, but {config.teacher} is a dual encoder (compare="
                 f"{teacher.plan(head).compare}); name a full pair model"
             )
+    for head, plan in model.plans.items() if config.teacher_plan == "saved" else ():
+        _require_own(config, head, plan, teacher.plan(head))
     theirs, ours = class_names(teacher.config), class_names(model.config)
     if "score" in model.plans and (theirs != ours if config.task == "class" else len(theirs) != len(ours)):
         raise PlaitError(
@@ -286,7 +290,22 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
             f"{sizes[0][1]} and the model {sizes[1][0]} of {sizes[1][1]}; set it to 0"
         )
     kept = Path(config.teacher_outputs) if config.teacher_outputs else None
-    return Teacher(teacher, model.plans, model.text, kept)
+    return Teacher(teacher, model.plans, model.text, kept, saved=config.teacher_plan == "saved")
+
+
+def _require_own(config: TrainConfig, head: str, plan: Plan, own: Plan) -> None:
+    """Refuse what a teacher cannot teach under its own plan."""
+    if own.roles != plan.roles:
+        raise PlaitError(
+            f"a teacher under its own plan must have the model's roles, {', '.join(plan.roles)}, but {config.teacher} "
+            f"has {', '.join(own.roles)}; give the model these"
+        )
+    alike = own.mode == plan.mode or own.join == 0 or "joint" not in (own.mode, plan.mode)
+    if config.representation and (own.keep or own.join > plan.join or not alike):
+        raise PlaitError(
+            "representation needs a teacher that has every state of the layers that a plan joins, but the plan of the "
+            f"{head} head is {plan} and its own {own}; set it to 0"
+        )
 
 
 def _lessons(config: TrainConfig, model: Plait, data: Data) -> list[Lesson]:

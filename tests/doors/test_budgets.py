@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,25 @@ def test_one_training_holds_at_several_budgets(tmp_path: Path) -> None:
         assert example_quality(model, "rank", examples)["rr10"] > 0.85, other
     found = json.loads(done("sweep", folder, tmp_path / "dev.jsonl", "--task", "rank", "--keep", "3", "--json"))
     assert {"", "4 coreset", "3 coreset"} <= {point["keep"] for point in found["points"] if point["join"]}
+
+
+@ONE_THREAD
+def test_a_split_model_teaches_a_budget_as_it_reads_itself(tmp_path: Path) -> None:
+    """From no labels, by a teacher that was trained for its own plan and not for the full one; by chance it is 0.75."""
+    write(tmp_path / "train.jsonl", "rank", 150, seed=1)
+    examples = read_examples(write(tmp_path / "dev.jsonl", "rank", 60, seed=2))
+    done("train", config(tmp_path, task="rank", score="join=1,mode=oneway"))
+    teacher = tmp_path / "out" / "final"
+    fields = {"task": "rank", "teacher": str(teacher), "teacher_plan": "saved", "labels": 0.0}
+    fields |= {"score": "join=1,mode=oneway,keep.passage=3", "output": str(tmp_path / "few"), "representation": 0.1}
+    done("train", config(tmp_path, **fields))
+    assert example_quality(Plait.from_pretrained(tmp_path / "few" / "final"), "rank", examples)["rr10"] > 0.85
+    for changes, words in (
+        ({"score": "join=1,roles=a+b"}, "must have the model's roles, a, b, but .* has query, passage; give"),
+        ({"score": "join=1"}, "representation needs a teacher that has every state .*mode=oneway; set it to 0"),
+        ({"score": "join=1,mode=oneway,keep.query=4"}, "representation needs every token that goes through"),
+        ({"teacher": ""}, "teacher_plan is heeded by trainings with a teacher"),
+        ({"teacher_plan": "its own"}, "teacher_plan must be one of full, saved, but is 'its own'"),
+    ):
+        said = refused("train", config(tmp_path, **fields | {"output": str(tmp_path / "no")} | changes))
+        assert re.search(words, said), said

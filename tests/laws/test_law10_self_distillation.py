@@ -124,6 +124,25 @@ def test_a_course_under_itself_alone(tmp_path: Path, lesson: Lesson, task: str) 
             assert loss.item() > 1e-2 and largest > 1e-3
 
 
+@pytest.mark.parametrize("plan", ["join=1", "join=1,mode=oneway", "join=1,mode=frozen"])
+def test_a_split_model_under_its_own_plan(tmp_path: Path, lesson: Lesson, plan: str) -> None:
+    """A saved plan teaches itself nothing, nor a budget that drops nothing; one that drops some learns, as in full."""
+    config = TrainConfig(
+        model="", data="", output="", bfloat16=False, labels=0.0, teacher="itself", margin=0.3, representation=0.5,
+    )  # fmt: skip
+    folder = small_checkpoint(tmp_path / "m", heads=("score",), plans={"score": plan})
+    kept = [""] if plan == "join=1" else ["", ",keep.passage=400", ",keep.passage=4"]
+    for keep in kept:
+        model = Plait.from_pretrained(folder, plan=plan + keep)
+        for saved in (True, False):
+            teacher = Teacher(Plait.from_pretrained(folder), model.plans, model.text, saved=saved)
+            loss = Course(model, teacher, config)(lesson_of("rank", model, lesson))["loss"]
+            if saved and not keep.endswith("=4"):
+                assert loss.item() == 0.0 and not moved(model, loss)
+            else:
+                assert loss.item() > 1e-4
+
+
 @pytest.mark.parametrize("score", ["join=0", "join=1", "join=1,mode=oneway"])
 def test_representations_of_itself_whatever_the_other_head_does(tmp_path: Path, lesson: Lesson, score: str) -> None:
     """The span head's full plan is the teacher's: its part of the loss is 0 beside any plan of the score head."""
