@@ -12,8 +12,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from plait.config import TrainConfig
-from plait.data import read_examples
+from plait.data import Document, read_examples
 from plait.errors import PlaitError
+from plait.index import Index
 from plait.model import Plait
 from plait.plan import Plan
 from plait.saliency import RIDGE, Saliency
@@ -22,6 +23,7 @@ from plait.training import train
 from tests.bound import saved_and_bound
 from tests.command import config, done, refused
 from tests.copper import labelled, write
+from tests.corpus import PASSAGES
 from tests.small import small_checkpoint, small_writer
 
 TEXTS = ["the river of stone", "the garden in winter", "a letter of the queen", "music in the village stone"]
@@ -110,6 +112,24 @@ def test_the_word_that_counts_is_kept(tmp_path: Path, whole: str, selector: str)
         for segment, row in zip(segments, places.long().view(-1, 2).tolist(), strict=True)
     ]
     assert len(kept) > 30 and sum("copper" in words for words in kept) > 0.9 * len(kept), kept
+
+
+@pytest.mark.parametrize("selector", ["salient-coreset", "salient-kmeans"])
+def test_a_passage_alone_in_company_and_stored(tmp_path: Path, selector: str) -> None:
+    folder = small_checkpoint(tmp_path / "m", heads=("score",))
+    plan = f"join=1,mode=oneway,keep.passage=5,selector={selector}"
+    model = Plait.from_pretrained(folder, plan=plan, new_heads=("score",))
+    with torch.no_grad():
+        weight(model, "1").normal_(generator=torch.Generator().manual_seed(1))
+    pairs = [("who built it?", text) for text in PASSAGES]
+    together = model.predict(pairs, activation_fn=lambda x: x)
+    alone = [float(model.predict(pair, activation_fn=lambda x: x)) for pair in pairs]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    index = Index.create(tmp_path / "s.plait", model, name="", codec="float32")
+    index.add(Document(str(number), text) for number, text in enumerate(PASSAGES))
+    hits = index.rank("who built it?", None, first_stage="all").hits
+    found = {int(hit.id): hit.score for hit in hits}
+    np.testing.assert_allclose([found[number] for number in range(len(PASSAGES))], together, atol=1e-5)
 
 
 def test_it_is_the_models_and_its_stores(tmp_path: Path) -> None:
