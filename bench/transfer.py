@@ -3,6 +3,7 @@
 Command:   python -m bench.transfer COLLECTION FOLDER --teacher runs/teacher/final     (FOLDER as bench.sets writes it)
 Runs:      the full teacher; the teacher split at join=4, oneway, untrained; the bundled split model; and what
            `plait adopt` makes of the teacher from the collection's documents alone, without its queries or judgements.
+           With --also another model under a plan of its own: only that with an empty --runs.
 Measured:  nDCG@10 and RR@10 over BM25's 100 best of all documents, every query (ir_measures); to results/transfer.jsonl
 """
 
@@ -41,7 +42,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("runs/transfer"))
-    parser.add_argument("--runs", nargs="+", default=RUNS, choices=RUNS)
+    parser.add_argument("--runs", nargs="*", default=RUNS, choices=RUNS)
+    parser.add_argument("--also", nargs=3, metavar=("NAME", "MODEL", "PLAN"))
     a = parser.parse_args()
     data = read_collection(a.folder)
     texts = {id: document.text for id, document in data.documents.items()}
@@ -53,8 +55,10 @@ def main() -> None:
     if RUNS[0] in a.runs:
         append("transfer", fact | {"run": RUNS[0]} | _measured(data, first))
     models = dict(zip(RUNS[1:4], ((a.teacher, "join=0"), (a.teacher, PLAN), (BUNDLED, PLAN)), strict=True))
+    if a.also:
+        models[a.also[0]] = a.also[1], a.also[2]
     for name, (path, plan) in models.items():
-        if name in a.runs:
+        if name in a.runs or name not in RUNS:
             found = _measured(data, _reranked(path, plan, data, texts, first))
             append("transfer", fact | {"run": name, "plan": plan} | found)
     for name, start in zip(RUNS[4:], (a.teacher, BUNDLED), strict=True):
