@@ -109,6 +109,7 @@ def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100, coun
         PlaitError: the folder or the run cannot be read, or the run lacks a query or names an unknown document.
     """
     collection = read_collection(folder, split)
+    there = collection.documents.keys() | collection.without
     if run:
         scores = read_run(run)
         found = {query: sorted(some, key=some.__getitem__, reverse=True) for query, some in scores.items()}
@@ -119,7 +120,7 @@ def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100, coun
             )
         for query, ids in found.items():
             for id in ids:
-                if query in collection.queries and id not in collection.documents:
+                if query in collection.queries and id not in there:
                     raise PlaitError(
                         f"a run must name documents of the corpus, but {run} has {id!r}, which {folder} has not; make "
                         "it from the same corpus"
@@ -134,6 +135,7 @@ def judged_lists(folder: Path, split: str, run: str = "", depth: int = 100, coun
         labels = {id: float(relevance) for id, relevance in collection.qrels[query].items()}
         best = [id for id in found[query][:depth] if not is_itself(query, id, labels)]
         labels |= {id: 0.0 for id in best if id not in labels}
+        labels = {id: label for id, label in labels.items() if id not in collection.without}
         listed += [
             Example(f"{query} {id}", (text, collection.documents[id].text), label, query, id in best)
             for id, label in labels.items()

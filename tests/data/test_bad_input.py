@@ -40,10 +40,10 @@ FILES = {
     "no object": ("a.jsonl", b'["a"]', "line 1 must be a JSON object", "list"),
     "no text field": ("a.jsonl", b'{"body": "a", "id": 1}', "line 1 must have a field 'text', but has 'body', 'id'"),
     "no text column": ("a.csv", b"id,body\n1,a\n", "line 2 must have a field 'text', but has 'id', 'body'"),
-    "empty text": ("a.jsonl", b'{"text": "a"}\n{"text": "  "}', "line 2: field 'text' must not be empty"),
-    "blank text file": ("a.txt", b" \n", "a.txt: its text must not be empty"),
+    "empty texts": ("a.jsonl", b'{"text": ""}\n{"text": "  "}', "at least one document, but holds 2 without a text"),
+    "blank text file": ("a.txt", b" \n", "at least one document, but holds 1 without a text"),
     "text no string": ("a.jsonl", b'{"text": 5}', "line 1: field 'text' must be a text, but is a number"),
-    "text null": ("a.jsonl", b'{"text": null}', "but is null"),
+    "text null": ("a.jsonl", b'{"text": null}', "but holds 1 without a text"),
     "half a surrogate pair": ("a.jsonl", rb'{"text": "ab\ud800"}', "character 2 is half of a surrogate pair"),
     "duplicate ids": ("a.jsonl", b'{"id": 1, "text": "a"}\n\n{"id": "1", "text": "b"}', "'1'", "line 1 and", "line 3"),
     "an id like a line number": (
@@ -90,10 +90,16 @@ def test_directory_without_text(tmp_path: Path) -> None:
         refused(lambda: list(read_documents(tmp_path)), f"{tmp_path} must hold at least one document")
 
 
-def test_empty_file_in_a_directory_is_named(tmp_path: Path) -> None:
+def test_documents_without_a_text_are_left_out_and_told(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("One.")
     (tmp_path / "b.md").touch()
-    refused(lambda: list(read_documents(tmp_path)), "b.md must hold text")
+    (tmp_path / "c.txt").write_text(" \n")
+    with pytest.warns(DataWarning, match="2 of 3 documents have no text, 'b.md' first, and are left out"):
+        assert [document.id for document in read_documents(tmp_path)] == ["a.txt"]
+    table = tmp_path / "docs.parquet"
+    parquet.write_table(pyarrow.table({"id": ["a", "b", "c"], "text": ["One.", None, "Two."]}), table)
+    with pytest.warns(DataWarning, match="1 of 3 documents have no text, 'b' first"):
+        assert [document.id for document in read_documents(table)] == ["a", "c"]
 
 
 def test_wrong_columns_are_named(tmp_path: Path) -> None:

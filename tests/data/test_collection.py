@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.data import Collection, Document, read_collection, read_corpus, read_documents
+from plait.errors import DataWarning
+from plait.mining import judged_lists
 from tests.data.test_bad_input import refused
 
 CORPUS = (
@@ -48,6 +50,22 @@ def test_beir_folder(tmp_path: Path) -> None:
     assert list(read_corpus(folder)) == list(read_documents(folder)) == list(documents.values())
 
 
+def test_a_judged_document_without_a_text(tmp_path: Path) -> None:
+    """It stays judged, for nothing can find it, and is in no list to be ranked."""
+    folder = beir(tmp_path, CORPUS + '{"_id": "d4", "title": "", "text": " "}\n', qrels=QRELS + "q1\td4\t1\n")
+    left_out = "corpus.jsonl: 1 of 4 documents have no text, 'd4' first, and are left out"
+    with pytest.warns(DataWarning, match=left_out):
+        found = read_collection(folder)
+    assert found.without == {"d4"} and "d4" not in found.documents and found.qrels["q1"]["d4"] == 1
+    run = tmp_path / "run.trec"
+    run.write_text("q1 Q0 d4 1 2.0 x\nq1 Q0 d1 2 1.0 x\nq3 Q0 d3 1 1.0 x\n")
+    for named in ("", str(run)):
+        with pytest.warns(DataWarning, match=left_out):
+            assert {e.id for e in judged_lists(folder, "test", named) if e.group == "q1"} <= {
+                "q1 d1", "q1 d2", "q1 d3"
+            }  # fmt: skip
+
+
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress)])
 def test_compressed(tmp_path: Path, suffix: str, pack: type) -> None:
     expected = read_collection(beir(tmp_path))
@@ -79,7 +97,7 @@ BAD = {
     "no queries": ({"queries": "\n"}, "queries.jsonl must hold at least one query"),
     "a document twice": ({"corpus": CORPUS + CORPUS}, "one document, but 'd1' stands at", "line 1 and", "line 4"),
     "a query twice": ({"queries": QUERIES + QUERIES}, "one query, but 'q1' stands at", "line 1 and", "line 4"),
-    "an empty document": ({"corpus": '{"_id": "d1", "title": " ", "text": ""}'}, "line 1: field 'text' must not be em"),
+    "an empty document": ({"corpus": '{"_id": "d1", "title": " ", "text": ""}'}, "but holds 1 without a text"),
     "an empty query": (
         {"queries": '{"_id": "q1", "text": ""}'},
         "queries.jsonl line 1: field 'text' must not be empty",

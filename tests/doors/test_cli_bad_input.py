@@ -37,14 +37,14 @@ def test_empty_queries(store: Path, tmp_path: Path, checkpoint_path: Path) -> No
         ("empty-id.jsonl", '{"id": "", "text": "x"}\n', "line 1: field 'id' must not be empty"),
         ("twice.jsonl", '{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}\n', "'a' stands at .* line 1 .* line 2"),
         ("lines.jsonl", '{"id": "a\\nb", "text": "x"}\n{"id": "a\\nb", "text": "y"}\n', "must name one document"),
-        ("empty-text.jsonl", '{"id": "a", "text": "x"}\n{"id": "b", "text": " "}\n', "line 2: field 'text' must not"),
+        ("empty-text.jsonl", '{"id": "a", "text": ""}\n{"id": "b", "text": " "}\n', "but holds 2 without a text"),
         ("bad.jsonl", '{"id": "a", "text": "x"}\n{"id": "b"\n', "line 2 must be JSON"),
         ("list.jsonl", "[1, 2]\n", "line 1 must be a JSON object, but is a list"),
         ("null.jsonl", "null\n", "line 1 must be a JSON object, but is null"),
         ("string.jsonl", '"a"\n', "line 1 must be a JSON object, but is a text"),
         ("no-text.jsonl", '{"id": "a", "body": "x"}\n', "must have a field 'text'"),
         ("nothing.jsonl", "", "empty"),
-        ("blank.txt", " \n", "must not be empty"),
+        ("blank.txt", " \n", "but holds 1 without a text"),
         ("binary.txt", "\0\1\2ELF", "binary"),
         ("latin.txt", b"caf\xe9", "UTF-8"),
         ("picture.png", b"\x89PNG\0", r"documents must be a directory or a file of"),
@@ -69,6 +69,14 @@ def test_bad_documents(
     new = tmp_path / "new.plait"
     assert re.search(words, refused("index", path, "--store", new, "--model", checkpoint_path, *SMALL))
     assert not new.exists() or Index.open(new).store.ids() == []
+
+
+def test_documents_without_a_text_are_noted(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_text('{"id": "new", "text": "The river is yellow."}\n{"id": "bridge", "text": ""}\n')
+    added = run("add", store, path)
+    assert added.code == 0 and "1 of 2 documents have no text, 'bridge' first, and are left out" in added.err
+    assert {"new", "bridge"} <= Index.open(store).store.contents().keys()  # what is stored of it stays
 
 
 def test_missing_paths(store: Path, tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ QUERY_COLUMNS = {"text": ("text", "query", "question"), "id": ("id", "_id", "qid
 class Collection:
     """A test collection in memory.
 
-    `documents` and `queries` by their ids; `qrels`: query -> document -> relevance, for just these queries.
+    `documents` and `queries` by their ids; `qrels`: query -> document -> relevance, for just these queries; `without`:
+    ids of documents that have no text, and may be judged all the same.
     """
 
     documents: dict[str, Document]
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
+    without: frozenset[str] = frozenset()
 
 
 class _Judgement(NamedTuple):
@@ -47,12 +49,16 @@ def read_collection(folder: str | Path, split: str = "test") -> Collection:
     texts = {query.id: query.text for query in documents(jsonl.records(asked), f"{asked} line", what="query")}
     for judgement in judgements:
         _known(judgement.query, texts, "query", judgement.place, asked)
-    found = {document.id: document for document in read_corpus(folder)}
+    without: set[str] = set()
+    found = {document.id: document for document in read_corpus(folder, without)}
+    there = found.keys() | without
     qrels: dict[str, dict[str, int]] = {}
     for place, query, document, relevance in judgements:
-        _known(document, found, "document", place, corpus)
+        _known(document, there, "document", place, corpus)
         trec.add(qrels, query, document, relevance, place)
-    return Collection(found, {query: text for query, text in texts.items() if query in qrels}, qrels)
+    return Collection(
+        found, {query: text for query, text in texts.items() if query in qrels}, qrels, frozenset(without)
+    )
 
 
 def read_queries(path: str | Path) -> dict[str, str]:
@@ -85,13 +91,14 @@ def is_beir(folder: Path) -> bool:
     return any((folder / f"corpus.jsonl{suffix}").is_file() for suffix in ("", *OPENERS))
 
 
-def read_corpus(folder: str | Path) -> Iterator[Document]:
-    """The documents of a BEIR folder, one by one and in order.
+def read_corpus(folder: str | Path, without: set[str] | None = None) -> Iterator[Document]:
+    """The documents of a BEIR folder, one by one and in order; `without` gets the ids of those that have no text, which
+    are left out with a DataWarning.
 
     A document's text is its title, a blank and its text, as BEIR's own models read it; the title is metadata as well.
     """
     corpus = _file(Path(folder), "corpus.jsonl")
-    return documents(map(_with_title, jsonl.records(corpus)), f"{corpus} line")
+    return documents(map(_with_title, jsonl.records(corpus)), f"{corpus} line", without=without)
 
 
 def _lines(path: Path) -> Iterator[Record]:
@@ -140,7 +147,7 @@ def _judgements(path: Path) -> list[_Judgement]:
     return found
 
 
-def _known(identity: str, those: dict[str, str] | dict[str, Document], what: str, place: str, file: Path) -> None:
+def _known(identity: str, those: Container[str], what: str, place: str, file: Path) -> None:
     if identity not in those:
         raise PlaitError(f"{place} must name a {what} of {file}, but names '{identity}'; add it or delete the line")
 

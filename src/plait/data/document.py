@@ -48,17 +48,21 @@ def documents(
     id_column: str | None = None,
     what: str = "document",
     before: str = "",
+    without: set[str] | None = None,
 ) -> Iterator[Document]:
     """One document a record; `source` is the file and the unit that `where` counts, like "docs.jsonl line"; `what` is
     the word for one of them in messages; `before` begins the ids of those that bring none, or of all where `id_column`
     is empty.
 
-    Metadata that JSON cannot hold (bytes, NaN, half a character) is left out, and a DataWarning names its fields.
+    Metadata that JSON cannot hold (bytes, NaN, half a character) is left out, and a DataWarning names its fields; so
+    are documents whose text is blank or null, as collections have some: `without` gets their ids.
 
-    Raises PlaitError for a record without a text or with a wrong id, an id that two records have, and no record at all.
+    Raises PlaitError for a record without a text field, a query without a text, a wrong id, an id that two records
+    have, and no record at all.
     """
     seen: dict[str, int] = {}
     left_out: Counter[str] = Counter()
+    blank: list[str] = []
     for where, default_id, fields in records:
         place = f"{source} {where}"
         text_name = named(fields, text_column, (TEXT_FIELD,), place)
@@ -68,12 +72,16 @@ def documents(
                 f"{place} must have a field '{TEXT_FIELD}', but has {listed(fields)}; rename one or name it by "
                 "text_column (--text-column)"
             )
-        text = checked_text(fields[text_name], f"field '{text_name}'", place)
         identity = before + default_id if id_name is None else identified(fields[id_name], f"field '{id_name}'", place)
         if identity in seen:
             numbers = ", or leave id_column empty (--id-column '') to number them" if before else ""
             raise repeated(what, identity, f"{source} {seen[identity]}", place, numbers)
         seen[identity] = where
+        text = fields[text_name]
+        if what == "document" and (text is None or (isinstance(text, str) and not text.strip())):
+            blank.append(identity)
+            continue
+        text = checked_text(text, f"field '{text_name}'", place)
         metadata = _metadata(fields, (text_name, id_name), place)
         beyond = [name for name, value in metadata.items() if _beyond_json({name: value})]
         left_out.update(beyond)
@@ -87,8 +95,17 @@ def documents(
             DataWarning,
             stacklevel=2,
         )
-    if not seen:
-        raise PlaitError(f"{path} must hold at least one {what}, but holds none; fill it or name another path")
+    if len(seen) == len(blank):
+        lacking = f"{len(blank)} without a text" if blank else "none"
+        raise PlaitError(f"{path} must hold at least one {what}, but holds {lacking}; fill it or name another path")
+    if blank:
+        warnings.warn(
+            f"{path}: {len(blank)} of {len(seen)} {what}s have no text, {blank[0]!r} first, and are left out",
+            DataWarning,
+            stacklevel=2,
+        )
+    if without is not None:
+        without.update(blank)
 
 
 def _beyond_json(metadata: Mapping[str, object]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from plait.data.document import Record, checked_text
+from plait.data.document import Record
 from plait.data.source import kind, whole
 
 KINDS = (".txt", ".md")
@@ -17,8 +17,7 @@ def records(path: Path) -> Iterator[Record]:
     else:
         files = [(path.name, path)]
     for number, (name, file) in enumerate(files, start=1):
-        # Checked here as well, where the file's own name can be said.
-        yield Record(number, name, {"text": checked_text(whole(file), "its text", str(file))})
+        yield Record(number, name, {"text": whole(file) if file == path or file.stat().st_size else ""})
 
 
 def _is_text(file: Path) -> bool:
