@@ -75,6 +75,7 @@ class Index:
         if not {"score", "span"} & set(model.plans):
             model.plan("score")  # refuses: nothing could be asked of this index
         passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
+        passages.require_readable(passage_tokens, model.text.room(known))
         vectors = vectors_of(model, vectors, vector_width)
         if vectors == "pooled":
             vector_width = model.encoder.family.shape.width(vector_name(model, known))

@@ -49,7 +49,9 @@ class Known:
             raise PlaitError(f"a text to be read must be a str, but is {text!r:.60}; read one text at a time")
         self.model, self.text = model, text
         _, role = two_roles(model)
-        room = min(passage_tokens, model.text.room(role))
+        room = model.text.room(role)
+        passages.require_readable(passage_tokens, room)
+        room = min(passage_tokens, room)
         self.passages = list(passages.split(text, model.tokenizer, room, min(overlap, room // 2)))
         if not self.passages:
             raise PlaitError(

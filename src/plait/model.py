@@ -106,6 +106,10 @@ class Plait(nn.Module):
         Raises:
             PlaitError: the checkpoint cannot be read, its family is unknown, or the plan does not fit it.
         """
+        if not isinstance(model_name_or_path, str | os.PathLike):
+            raise PlaitError(
+                f"a checkpoint is named by a folder or a hub id, but this is {model_name_or_path!r:.60}; pass one"
+            )
         if unknown := {*heads, *new_heads} - {*HEADS}:
             raise PlaitError(f"heads and new_heads must be among {', '.join(HEADS)}, but have {', '.join(unknown)}")
         device = to_device(device)

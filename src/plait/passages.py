@@ -8,6 +8,8 @@ from typing import Any
 
 from plait.errors import PlaitError
 
+USUAL = 384
+"""Tokens of a passage, less where a model reads less."""
 SHORTEST = 8
 """Tokens that a passage must have room for."""
 LONGEST = 2_000_000
@@ -20,6 +22,15 @@ class Passage:
 
     text: str
     start: int
+
+
+def require_readable(tokens: int, room: int) -> None:
+    """Refuse passages of more tokens than a model reads, the USUAL ones apart."""
+    if tokens > max(room, USUAL):
+        raise PlaitError(
+            f"passages must be read whole, and this model reads {room} tokens of one, but passage_tokens is {tokens}; "
+            f"pass at most {room}"
+        )
 
 
 def split(text: str, tokenizer: Any, tokens: int, overlap: int) -> Iterator[Passage]:

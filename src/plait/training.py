@@ -50,6 +50,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     Raises:
         PlaitError: the data or a checkpoint cannot be read, a plan or a label does not fit, or the disk is full.
     """
+    if not isinstance(config, TrainConfig):
+        raise PlaitError(f"config must be a TrainConfig, but is {config!r:.60}; pass plait.TrainConfig(...)")
     keep_all_memory()
     to_dtype(config.save_dtype)
     _require_heeded(config)
