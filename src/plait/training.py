@@ -297,13 +297,12 @@ def _teacher(config: TrainConfig, model: Plait) -> Teacher | None:
 
 def _require_own(config: TrainConfig, head: str, plan: Plan, own: Plan) -> None:
     """Refuse what a teacher cannot teach under its own plan."""
-    if own.roles != plan.roles:
+    if (own.roles, own.reader) != (plan.roles, plan.reader):
         raise PlaitError(
-            f"a teacher under its own plan must have the model's roles, {', '.join(plan.roles)}, but {config.teacher} "
-            f"has {', '.join(own.roles)}; give the model these"
+            f"a teacher under its own plan must have the model's roles and reader, but the plan of the {head} head is "
+            f"{plan} and that of {config.teacher} {own}; give the model these"
         )
-    alike = own.mode == plan.mode or own.join == 0 or "joint" not in (own.mode, plan.mode)
-    if config.representation and (own.keep or own.join > plan.join or not alike):
+    if config.representation and (own.keep or own.join > plan.join or plan.mode == "joint" != own.mode):
         raise PlaitError(
             "representation needs a teacher that has every state of the layers that a plan joins, but the plan of the "
             f"{head} head is {plan} and its own {own}; set it to 0"

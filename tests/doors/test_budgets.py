@@ -148,7 +148,10 @@ def test_a_split_model_teaches_a_budget_as_it_reads_itself(tmp_path: Path) -> No
     done("train", config(tmp_path, **fields))
     assert example_quality(Plait.from_pretrained(tmp_path / "few" / "final"), "rank", examples)["rr10"] > 0.85
     for changes, words in (
-        ({"score": "join=1,roles=a+b"}, "must have the model's roles, a, b, but .* has query, passage; give"),
+        (
+            {"score": "join=1,roles=a+b"},
+            "the model's roles and reader, but the plan .*roles=a.b.* and that of .*; give",
+        ),
         ({"score": "join=1"}, "representation needs a teacher that has every state .*mode=oneway; set it to 0"),
         ({"score": "join=1,mode=oneway,keep.query=4"}, "representation needs every token that goes through"),
         ({"teacher": ""}, "teacher_plan is heeded by trainings with a teacher"),
