@@ -96,13 +96,19 @@ def _one(name: str, a: argparse.Namespace) -> None:
     final = train(config)
     facts = {"bench": "squad", "run": name, "questions": a.questions, "epochs": config.epochs, "seed": a.seed,
              "learning_rate": config.learning_rate, "train_seconds": round(time.perf_counter() - begin)}  # fmt: skip
-    every = [[f"{plan},positions={positions}" for plan in plans] for plans in ELASTIC_PLANS]
-    deepest = [Plan.parse(plan).join for plan in (score, span)]
-    ours = [[of[min(join, last)] for of, last in zip(zip(*every, strict=True), deepest, strict=True)]
-            for join in range(max(deepest) + 1)]  # fmt: skip
-    for join, plans in enumerate(ours) if elastic else [(0, [score, span])]:
+    for join, plans in enumerate(_up_to(score, span, positions)) if elastic else [(0, [score, span])]:
         found = measured(final, *plans, ranked=not elastic or join in RANKED)
         append("squad", {**facts, "score_plan": plans[0], "span_plan": plans[1], **found})
+
+
+def _up_to(score: str, span: str, positions: str) -> list[list[str]]:
+    """The plans of an elastic model at every join, each head's no deeper than its own."""
+    every = [[f"{plan},positions={positions}" for plan in plans] for plans in ELASTIC_PLANS]
+    deepest = [Plan.parse(plan).join for plan in (score, span)]
+    return [
+        [of[min(join, last)] for of, last in zip(zip(*every, strict=True), deepest, strict=True)]
+        for join in range(max(deepest) + 1)
+    ]
 
 
 def _folder(work: Path, run: str) -> Path:
