@@ -29,12 +29,16 @@ def read_task(
         return read_squad(source)[: count or None]
     if task == "rank" and is_beir(source):
         if texts or label:
-            raise PlaitError(
-                f"texts and label are columns of a file, but {source} is a BEIR folder, which has its own; leave them "
-                "out"
-            )
+            raise without_columns(path)
         return judged_lists(source, split, run, count=count)
     if run:
         raise PlaitError(f"a run names documents of a BEIR folder, but {source} is none; leave {run} out")
     columns = [name for name in texts.split("+") if name]
     return first_of(task, read_examples(source, texts=columns, label=label, numbers=task != "text"), count)
+
+
+def without_columns(path: str) -> PlaitError:
+    """The error for columns that are named of a BEIR folder."""
+    return PlaitError(
+        f"texts and label are columns of a file, but {path} is a BEIR folder, which has its own; leave them out"
+    )

@@ -26,7 +26,7 @@ from plait.gradients import begin_saliency
 from plait.head_plans import deepest, mode_of, require_meeting, require_separator
 from plait.heads import class_names
 from plait.keep import several
-from plait.labelled import Data, read_task
+from plait.labelled import Data, read_task, without_columns
 from plait.lessons import Lesson, example_lessons, question_lessons
 from plait.machine import fast_dtype, keep_all_memory, to_dtype
 from plait.model import Plait
@@ -123,10 +123,7 @@ def _require_heeded(config: TrainConfig) -> None:
             "it out"
         )
     if (config.texts or config.label) and not files:
-        raise PlaitError(
-            f"texts and label are columns of a file, but {config.data} is a BEIR folder, which has its own; leave them "
-            "out"
-        )
+        raise without_columns(config.data)
 
 
 def _data(config: TrainConfig, path: str, split: str, run: str = "", count: int = 0) -> Data:

@@ -40,9 +40,7 @@ def salient_core_set(groups: Groups) -> Tensor:
     Returns:
         bool [G, M].
     """
-    assert groups.scores is not None
-    scores = groups.scores.masked_fill(~groups.mask, -torch.inf)
-    weights = (2 * (scores - scores.amax(1, keepdim=True))).exp()  # of squared distances
+    weights = groups.salience.square()  # of squared distances
     return _centres(groups, (groups.counts // ROUNDS).clamp(min=1), weights)
 
 

@@ -70,11 +70,16 @@ class Groups:
         """Squared norms, float32 [G, M]."""
         return self.products.diagonal(dim1=1, dim2=2)
 
-    def weighed(self) -> Groups:
-        """The same, each token weighing the exponential of its score too (of the highest less 30, if it is below)."""
+    @cached_property
+    def salience(self) -> Tensor:
+        """Exponentials of scores, 1 for the highest of a group and e^-30 at least, float32 [G, M]."""
         assert self.scores is not None
         scores = self.scores.float().masked_fill(~self.mask, -torch.inf)
-        return replace(self, weights=self.weights * (scores - scores.amax(1, keepdim=True)).clamp(min=-30).exp())
+        return (scores - scores.amax(1, keepdim=True)).clamp(min=-30).exp()
+
+    def weighed(self) -> Groups:
+        """The same, each token's salience in its weight."""
+        return replace(self, weights=self.weights * self.salience)
 
     def away(self, places: Tensor) -> Tensor:
         """Squared Euclidean distances of these tokens of each group (int64 [G, n]) to all of its tokens, float32
