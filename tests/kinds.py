@@ -8,9 +8,9 @@ WRITING = ("t5", "mt5", "umt5")
 """Families whose encoder feeds a decoder, which writes."""
 CLOSING = ("xlnet",)
 """Families whose classification token stands last."""
-ROTATING = ("gte", "nomic_bert", "jina_embeddings_v3")
-WITHOUT_SPANS = (*WRITING, "gte", "nomic_bert")
+ROTATING = ("eurobert", "gte", "nomic_bert", "jina_embeddings_v3")
+WITHOUT_SPANS = (*WRITING, "eurobert", "gte", "nomic_bert")
 """Families of which `transformers` has no question answering."""
-WITHOUT_TYPES = ("distilbert", "mpnet", "modernbert", *WRITING)
+WITHOUT_TYPES = ("distilbert", "mpnet", "modernbert", "eurobert", *WRITING)
 WITHOUT_POSITIONS = ("modernbert", "deberta-v2", "xlnet", *ROTATING, *WRITING)
 """Families that know only how far apart tokens are."""

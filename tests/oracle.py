@@ -32,6 +32,9 @@ def embedded(base: Any, **given: Tensor) -> Tensor:
     if base.config.model_type in WRITING:
         ids: Tensor = base.embed_tokens(given["input_ids"])
         return ids
+    if base.config.model_type == "eurobert":
+        tokens: Tensor = base.embed_tokens(given["input_ids"])
+        return tokens
     if base.config.model_type == "xlnet":
         words: Tensor = base.word_embedding(given["input_ids"])
         return words
@@ -133,6 +136,8 @@ def oracle_kept(base: Any, plan: Plan, example: Sequence[Segment]) -> tuple[Tens
         x = run_layer(base, block, x, allowed, types)
     if base.config.model_type == "modernbert":
         x = base.final_norm(x)
+    if base.config.model_type == "eurobert":
+        x = base.norm(x)
     if base.config.model_type in WRITING:
         x = base.final_layer_norm(x)
     last: Tensor = x[0]

@@ -17,8 +17,8 @@ LETTERS = [chr(c) for c in range(33, 127) if not chr(c).isupper()] + list("ßø�
 
 
 def small_tokenizer(model_type: str = "bert") -> PreTrainedTokenizerFast:
-    """A real tokenizer: WordPiece in lower case as BERT's, or byte-level BPE as RoBERTa's for its families, or Unigram
-    in lower case as ALBERT's and DeBERTa's. MPNet's is WordPiece in a pair as RoBERTa's.
+    """A real tokenizer: WordPiece in lower case as BERT's, or byte-level BPE as RoBERTa's for its families and for
+    EuroBERT, or Unigram in lower case as ALBERT's and DeBERTa's. MPNet's is WordPiece in a pair as RoBERTa's.
     """
     if model_type in ("albert", "deberta-v2"):
         return _accentless()
@@ -26,7 +26,7 @@ def small_tokenizer(model_type: str = "bert") -> PreTrainedTokenizerFast:
         return _closing()
     if model_type in WRITING:
         return _ending()
-    if model_type in COUNTING_FROM_PADDING and model_type != "mpnet":
+    if model_type in {*COUNTING_FROM_PADDING, "eurobert"} - {"mpnet"}:
         return _bytes()
     return _wordpiece(types=model_type not in WITHOUT_TYPES, doubled=model_type == "mpnet")
 

@@ -26,7 +26,8 @@ WIDTH = 32
 
 @dataclass(frozen=True)
 class KeyValue:
-    """Tokens that can be read: keys and values of rows, each [rows, A, D]; token t is row rows[t], or row t without.
+    """Tokens that can be read: keys and values of rows, each [rows, A, D], or of fewer heads that neighbouring heads of
+    queries share (GQA); token t is row rows[t], or row t without.
 
     A row that stands for several merged tokens says how many in `sizes`, float32 [rows], and is read as if it came so
     many times (ToMe, ICLR 2023, section 3: log size added to the scores). `places`: where tokens stand for a Relation,
@@ -199,11 +200,17 @@ def _kernel(
         read = side_by_side([(source.layout, source.places) for source in sources], key.shape[1])
         padded, key, bias = related(where, padded, key, layout, read)
         allowed = bias if allowed is None else added(bias, allowed)
+    key, value = _for_all(key, padded.shape[2]), _for_all(value, padded.shape[2])
     kernel = _explicit if torch.is_grad_enabled() and query.device.type == "cpu" else _fused
     context = kernel(padded, key, value, allowed, scale)
     if len(layout.lengths) < context.shape[0]:
         return context[:, : layout.used].flatten(0, 1)
     return layout.pack(context)  # [T, A, D]
+
+
+def _for_all(x: Tensor, heads: int) -> Tensor:
+    """Keys or values [G, keys, fewer, D] for so many heads of queries."""
+    return x if x.shape[2] == heads else x.repeat_interleave(heads // x.shape[2], 2)
 
 
 def _together(layouts: Sequence[Layout], parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
@@ -268,6 +275,7 @@ def received(query: Tensor, source: KeyValue, scale: float, where: Where | None 
     if where is not None:
         read = side_by_side([(layout, where.places)], layout.longest)
         queries, keys, bias = related(where, queries, keys, layout, read)
+    keys = _for_all(keys, queries.shape[2])
     scores = (queries.transpose(1, 2) @ keys.permute(0, 2, 3, 1)).float() * scale  # [G, A, M, M]
     if bias is not None:
         scores = scores + bias

@@ -42,6 +42,8 @@ class Shape:
             not counted.
         distances: how many of these are told apart.
         head_width: the size of a head, where it is not hidden / heads (T5); 0 where it is.
+        key_heads: heads of keys and of values, each read by as many heads of queries, where they are fewer (GQA,
+            Ainslie et al., EMNLP 2023); 0 where they are as many.
     """
 
     layers: int
@@ -59,6 +61,7 @@ class Shape:
     p2c: bool = False
     distances: int = 0
     head_width: int = 0
+    key_heads: int = 0
 
     @property
     def head_size(self) -> int:
@@ -70,9 +73,14 @@ class Shape:
         """The width of all heads together."""
         return self.heads * self.head_size
 
+    @property
+    def key_inner(self) -> int:
+        """That of keys, and that of values."""
+        return (self.key_heads or self.heads) * self.head_size
+
     def width(self, name: str) -> int:
         """Numbers in a row of a tensor by its name, see Plan.needs."""
-        return width(name, self.hidden, self.inner)
+        return width(name, self.hidden, self.key_inner)
 
 
 def reads_states(hidden: int, heads: int, queries: int) -> bool:
@@ -125,7 +133,7 @@ def cost(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int = 1
         # A one-way passage forms the keys and values of all but its last input anyway, to go on reading itself.
         projections = 1 if plan.mode == "oneway" else shape.layers - plan.join
         left = sum(_left(plan, role, lengths[role]) for role in plan.known)
-        offline += projections * _linear(left, shape.hidden, 2 * shape.inner)
+        offline += projections * _linear(left, shape.hidden, 2 * shape.key_inner)
     narrow = len(plan.bottlenecks(shape.layers)) * _linear(1, shape.hidden, plan.bottleneck)
     offline += narrow * sum(_left(plan, role, lengths[role]) for role in plan.known)
     if plan.compare == "none":  # up again
@@ -172,7 +180,7 @@ def _layer(shape: Shape, queries: int, keys: int) -> int:
     """One layer in which `queries` of the `keys` tokens of a group go on."""
     h, inner = shape.hidden, shape.inner
     return (
-        _linear(queries, h, inner) + _linear(keys, h, 2 * inner) + _attention(shape, queries, keys)
+        _linear(queries, h, inner) + _linear(keys, h, 2 * shape.key_inner) + _attention(shape, queries, keys)
         + _linear(queries, inner, h) + _feedforward(shape, queries)
     )  # fmt: skip
 
@@ -204,7 +212,7 @@ def _selecting(shape: Shape, step: Step, length: int, now: int) -> int:
 
 def _received(shape: Shape, tokens: int) -> int:
     """Attention received in a layer, formed again for a selector."""
-    return _linear(tokens, shape.hidden, 3 * shape.inner) + 2 * tokens * tokens * shape.inner
+    return _linear(tokens, shape.hidden, shape.inner + 2 * shape.key_inner) + 2 * tokens * tokens * shape.inner
 
 
 def _joined(plan: Plan, shape: Shape, lengths: Mapping[str, int], passages: int) -> int:
@@ -252,9 +260,10 @@ def _reading(plan: Plan, shape: Shape, queries: int, reader: int, total: int, pa
     attention = passages * _attention(shape, queries, total)
     attention -= (passages - live) * _distances(shape, queries * shape.c2p, queries + total)
     if plan.states == "kv":
-        return live * (project + _linear(reader, h, 2 * inner)) + attention + passages * after
+        return live * (project + _linear(reader, h, 2 * shape.key_inner)) + attention + passages * after
     if shape.absolute and reads_states(h, shape.heads, queries):
         carried = shape.heads * _attention(shape, queries, total)
         return live * 2 * project + passages * (carried + project + after)
-    formed = live * _linear(reader, h, 2 * inner) + passages * _linear(total - reader, h, 2 * inner)
+    formed = live * _linear(reader, h, 2 * shape.key_inner)
+    formed += passages * _linear(total - reader, h, 2 * shape.key_inner)
     return live * project + formed + attention + passages * after

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
-from plait.families import classifier, pooler, span_outputs
+from plait.families import classifier, late, pooler, span_outputs
 
 
 class Score(nn.Module):
@@ -18,6 +19,7 @@ class Score(nn.Module):
         pooler: [B, 1, H] -> [B, H], or None where the classifier reads [B, 1, H].
         own: the modules of these that are not the encoder's, by the names that the checkpoint gives them.
         choice: whether it is the latter, which has one label.
+        late: what the last states go through where a mean of that is what the head reads, see plait.families.
     """
 
     def __init__(
@@ -27,9 +29,10 @@ class Score(nn.Module):
         classifier: nn.Module,
         own: Mapping[str, nn.Module],
         choice: bool = False,
+        late: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.pooler, self.dropout, self.classifier, self.choice = pooler, dropout, classifier, choice
+        self.pooler, self.dropout, self.classifier, self.choice, self.late = pooler, dropout, classifier, choice, late
         self._own = dict(own)  # in a dict they are not registered a second time
 
     def forward(self, first: Tensor) -> Tensor:
@@ -76,14 +79,23 @@ def score_head(model: Any) -> Score:
     choice = type(model).__name__.endswith("ForMultipleChoice")
     summary = getattr(model, "sequence_summary", None)  # where it is of another make than classification's
     return Score(
-        pooler(model) if summary is None else summary, getattr(model, "dropout", None), classifier(model), own, choice
-    )
+        pooler(model) if summary is None else summary, getattr(model, "dropout", None), classifier(model), own, choice,
+        late(model),
+    )  # fmt: skip
 
 
 def span_head(model: Any) -> Span:
     """The head of a `...ForQuestionAnswering` model."""
     name = type(model).__name__
     return Span(span_outputs(model), name[name.index("For") :])
+
+
+def in_float32(head: nn.Module, x: Tensor) -> Tensor:
+    """What a head makes of states [.., H], float32 and computed in float32."""
+    weights = {name: weight.float() for name, weight in head.named_parameters()}
+    with torch.autocast(x.device.type, enabled=False):
+        found: Tensor = torch.func.functional_call(head, weights, (x.float(),))
+    return found
 
 
 def default_activation(config: Any) -> nn.Module:

@@ -23,7 +23,7 @@ from plait.errors import PlaitError, require_least
 from plait.families import adapter
 from plait.fitting import fit_plan, fitted, in_common, require_saliency
 from plait.head_plans import HEADS, compared, require_meeting, require_separator
-from plait.heads import default_activation
+from plait.heads import default_activation, in_float32
 from plait.known import Known
 from plait.layout import Layout
 from plait.machine import fast_dtype, keep_memory, to_device, to_dtype
@@ -231,7 +231,7 @@ class Plait(nn.Module):
         if plan.compare != "none":
             return self.heads[head](plan, states, examples), Layout([1] * len(examples), device=self.device)
         answer: Answer = self.read_from if head == "score" else "all"
-        joined = self.encoder.join(plan, states, examples, answer)
+        joined = self.encoder.join(plan, states, examples, answer, each=self.each)
         logits = self.read_out(head, joined.states)
         if joined.places is None:
             return logits, joined.layout
@@ -243,12 +243,16 @@ class Plait(nn.Module):
         """What the score head reads of the last states."""
         return "mean" if self.encoder.family.shape.reads_all else "first"
 
+    def each(self, x: Tensor) -> Tensor:
+        """What a mean that the score head reads is the mean of: the last states [T, H], or what late pooling has done
+        with each of them.
+        """
+        late = getattr(self.heads["score"], "late", None)
+        return x if late is None else in_float32(late, x)
+
     def read_out(self, head: str, x: Tensor) -> Tensor:
         """A head's logits of states [.., H], float32 and computed in float32: in half precision scores tie."""
-        weights = {name: weight.float() for name, weight in self.heads[head].named_parameters()}
-        with torch.autocast(x.device.type, enabled=False):
-            logits: Tensor = torch.func.functional_call(self.heads[head], weights, (x.float(),))
-        return logits
+        return in_float32(self.heads[head], x)
 
     # Pairs: texts in, numbers out
 

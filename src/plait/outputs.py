@@ -187,7 +187,7 @@ def _together(
         else:
             read, seen, within = None, [], None
         if head == "score" and model.read_from == "mean":
-            rows = whole.mean(x)[groups]
+            rows = whole.mean(model.each(x))[groups]
         else:
             answering = whole.ends[groups] if model.encoder.family.shape.last else begin
             rows = x.index_select(0, answering if head == "score" else reader.at(begin))
@@ -208,7 +208,8 @@ def _alone(model: Plait, plan: Plan, states: Mapping[str, States], head: str, ex
     x, layout = joined.states, joined.layout
     first = None
     if head == "score":
-        first = layout.mean(x) if model.read_from == "mean" else x.index_select(0, model.encoder.answering(layout))
+        mean = model.read_from == "mean"
+        first = layout.mean(model.each(x)) if mean else x.index_select(0, model.encoder.answering(layout))
     return Output(model.read_out(head, x if first is None else first), layout, first, trace, layout)
 
 

@@ -192,7 +192,7 @@ def test_a_dual_encoder_with_a_span_head_is_saved_whole(folders: Path, tmp_path:
 
 def test_rotations_stay_exact_in_bfloat16(tmp_path: Path) -> None:
     """Frequencies rounded to bfloat16 would be a radian off at 1,000 tokens."""
-    for model_type in ("modernbert", "gte"):
+    for model_type in ("modernbert", "gte", "eurobert"):
         folder = small_checkpoint(tmp_path / model_type, model_type, max_position_embeddings=2048)
         exact, half = (Plait.from_pretrained(folder, dtype=dtype).encoder for dtype in ("float32", "bfloat16"))
         x = torch.randn(1, 3, 4, 8)
@@ -214,9 +214,19 @@ def test_merged_tokens_where_all_are_read_alike_are_refused(tmp_path: Path) -> N
             Plait.from_pretrained(folder, plan={"score": wrong}, heads=["score"])
 
 
-def test_a_score_read_from_the_mean_of_all_tokens(tmp_path: Path) -> None:
-    """As ModernBERT's classifiers can; a reader that others do not read has the mean of its own."""
-    folder = small_checkpoint(tmp_path / "mean", "modernbert", classifier_pooling="mean")
+@pytest.mark.parametrize("labels", [1, 3])
+@pytest.mark.parametrize("pooling", ["bos", "mean", "late"])
+def test_what_eurobert_pools(tmp_path: Path, pooling: str, labels: int) -> None:
+    folder = small_checkpoint(tmp_path / pooling, "eurobert", num_labels=labels, classifier_pooling=pooling)
+    assert_scores_agree(folder, labels)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "pooling"), [("modernbert", "mean"), ("eurobert", "mean"), ("eurobert", "late")]
+)
+def test_a_score_read_from_the_mean_of_all_tokens(tmp_path: Path, model_type: str, pooling: str) -> None:
+    """As classifiers of these can; a reader that others do not read has the mean of its own."""
+    folder = small_checkpoint(tmp_path / "mean", model_type, classifier_pooling=pooling)
     assert_scores_agree(folder, 1)
     model = Plait.from_pretrained(folder, plan={"score": "join=1,mode=oneway"}, heads=["score"])
     (query, passage) = PAIRS[0]
@@ -224,7 +234,7 @@ def test_a_score_read_from_the_mean_of_all_tokens(tmp_path: Path) -> None:
     states, examples = states_of(model, plan, PAIRS[:1])
     with torch.no_grad():
         last = model.encoder.join(plan, states, examples, "all")
-        expected = model.read_out("score", last.states[: last.layout.used].mean(0, keepdim=True))
+        expected = model.read_out("score", model.each(last.states[: last.layout.used]).mean(0, keepdim=True))
     np.testing.assert_allclose(model.predict([(query, passage)], activation_fn=raw), expected[0].numpy(), atol=1e-5)
     for other in ("join=0", "join=1", "join=1,mode=oneway", "join=2,mode=frozen,states=kv"):  # training reads the same
         plans = {"score": Plan.parse(other)}

@@ -12,7 +12,7 @@ from plait.relation import Where
 from tests.kinds import WRITING
 from tests.small import VOCABULARY, small_base
 
-RELATIVE = ["mpnet", "modernbert", "deberta-v2", "xlnet", "gte", *WRITING]
+RELATIVE = ["mpnet", "modernbert", "deberta-v2", "xlnet", "gte", "eurobert", *WRITING]
 
 
 @pytest.mark.parametrize("model_type", RELATIVE)

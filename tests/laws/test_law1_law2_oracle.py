@@ -121,7 +121,7 @@ def test_any_plan_equals_the_oracle(model_type: str, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize(
     "model_type",
-    ["bert", "roberta", "distilbert", "albert", "mpnet", "modernbert", "deberta-v2", "xlnet", "gte", "t5"],
+    ["bert", "roberta", "distilbert", "albert", "mpnet", "modernbert", "deberta-v2", "xlnet", "gte", "eurobert", "t5"],
 )
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
@@ -178,7 +178,9 @@ def test_plans_with_budgets_equal_the_oracle(model_type: str, data: st.DataObjec
 
 
 # ALBERT's layers share weights, whose gradients add up; so do those of MPNet's and DeBERTa's tables of distances.
-@pytest.mark.parametrize("model_type", ["bert", "albert", "mpnet", "modernbert", "deberta-v2", "xlnet", "gte", "t5"])
+@pytest.mark.parametrize(
+    "model_type", ["bert", "albert", "mpnet", "modernbert", "deberta-v2", "xlnet", "gte", "eurobert", "t5"]
+)
 @pytest.mark.parametrize("multiple", [1, 8, 32])
 @pytest.mark.parametrize(
     "plan",

@@ -146,14 +146,14 @@ def test_cost_of_answers_that_are_spans(plan: Plan, train: bool) -> None:
 
 OTHERS = [("roberta", {}), ("electra", {}), ("electra", {"embedding_size": 32}), ("distilbert", {})]
 OTHERS += [("albert", {}), ("albert", {"embedding_size": 32}), ("mpnet", {}), ("modernbert", {})]
-OTHERS += [("gte", {}), ("jina_embeddings_v3", {}), ("t5", {}), ("mt5", {})]
+OTHERS += [("eurobert", {}), ("gte", {}), ("jina_embeddings_v3", {}), ("t5", {}), ("mt5", {})]
 
 
 @pytest.mark.parametrize(("model_type", "changes"), OTHERS, ids=str)
 def test_cost_of_other_families(model_type: str, changes: dict[str, int]) -> None:
     """ELECTRA projects embeddings that are narrower than its layers, ALBERT any; mT5's feed-forward is gated."""
     encoder = Encoder(adapter(small_base(model_type, **changes)))
-    for plan in (Plan(join=0), Plan(join=1, mode="oneway"), Plan(join=3)):
+    for plan in (Plan(join=0), Plan(join=1, mode="oneway"), Plan(join=1, mode="oneway", states="kv"), Plan(join=3)):
         assert_counts(encoder, plan, 4, False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -56,6 +56,7 @@ class Encoder:
         examples: Tensor,
         answer: Answer = "first",
         trace: list[Tensor] | None = None,
+        each: Callable[[Tensor], Tensor] | None = None,
     ) -> Joined:
         """Run the layers from `plan.join` on and return the reader's last states.
 
@@ -68,11 +69,13 @@ class Encoder:
                 token stands last, for that), for `all` of its tokens, or (joint) for the `whole` example, for heads
                 that share one pass. `mean` is that of the whole example (joint) or of all the reader's tokens, float32.
             trace: gets the states after every layer from `plan.join` on, of the tokens that go on through it.
+            each: what the last states go through before their `mean`, [T, H] -> [T, H].
         """
         if answer == "mean":
             everything: Answer = "whole" if plan.mode == "joint" and plan.join < self.layers else "all"
             joined = self.join(plan, states, examples, everything, trace)
-            return Joined(joined.layout.mean(joined.states), joined.layout.only_one())
+            last = joined.states if each is None else each(joined.states)
+            return Joined(joined.layout.mean(last), joined.layout.only_one())
         if answer == "first" and self.family.shape.last:
             plan = last_reads(plan, examples)
         states, examples = with_nothing(plan, states, examples)

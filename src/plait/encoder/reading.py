@@ -88,8 +88,8 @@ def _stored(
     if plan.states == "hidden":
         x = layers.input(plan, role, states, source)
         return replace(layers.family.hidden(layer, x, layout), rows=rows, sizes=sizes)
-    size = (-1, layers.family.shape.heads, layers.family.shape.head_size)
-    key, value = (states.tensors[named(f"{kind}.{layer}@{source}", recipe)].view(size) for kind in ("key", "value"))
+    names = [named(f"{kind}.{layer}@{source}", recipe) for kind in ("key", "value")]
+    key, value = (layers.family.split(states.tensors[name]) for name in names)
     return KeyValue(layout, key, value, rows, sizes)
 
 

@@ -18,12 +18,12 @@ FILES = {
     "bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "camembert": "bert", "electra": "bert",
     "ernie": "bert", "data2vec-text": "bert",
     "distilbert": "distilbert", "albert": "albert", "mpnet": "mpnet", "modernbert": "modernbert",
-    "gte": "gte", "nomic_bert": "gte", "jina_embeddings_v3": "jina", "deberta-v2": "deberta",
-    "xlnet": "xlnet", "t5": "t5", "mt5": "t5", "umt5": "umt5",
+    "eurobert": "eurobert", "gte": "gte", "nomic_bert": "gte", "jina_embeddings_v3": "jina",
+    "deberta-v2": "deberta", "xlnet": "xlnet", "t5": "t5", "mt5": "t5", "umt5": "umt5",
 }  # fmt: skip
 """Which file of this folder adapts a `model_type`. Each holds `shape(config)` and `Adapter(base)`; where models have a
 score head `pooler(model)` too, and `span_outputs(model)` or `classifier(model)` where these have another name or more
-parts than in BERT.
+parts than in BERT, and `late(model)` where scores are read from a mean behind which less is done than before it.
 """
 MODEL_TYPES = tuple(FILES)
 OURS = {"vectors": "vectors"}
@@ -57,10 +57,22 @@ def classifier(model: Any) -> nn.Module:
     return found
 
 
+def late(model: Any) -> nn.Module | None:
+    """What a `...ForSequenceClassification` model does with each token's last state before it takes their mean, [T, H]
+    -> [T, H]; None for nothing.
+    """
+    found: nn.Module | None = getattr(_file(model.config), "late", _nothing)(model)
+    return found
+
+
 def span_outputs(model: Any) -> nn.Module:
     """The head of a `...ForQuestionAnswering` model: [T, H] -> [T, 2]."""
     found: nn.Module = getattr(_file(model.config), "span_outputs", _qa_outputs)(model)
     return found
+
+
+def _nothing(model: Any) -> None:
+    return None
 
 
 def _classifier(model: Any) -> nn.Module:

@@ -45,7 +45,7 @@ class Family(Protocol):
         ...
 
     def projections(self, layer: int) -> Sequence[Projection]:
-        """What makes a layer's queries, keys and values, each [T, H] -> [T, A * D]."""
+        """What makes a layer's queries, keys and values, each [T, H] -> [T, A * D], or fewer heads of the last two."""
         ...
 
     def normed(self, layer: int, x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class Family(Protocol):
         return self.split(query(self.normed(layer, x)))
 
     def key_value(self, layer: int, x: Tensor, layout: Layout) -> KeyValue:
-        """Keys and values of states that can be read in `layer`: [T, H] -> two of [T, A, D]."""
+        """Keys and values of states that can be read in `layer`: [T, H] -> two of [T, A, D], or of fewer heads."""
         _, key, value = self.projections(layer)
         x = self.normed(layer, x)
         return KeyValue(layout, self.split(key(x)), self.split(value(x)))
@@ -103,4 +103,4 @@ class Family(Protocol):
 
     def split(self, x: Tensor) -> Tensor:
         """[T, A * D] -> [T, A, D]."""
-        return x.view(-1, self.shape.heads, self.shape.head_size)
+        return x.view(len(x), x.shape[1] // self.shape.head_size, self.shape.head_size)
