@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from plait.data import Document
-from plait.errors import PlaitError
+from plait.errors import DataWarning, PlaitError
 from plait.passages import Passage
 
 COMMIT_PASSAGES = 256
@@ -51,13 +52,15 @@ def commits(pending: Iterable[Pending]) -> Iterator[Commit]:
 def pending(
     documents: Iterable[Document], there: Mapping[str, str], cut: Callable[[str], Iterable[Passage]]
 ) -> Iterator[Pending]:
-    """The documents in order, cut unless they are `there` (id -> content) as they are.
+    """The documents in order, cut unless they are `there` (id -> content) as they are. Those without a character that
+    makes a token are left out, with one DataWarning.
 
     Raises:
-        PlaitError: for something that is no document or cannot be stored, an id that comes twice, a text without a
-            token.
+        PlaitError: for something that is no document or cannot be stored, an id that comes twice, or documents of which
+            none has a token.
     """
     seen: set[str] = set()
+    empty: list[str] = []
     for document in documents:
         if not isinstance(document, Document):
             raise PlaitError(f"documents must be plait.Document(id, text), but one is {document!r:.60}; make it one")
@@ -73,11 +76,21 @@ def pending(
             passages = list(cut(document.text))
         except PlaitError as error:
             raise PlaitError(f"document {document.id!r}: {error}") from None
-        if not passages:
-            raise PlaitError(
-                f"a document must have a character that makes a token, but {document.id!r} has none; leave it out"
-            )
+        if not passages:  # of zero-width characters alone, say
+            empty.append(document.id)
+            continue
         yield Pending(document, content, passages, False)
+    if empty and len(empty) == len(seen):
+        raise PlaitError(
+            f"a document must have a character that makes a token, but {empty[0]!r} has none; leave it out"
+        )
+    if empty:
+        some = f"{len(empty)} of {len(seen)} documents have no character that makes a token, {empty[0]!r} first"
+        warnings.warn(
+            f"{some}, and are left out",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
 def content_of(document: Document) -> str:

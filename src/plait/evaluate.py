@@ -41,7 +41,11 @@ def example_quality(model: Plait, task: str, examples: Sequence[Example], codec:
         PlaitError: a label that the task or the model cannot have, or scores that are not finite.
     """
     require_fit(task, examples, model)
-    scores = scores_of(model, rows_of(model, examples), codec)
+    return metrics_of(model, task, examples, scores_of(model, rows_of(model, examples), codec))
+
+
+def metrics_of(model: Plait, task: str, examples: Sequence[Example], scores: NDArray[np.float32]) -> dict[str, float]:
+    """`example_metrics` of logits [N, labels] that `scores_of` gave."""
     if task == "value":  # as predict answers them: pearson minds a sigmoid
         import torch
 

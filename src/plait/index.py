@@ -81,7 +81,8 @@ class Index:
             vector_width = model.encoder.family.shape.width(vector_name(model, known))
         dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         plans = {head: str(plan) for head, plan in model.plans.items()}
-        settings = Settings(name_anywhere(name or model.name_or_path), plans, dtype, passage_tokens, overlap, vectors)
+        numbers = int(passage_tokens), int(overlap)  # numpy's are no JSON
+        settings = Settings(name_anywhere(name or model.name_or_path), plans, dtype, *numbers, vectors)
         beside = {FILE: to_json(settings)}
         store = Store.create(path, fingerprint(model, codec), vector_width=vector_width, beside=beside)
         return cls(store, model, settings)

@@ -163,10 +163,10 @@ def ranked(
         role = plan.roles[0]
         [asked] = model.encode(role, [query], plan.needs(role, model.layers))
         rows = [(asked, document) for _, document in rows]
-    logits = _logits(model, rows, batch_size, show_progress_bar, read)[:, 0]
+    logits = _logits(model, rows, batch_size, show_progress_bar, read)
     require_finite(logits.numpy())
-    order = np.argsort(-logits.numpy(), kind="stable")[:top_k]  # a sigmoid ties the best ones
-    scores = (activation_fn or model.activation())(logits)
+    order = np.argsort(-logits[:, 0].numpy(), kind="stable")[:top_k]  # a sigmoid ties the best ones
+    scores = (activation_fn or model.activation())(logits).squeeze(-1)
     found: list[dict[str, object]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
     if return_documents:
         for row, i in zip(found, order, strict=True):

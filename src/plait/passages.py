@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from plait.errors import PlaitError
@@ -40,8 +41,15 @@ def split(text: str, tokenizer: Any, tokens: int, overlap: int) -> Iterator[Pass
     passages hold every character that is not blank. A text of which the tokenizer reads nothing has none.
 
     Raises:
-        PlaitError: overlap is larger than half of tokens, tokens is below SHORTEST, or the text is longer than LONGEST.
+        PlaitError: overlap is larger than half of tokens, tokens is below SHORTEST, one of them is not whole, or the
+            text is longer than LONGEST.
     """
+    for name, number in (("tokens", tokens), ("overlap", overlap)):
+        if isinstance(number, bool) or not isinstance(number, Integral):
+            raise PlaitError(
+                f"passages need whole numbers of tokens and overlap, but {name} is {number!r}; pass for example "
+                "tokens=384, overlap=64"
+            )
     if tokens < SHORTEST or not 0 <= overlap <= tokens // 2:
         raise PlaitError(
             f"passages need tokens of {SHORTEST} or more and an overlap of at most half of that, but tokens is "

@@ -57,9 +57,21 @@ def pooling(model_name_or_path: str | os.PathLike[str], where: HubOptions) -> st
 def activation(model_name_or_path: str | os.PathLike[str], where: HubOptions) -> str:
     """What a CrossEncoder of version 6 or later applies to its logits, such as `torch.nn.modules.linear.Identity`, or
     nothing where the folder says none. Earlier ones say it in the config of `transformers`.
+
+    A prompt that it puts before every text is left out: a FallbackWarning says so.
     """
-    fields = _json(locate(os.fspath(model_name_or_path)), "config_sentence_transformers.json", where)
-    return str(fields.get("activation_fn") or "") if isinstance(fields, dict) else ""
+    name = locate(os.fspath(model_name_or_path))
+    fields = _json(name, "config_sentence_transformers.json", where)
+    fields = fields if isinstance(fields, dict) else {}
+    prompts, usual = fields.get("prompts"), fields.get("default_prompt_name")
+    if prompt := prompts.get(usual) if isinstance(prompts, dict) and usual else None:
+        warnings.warn(
+            f"sentence-transformers puts the prompt {prompt!r} before texts for {name}, which is left out here: scores "
+            "are not those; put it before the texts yourself",
+            FallbackWarning,
+            stacklevel=4,
+        )
+    return str(fields.get("activation_fn") or "")
 
 
 def _json(name: str, file: str, where: HubOptions) -> Any:

@@ -13,12 +13,10 @@ import numpy as np
 from plait.cost import cost
 from plait.data import Example, Question
 from plait.errors import PlaitError
-from plait.evaluate import quality, require_fit, rows_of, scores_of
+from plait.evaluate import metrics_of, quality, require_fit, rows_of, scores_of
 from plait.head_plans import MODES, deepest, head_plans
-from plait.heads import class_names
 from plait.keep import Keep, Selector, parse
 from plait.measured import memory, milliseconds
-from plait.metrics import example_metrics
 from plait.model import Plait
 from plait.outputs import full
 from plait.plan import Mode, Plan
@@ -191,7 +189,7 @@ def _drifting(
         progress(f"{model.plans['score']} {codec}")
         scores = scores_of(model, rows, codec)
         drift = float(np.abs(scores - exact).mean() / (exact.std() or 1.0))
-        found.append(_Measured(codec, example_metrics(task, examples, scores, class_names(model.config)), drift))
+        found.append(_Measured(codec, metrics_of(model, task, examples, scores), drift))
     return found
 
 

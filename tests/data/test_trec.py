@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.data import read_qrels, read_run, write_run
+from plait.data import check_run, read_qrels, read_run, write_run
 from tests.data.test_bad_input import refused
 
 
@@ -104,6 +104,11 @@ def test_runs_that_cannot_be_written(tmp_path: Path) -> None:
     refused(lambda: write_run(file, {"q": {"d": 1}}, "my run"), "the tag must hold no blank", "'my run'")
     refused(lambda: write_run(file, {"q": {"d": float("nan")}}), "a score must be finite, but is nan for 'd'")
     refused(lambda: write_run(file, {"q": {}}), "a run must hold at least one document", "a.run is not written")
+    refused(lambda: check_run(file, ["a b"], []), "a query's id must hold no blank", "'a b'")
+    refused(lambda: check_run(file, ["q"], ["d", "a b"]), "a document's id must hold no blank", "'a b'")
+    refused(lambda: check_run(tmp_path / "a.run.gz", ["q"], ["d"]), "a run must be written as plain text", ".gz")
+    check_run(file, ["q"], ["d"])
+    assert not list(tmp_path.iterdir())
     refused(lambda: write_run(tmp_path / "a.gz", {"q": {"d": 1}}), "must be written as plain text, but", "a.gz")
     assert not list(tmp_path.iterdir())
     file.mkdir()

@@ -79,6 +79,17 @@ def test_documents_without_a_text_are_noted(store: Path, tmp_path: Path) -> None
     assert {"new", "bridge"} <= Index.open(store).store.contents().keys()  # what is stored of it stays
 
 
+def test_documents_without_a_token_stop_no_build(tmp_path: Path, checkpoint_path: Path) -> None:
+    """Of zero-width characters alone, as scraped corpora have some."""
+    path, new = tmp_path / "docs.jsonl", tmp_path / "new.plait"
+    texts = {"a": "The river is yellow.", "empty": "\u200b\u200b", "b": "The stone bridge."}
+    path.write_text("".join(json.dumps({"id": id, "text": text}) + "\n" for id, text in texts.items()))
+    built = run("index", path, "--store", new, "--model", checkpoint_path, *SMALL)
+    assert built.code == 0, built.err
+    assert "1 of 3 documents have no character that makes a token, 'empty' first, and are left out" in built.err
+    assert Index.open(new).store.contents().keys() == {"a", "b"}
+
+
 def test_missing_paths(store: Path, tmp_path: Path) -> None:
     before = held(store)
     for sentence in (

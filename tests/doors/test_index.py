@@ -132,3 +132,14 @@ def test_a_document_named_like_a_passage_of_another_is_told(model: Plait, tmp_pa
     with pytest.raises(PlaitError, match=r"'a#1' is; give every one an id of its own \(those of a document are named"):
         index.add([Document("a#1", "the garden")])
     assert {hit.document for hit in index.rank("river").hits} == {"a"}
+
+
+def test_passages_are_of_whole_numbers_of_tokens(model: Plait, tmp_path: Path) -> None:
+    path = tmp_path / "s.plait"
+    for wrong in ({"overlap": 16.5}, {"passage_tokens": 64.0}, {"passage_tokens": "20"}, {"overlap": True}):
+        with pytest.raises(PlaitError, match="passages need whole numbers of tokens and overlap"):
+            Index.create(path, model, **wrong)  # type: ignore[arg-type]
+        assert not path.exists()
+    index = Index.create(path, model, passage_tokens=np.int64(64), overlap=np.int64(8))  # type: ignore[arg-type]
+    index.add([Document("1", PASSAGES[0])])
+    assert Index.open(path, model).settings.passage_tokens == 64

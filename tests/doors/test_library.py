@@ -132,6 +132,8 @@ def test_rank(model: Plait) -> None:
     assert model.rank(QUESTION, []) == []
     logits = model.rank(QUESTION, PASSAGES, activation_fn=raw)
     assert [row["corpus_id"] for row in logits] == [row["corpus_id"] for row in ranked]
+    softmax = model.rank(QUESTION, PASSAGES, activation_fn=torch.nn.Softmax(dim=-1))  # of one label, as predict has it
+    assert [row["score"] for row in softmax] == [1.0] * 4
     twins = model.rank(QUESTION, [PASSAGES[0]] * 3)
     assert [row["corpus_id"] for row in twins] == [0, 1, 2]  # ties stay in order
 
@@ -260,6 +262,14 @@ def test_a_folder_that_sentence_transformers_wrote(checkpoint_path: Path, tmp_pa
     tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"model_max_length": 20}))
     full = {"score": "join=0,positions=continue"}
+    given = {"activation_fn": "torch.nn.modules.linear.Identity", "prompts": {"x": "query: "}}
+    again = tmp_path / "prompted"
+    shutil.copytree(folder, again)
+    (again / said.name).write_text(json.dumps(given))
+    Plait.from_pretrained(again)  # none is put before texts unless one is named
+    (again / said.name).write_text(json.dumps(given | {"default_prompt_name": "x"}))
+    with pytest.warns(FallbackWarning, match="puts the prompt 'query: ' before texts"):
+        Plait.from_pretrained(again)
     model, whole = (Plait.from_pretrained(path, plan=full) for path in (folder, checkpoint_path))
     np.testing.assert_array_equal(
         model.predict((QUESTION, "river")), whole.predict((QUESTION, "river"), activation_fn=raw)

@@ -166,10 +166,15 @@ def test_a_request_asks_for_so_much_and_no_more(index: Index) -> None:
             ("/rank", {"query": "a", "candidates": 4}, 4),
             ("/rank", {"query": "a", "first_stage": "all"}, stored),
             ("/ask", {"question": "a", "candidates": [*TEXTS][:4]}, 4),
+            ("/rank", {"query": "a", "top_k": 4}, 4),
+            ("/ask", {"question": "a", "top_k": 4}, 4),
+            ("/ask", {"question": "a", "read": 4}, 4),
+            ("/ask", {"question": "a", "read": 10_000}, stored),
         ):
             answer = client.post(path, json=body)
             assert answer.status_code == 422 and said.format(count) in answer.json()["error"], answer.text
         assert asked(client, "/rank", query=QUESTION, candidates=[*TEXTS][:3])["hits"]
+        assert asked(client, "/rank", query=QUESTION, top_k=3)["hits"] and asked(client, "/ask", question=QUESTION)
         assert asked(client, "/rerank", query=QUESTION, texts=PASSAGES[:3])
 
 

@@ -76,7 +76,7 @@ def evaluate(
     with the best weight.
     """
     from plait.candidates import of_run
-    from plait.data import read_run, write_run
+    from plait.data import check_run, read_run, write_run
     from plait.judged import answered, judged
 
     if limit < 0:
@@ -101,6 +101,8 @@ def evaluate(
         queries = {id: queries[id] for id in random.Random(0).sample(list(queries), limit)}
         questions = [question for question in questions if question.id in queries]
     index = open_index(store, model, device)
+    if out_file is not None:
+        check_run(out_file, queries, index.store.contents())  # not when all is ranked
     handed: Any = 100 if candidates is None else candidates
     if run is not None:
         handed = of_run(index.store, read_run(run), queries)
@@ -141,6 +143,11 @@ def _task(
     from plait.labelled import read_task
     from plait.tasks import KINDS
 
+    if (Path(model) / "plait.json").is_file():
+        raise PlaitError(
+            f"--task measures a checkpoint, but {model} is a store; name the checkpoint, or leave --task out to "
+            "measure how it ranks"
+        )
     items = read_task(task, data, split=split, texts=texts, label=label, count=limit)
     for module in KINDS[task].libraries:
         library(module, "train")

@@ -9,7 +9,7 @@ from plait.data.document import Document
 from plait.data.example import Example, read_examples
 from plait.data.pairs import read_pairs
 from plait.data.squad import Question, read_squad
-from plait.data.trec import read_qrels, read_run, write_run
+from plait.data.trec import check_run, read_qrels, read_run, write_run
 
 __all__ = [
     "Collection",
@@ -17,6 +17,7 @@ __all__ = [
     "Example",
     "Question",
     "bundled",
+    "check_run",
     "is_beir",
     "is_itself",
     "located",

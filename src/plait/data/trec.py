@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,6 +52,7 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
     that is not finite, a run without documents, and a path that cannot be written.
     """
     path = Path(path)
+    _check_suffix(path)
     written = []
     for query, scores in run.items():
         ranked = sorted(scores.items(), key=lambda pair: -pair[1])
@@ -62,9 +63,21 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
             written.append(f"{cells[0]} Q0 {cells[1]} {rank} {float(score)!r} {cells[2]}\n")
     if not written:
         raise PlaitError(f"a run must hold at least one document, but holds none; {path} is not written")
+    files.write(path, "".join(written))
+
+
+def check_run(path: str | Path, queries: Iterable[str], documents: Iterable[str]) -> None:
+    """Refuse what `write_run` would, before the work that a run is of: a path, and ids that may come in one."""
+    _check_suffix(Path(path))
+    for what, ids in (("a query's id", queries), ("a document's id", documents)):
+        for id in ids:
+            _cell(id, what)
+    files.require_writable(Path(path).parent)
+
+
+def _check_suffix(path: Path) -> None:
     if path.suffix.lower() in OPENERS:
         raise PlaitError(f"a run must be written as plain text, but {path} ends in {path.suffix}; leave that out")
-    files.write(path, "".join(written))
 
 
 def relevance(cell: str, place: str) -> int:

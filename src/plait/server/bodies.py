@@ -49,12 +49,14 @@ class _Search(BaseModel):
     first_stage_weight: _Weight = 0.0
 
     def wanted(self, passages: int) -> int:
-        """How many candidates of so many passages are asked for; 0 where the usual ones are, or what the library will
-        refuse.
+        """How many candidates of so many passages are asked for, or more of them to be read or given back than usual; 0
+        where the usual ones are, or what the library will refuse.
         """
         asked: Any = self.candidates
         if asked is None:
-            asked = passages if self.first_stage == "all" else 0
+            said = [getattr(self, name) for name in ("top_k", "read") if name in self.model_fields_set]
+            asked = max((number for number in said if isinstance(number, int)), default=0)
+            asked = passages if self.first_stage == "all" else asked
         elif isinstance(asked, list | dict):
             asked = len(asked)
         return min(asked, passages) if isinstance(asked, int) else 0
