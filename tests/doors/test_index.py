@@ -140,6 +140,6 @@ def test_passages_are_of_whole_numbers_of_tokens(model: Plait, tmp_path: Path) -
         with pytest.raises(PlaitError, match="passages need whole numbers of tokens and overlap"):
             Index.create(path, model, **wrong)  # type: ignore[arg-type]
         assert not path.exists()
-    index = Index.create(path, model, passage_tokens=np.int64(64), overlap=np.int64(8))  # type: ignore[arg-type]
+    index = Index.create(path, model, passage_tokens=np.int64(64), overlap=np.int64(8))
     index.add([Document("1", PASSAGES[0])])
     assert Index.open(path, model).settings.passage_tokens == 64

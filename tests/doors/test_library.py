@@ -263,13 +263,13 @@ def test_a_folder_that_sentence_transformers_wrote(checkpoint_path: Path, tmp_pa
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"model_max_length": 20}))
     full = {"score": "join=0,positions=continue"}
     given = {"activation_fn": "torch.nn.modules.linear.Identity", "prompts": {"x": "query: "}}
-    again = tmp_path / "prompted"
-    shutil.copytree(folder, again)
-    (again / said.name).write_text(json.dumps(given))
-    Plait.from_pretrained(again)  # none is put before texts unless one is named
-    (again / said.name).write_text(json.dumps(given | {"default_prompt_name": "x"}))
+    prompted = tmp_path / "prompted"
+    shutil.copytree(folder, prompted)
+    (prompted / said.name).write_text(json.dumps(given))
+    Plait.from_pretrained(prompted)  # none is put before texts unless one is named
+    (prompted / said.name).write_text(json.dumps(given | {"default_prompt_name": "x"}))
     with pytest.warns(FallbackWarning, match="puts the prompt 'query: ' before texts"):
-        Plait.from_pretrained(again)
+        Plait.from_pretrained(prompted)
     model, whole = (Plait.from_pretrained(path, plan=full) for path in (folder, checkpoint_path))
     np.testing.assert_array_equal(
         model.predict((QUESTION, "river")), whole.predict((QUESTION, "river"), activation_fn=raw)
