@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,10 +137,17 @@ def test_a_document_named_like_a_passage_of_another_is_told(model: Plait, tmp_pa
 
 def test_passages_are_of_whole_numbers_of_tokens(model: Plait, tmp_path: Path) -> None:
     path = tmp_path / "s.plait"
-    for wrong in ({"overlap": 16.5}, {"passage_tokens": 64.0}, {"passage_tokens": "20"}, {"overlap": True}):
+    given: list[dict[str, Any]] = [
+        {"overlap": 16.5},
+        {"passage_tokens": 64.0},
+        {"passage_tokens": "20"},
+        {"overlap": True},
+    ]
+    for wrong in given:
         with pytest.raises(PlaitError, match="passages need whole numbers of tokens and overlap"):
-            Index.create(path, model, **wrong)  # type: ignore[arg-type]
+            Index.create(path, model, **wrong)
         assert not path.exists()
-    index = Index.create(path, model, passage_tokens=np.int64(64), overlap=np.int64(8))
+    numbers: dict[str, Any] = {"passage_tokens": np.int64(64), "overlap": np.int64(8)}
+    index = Index.create(path, model, **numbers)
     index.add([Document("1", PASSAGES[0])])
     assert Index.open(path, model).settings.passage_tokens == 64
