@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def add_text_index(dataset: "lance.LanceDataset") -> None:
-    """Full-text index over `text`: lower case, accents folded, English stems, every word kept, no positions."""
+    """Full-text index over `text`: lower case, composed accents folded, English stems, every word of at most 40 bytes
+    kept, no positions.
+    """
     dataset.create_scalar_index(
         "text", "INVERTED", with_position=False, stem=True, remove_stop_words=False, lower_case=True, ascii_folding=True
     )
