@@ -44,7 +44,7 @@ def small_config(model_type: str, **changes: Any) -> Any:
         sizes |= {"use_task_id": True}
     if model_type in ROTATING:  # gates multiply: smaller weights keep rounding errors as small as elsewhere
         sizes |= {"initializer_range": 0.2}
-    if model_type == "eurobert":  # as the larger ones have them
+    if model_type == "eurobert":  # two heads of queries share keys and values
         sizes |= {"num_key_value_heads": 2, "bos_token_id": 0, "eos_token_id": 2, "mask_token_id": 3}
     if model_type == "modernbert":  # the middle layer sees four tokens to both sides
         sizes |= {"local_attention": 8, "global_attn_every_n_layers": 2, "cls_token_id": 2, "sep_token_id": 3}

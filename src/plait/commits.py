@@ -85,9 +85,9 @@ def pending(
             f"a document must have a character that makes a token, but {empty[0]!r} has none; leave it out"
         )
     if empty:
-        some = f"{len(empty)} of {len(seen)} documents have no character that makes a token, {empty[0]!r} first"
         warnings.warn(
-            f"{some}, and are left out",
+            f"{len(empty)} of {len(seen)} documents have no character that makes a token, {empty[0]!r} first, and are "
+            "left out",
             DataWarning,
             stacklevel=2,
         )

@@ -11,7 +11,7 @@ from plait.errors import PlaitError
 
 def require_writable(folder: Path) -> None:
     """Refuse a folder that cannot be made or written to, before the work whose results are to go there."""
-    probe = folder / ".plait"
+    probe = folder / f".plait-probe-{os.getpid()}"  # a name that nothing of a user's has
     write(probe, "")
     probe.unlink()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import PlaitError
-from plait.families import classifier, late, pooler, span_outputs
+from plait.families import before_mean, classifier, pooler, span_outputs
 
 
 class Score(nn.Module):
@@ -19,7 +19,7 @@ class Score(nn.Module):
         pooler: [B, 1, H] -> [B, H], or None where the classifier reads [B, 1, H].
         own: the modules of these that are not the encoder's, by the names that the checkpoint gives them.
         choice: whether it is the latter, which has one label.
-        late: what the last states go through where a mean of that is what the head reads, see plait.families.
+        before_mean: [T, H] -> [T, H], what the last states go through where the head reads the mean of that, or None.
     """
 
     def __init__(
@@ -29,10 +29,11 @@ class Score(nn.Module):
         classifier: nn.Module,
         own: Mapping[str, nn.Module],
         choice: bool = False,
-        late: nn.Module | None = None,
+        before_mean: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.pooler, self.dropout, self.classifier, self.choice, self.late = pooler, dropout, classifier, choice, late
+        self.pooler, self.dropout, self.classifier, self.choice = pooler, dropout, classifier, choice
+        self.before_mean = before_mean
         self._own = dict(own)  # in a dict they are not registered a second time
 
     def forward(self, first: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ def score_head(model: Any) -> Score:
     summary = getattr(model, "sequence_summary", None)  # where it is of another make than classification's
     return Score(
         pooler(model) if summary is None else summary, getattr(model, "dropout", None), classifier(model), own, choice,
-        late(model),
+        before_mean(model),
     )  # fmt: skip
 
 

@@ -231,7 +231,7 @@ class Plait(nn.Module):
         if plan.compare != "none":
             return self.heads[head](plan, states, examples), Layout([1] * len(examples), device=self.device)
         answer: Answer = self.read_from if head == "score" else "all"
-        joined = self.encoder.join(plan, states, examples, answer, each=self.each)
+        joined = self.encoder.join(plan, states, examples, answer, before_mean=self.before_mean)
         logits = self.read_out(head, joined.states)
         if joined.places is None:
             return logits, joined.layout
@@ -243,12 +243,12 @@ class Plait(nn.Module):
         """What the score head reads of the last states."""
         return "mean" if self.encoder.family.shape.reads_all else "first"
 
-    def each(self, x: Tensor) -> Tensor:
-        """What a mean that the score head reads is the mean of: the last states [T, H], or what late pooling has done
-        with each of them.
+    def before_mean(self, x: Tensor) -> Tensor:
+        """What the mean that a score is read from is taken of: the last states [T, H], or what the head first makes of
+        each of them.
         """
-        late = getattr(self.heads["score"], "late", None)
-        return x if late is None else in_float32(late, x)
+        own = getattr(self.heads["score"], "before_mean", None)
+        return x if own is None else in_float32(own, x)
 
     def read_out(self, head: str, x: Tensor) -> Tensor:
         """A head's logits of states [.., H], float32 and computed in float32: in half precision scores tie."""

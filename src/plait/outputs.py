@@ -187,7 +187,7 @@ def _together(
         else:
             read, seen, within = None, [], None
         if head == "score" and model.read_from == "mean":
-            rows = whole.mean(model.each(x))[groups]
+            rows = whole.mean(model.before_mean(x))[groups]
         else:
             answering = whole.ends[groups] if model.encoder.family.shape.last else begin
             rows = x.index_select(0, answering if head == "score" else reader.at(begin))
@@ -209,7 +209,7 @@ def _alone(model: Plait, plan: Plan, states: Mapping[str, States], head: str, ex
     first = None
     if head == "score":
         mean = model.read_from == "mean"
-        first = layout.mean(model.each(x)) if mean else x.index_select(0, model.encoder.answering(layout))
+        first = layout.mean(model.before_mean(x)) if mean else x.index_select(0, model.encoder.answering(layout))
     return Output(model.read_out(head, x if first is None else first), layout, first, trace, layout)
 
 

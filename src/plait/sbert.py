@@ -64,7 +64,7 @@ def activation(model_name_or_path: str | os.PathLike[str], where: HubOptions) ->
     fields = _json(name, "config_sentence_transformers.json", where)
     fields = fields if isinstance(fields, dict) else {}
     prompts, usual = fields.get("prompts"), fields.get("default_prompt_name")
-    if prompt := prompts.get(usual) if isinstance(prompts, dict) and usual else None:
+    if prompt := prompts.get(str(usual)) if isinstance(prompts, dict) else None:
         warnings.warn(
             f"sentence-transformers puts the prompt {prompt!r} before texts for {name}, which is left out here: scores "
             "are not those; put it before the texts yourself",

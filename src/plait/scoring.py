@@ -86,7 +86,7 @@ def score(model: Plait, query: Query, lengths: Sequence[int], fetch: Fetch, timi
         with timing.stage("join"):
             examples = _examples(model, live, known, len(batch))
             if plan.compare == "none":
-                last = model.encoder.join(plan, states, examples, model.read_from, each=model.each).states
+                last = model.encoder.join(plan, states, examples, model.read_from, before_mean=model.before_mean).states
         with timing.stage("heads"):
             if plan.compare == "none":
                 logits = model.read_out("score", last).cpu()

@@ -299,7 +299,7 @@ def _require_own(config: TrainConfig, head: str, plan: Plan, own: Plan) -> None:
             f"a teacher under its own plan must have the model's roles and reader, but the plan of the {head} head is "
             f"{plan} and that of {config.teacher} {own}; give the model these"
         )
-    if config.representation and (own.keep or own.join > plan.join or plan.mode == "joint" != own.mode):
+    if config.representation and (own.keep or own.join > plan.join or (plan.mode == "joint" and own.mode != "joint")):
         raise PlaitError(
             "representation needs a teacher that has every state of the layers that a plan joins, but the plan of the "
             f"{head} head is {plan} and its own {own}; set it to 0"

@@ -107,7 +107,10 @@ def test_runs_that_cannot_be_written(tmp_path: Path) -> None:
     refused(lambda: check_run(file, ["a b"], []), "a query's id must hold no blank", "'a b'")
     refused(lambda: check_run(file, ["q"], ["d", "a b"]), "a document's id must hold no blank", "'a b'")
     refused(lambda: check_run(tmp_path / "a.run.gz", ["q"], ["d"]), "a run must be written as plain text", ".gz")
+    refused(lambda: check_run(tmp_path, ["q"], ["d"]), "a run must be written to a file, but", "is a folder")
+    (tmp_path / ".plait").mkdir()  # a store may be called so
     check_run(file, ["q"], ["d"])
+    (tmp_path / ".plait").rmdir()
     assert not list(tmp_path.iterdir())
     refused(lambda: write_run(tmp_path / "a.gz", {"q": {"d": 1}}), "must be written as plain text, but", "a.gz")
     assert not list(tmp_path.iterdir())

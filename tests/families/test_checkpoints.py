@@ -28,7 +28,7 @@ from plait.outputs import Asked, outputs
 from plait.parts import states_of
 from plait.plan import Plan
 from tests.kinds import CLOSING, ROTATING
-from tests.small import small_checkpoint, small_config, small_families, small_pair
+from tests.small import change_config, small_checkpoint, small_config, small_families, small_pair
 from tests.tokenizers import small_tokenizer
 
 FULL = "join=0,positions=continue"
@@ -219,6 +219,9 @@ def test_merged_tokens_where_all_are_read_alike_are_refused(tmp_path: Path) -> N
 def test_what_eurobert_pools(tmp_path: Path, pooling: str, labels: int) -> None:
     folder = small_checkpoint(tmp_path / pooling, "eurobert", num_labels=labels, classifier_pooling=pooling)
     assert_scores_agree(folder, labels)
+    change_config(folder, classifier_pooling="max")
+    with pytest.raises(PlaitError, match=r"classifier_pooling must be one of bos, mean, late, but .* 'max'; mend"):
+        Plait.from_pretrained(folder)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_a_score_read_from_the_mean_of_all_tokens(tmp_path: Path, model_type: st
     states, examples = states_of(model, plan, PAIRS[:1])
     with torch.no_grad():
         last = model.encoder.join(plan, states, examples, "all")
-        expected = model.read_out("score", model.each(last.states[: last.layout.used]).mean(0, keepdim=True))
+        expected = model.read_out("score", model.before_mean(last.states[: last.layout.used]).mean(0, keepdim=True))
     np.testing.assert_allclose(model.predict([(query, passage)], activation_fn=raw), expected[0].numpy(), atol=1e-5)
     for other in ("join=0", "join=1", "join=1,mode=oneway", "join=2,mode=frozen,states=kv"):  # training reads the same
         plans = {"score": Plan.parse(other)}

@@ -68,11 +68,14 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
 
 def check_run(path: str | Path, queries: Iterable[str], documents: Iterable[str]) -> None:
     """Refuse what `write_run` would, before the work that a run is of: a path, and ids that may come in one."""
-    _check_suffix(Path(path))
+    path = Path(path)
+    _check_suffix(path)
+    if path.is_dir():
+        raise PlaitError(f"a run must be written to a file, but {path} is a folder; name a file in it")
     for what, ids in (("a query's id", queries), ("a document's id", documents)):
         for id in ids:
             _cell(id, what)
-    files.require_writable(Path(path).parent)
+    files.require_writable(path.parent)
 
 
 def _check_suffix(path: Path) -> None:

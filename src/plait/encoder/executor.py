@@ -56,7 +56,7 @@ class Encoder:
         examples: Tensor,
         answer: Answer = "first",
         trace: list[Tensor] | None = None,
-        each: Callable[[Tensor], Tensor] | None = None,
+        before_mean: Callable[[Tensor], Tensor] | None = None,
     ) -> Joined:
         """Run the layers from `plan.join` on and return the reader's last states.
 
@@ -69,12 +69,12 @@ class Encoder:
                 token stands last, for that), for `all` of its tokens, or (joint) for the `whole` example, for heads
                 that share one pass. `mean` is that of the whole example (joint) or of all the reader's tokens, float32.
             trace: gets the states after every layer from `plan.join` on, of the tokens that go on through it.
-            each: what the last states go through before their `mean`, [T, H] -> [T, H].
+            before_mean: what the last states go through before their `mean`, [T, H] -> [T, H].
         """
         if answer == "mean":
             everything: Answer = "whole" if plan.mode == "joint" and plan.join < self.layers else "all"
             joined = self.join(plan, states, examples, everything, trace)
-            last = joined.states if each is None else each(joined.states)
+            last = joined.states if before_mean is None else before_mean(joined.states)
             return Joined(joined.layout.mean(last), joined.layout.only_one())
         if answer == "first" and self.family.shape.last:
             plan = last_reads(plan, examples)

@@ -23,7 +23,7 @@ FILES = {
 }  # fmt: skip
 """Which file of this folder adapts a `model_type`. Each holds `shape(config)` and `Adapter(base)`; where models have a
 score head `pooler(model)` too, and `span_outputs(model)` or `classifier(model)` where these have another name or more
-parts than in BERT, and `late(model)` where scores are read from a mean behind which less is done than before it.
+parts than in BERT, and `before_mean(model)` where scores are read from a mean behind which less is done than before it.
 """
 MODEL_TYPES = tuple(FILES)
 OURS = {"vectors": "vectors"}
@@ -57,11 +57,11 @@ def classifier(model: Any) -> nn.Module:
     return found
 
 
-def late(model: Any) -> nn.Module | None:
+def before_mean(model: Any) -> nn.Module | None:
     """What a `...ForSequenceClassification` model does with each token's last state before it takes their mean, [T, H]
     -> [T, H]; None for nothing.
     """
-    found: nn.Module | None = getattr(_file(model.config), "late", _nothing)(model)
+    found: nn.Module | None = getattr(_file(model.config), "before_mean", _nothing)(model)
     return found
 
 

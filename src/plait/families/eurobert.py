@@ -10,13 +10,26 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from plait.cost import Shape
+from plait.errors import PlaitError
 from plait.families.family import Family, common_shape
 from plait.families.rotary import Rotary, angles_of
 from plait.relation import Relation
 
+POOLINGS = ("bos", "mean", "late")
+"""What a classifier reads: the first token, the mean of all, or the mean of what `before_mean` makes of each."""
+
 
 def shape(config: Any) -> Shape:
-    """The sizes that a config states."""
+    """The sizes that a config states.
+
+    Raises:
+        PlaitError: it names another pooling.
+    """
+    if config.classifier_pooling not in POOLINGS:
+        raise PlaitError(
+            f"classifier_pooling must be one of {', '.join(POOLINGS)}, but this checkpoint's is "
+            f"{config.classifier_pooling!r}; mend its config.json"
+        )
     return replace(
         common_shape(config, config.intermediate_size, config.max_position_embeddings),
         gated=True,
@@ -28,12 +41,13 @@ def shape(config: Any) -> Shape:
 
 
 def pooler(model: Any) -> nn.Module:
-    """[B, 1, H] -> [B, H]; nothing is left to do behind a mean of what `late` gives."""
-    return nn.Flatten(1) if late(model) else nn.Sequential(nn.Flatten(1), model.dense, model.activation)
+    """[B, 1, H] -> [B, H]; nothing is left to do behind a mean of what `before_mean` gives."""
+    behind = [] if model.config.classifier_pooling == "late" else [model.dense, model.activation]
+    return nn.Sequential(nn.Flatten(1), *behind)
 
 
-def late(model: Any) -> nn.Module | None:
-    """What the last states go through before their mean, [T, H] -> [T, H], where the config says so."""
+def before_mean(model: Any) -> nn.Module | None:
+    """What each token's last state goes through, [T, H] -> [T, H], where the mean of that is read."""
     return nn.Sequential(model.dense, model.activation) if model.config.classifier_pooling == "late" else None
 
 

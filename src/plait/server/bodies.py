@@ -49,8 +49,9 @@ class _Search(BaseModel):
     first_stage_weight: _Weight = 0.0
 
     def wanted(self, passages: int) -> int:
-        """How many candidates of so many passages are asked for, or more of them to be read or given back than usual; 0
-        where the usual ones are, or what the library will refuse.
+        """How many of so many passages are to be ranked, read or given back.
+
+        0 stands for as many as usual, and for what the library will refuse.
         """
         asked: Any = self.candidates
         if asked is None:
