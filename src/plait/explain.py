@@ -39,6 +39,8 @@ def explain(
     config = load_config(model)
     if config.is_encoder_decoder:
         head = "text"
+    elif head == "text":
+        raise PlaitError(f"a text head needs a decoder, but {model} has none; take score or span")
     own, sizes = Saved.of(config, model, (head,)).plans, shape(config)
     usual_plan = f"join={min(JOIN, sizes.layers - 1)}{',mode=oneway' if 'oneway' in MODES[head] else ''}"
     given = plan if plan is not None or own else usual_plan

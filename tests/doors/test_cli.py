@@ -281,9 +281,11 @@ def test_vectors(checkpoint_path: Path, tmp_path: Path) -> None:
 
 def test_predict(checkpoint_path: Path, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.jsonl"
-    pairs.write_text('{"query": "who?", "passage": "the doctor"}\n["what", "the \\u0072iver ü"]\n')
+    pairs.write_text(
+        '{"query": "who?", "passage": "the doctor"}\n["what", "the \\u0072iver ü"]\n{"anchor": "a", "positive": "b"}\n'
+    )
     rows = [json.loads(line) for line in done("predict", checkpoint_path, pairs, "--dtype", "float32").splitlines()]
-    assert [row["texts"] for row in rows] == [["who?", "the doctor"], ["what", "the river ü"]]
+    assert [row["texts"] for row in rows] == [["who?", "the doctor"], ["what", "the river ü"], ["a", "b"]]
     expected = Plait.from_pretrained(checkpoint_path).predict([tuple(row["texts"]) for row in rows])
     np.testing.assert_allclose([row["score"] for row in rows], expected, atol=1e-6)
     small_checkpoint(tmp_path / "nli", heads=("score",), num_labels=3)

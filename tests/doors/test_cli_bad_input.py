@@ -157,6 +157,7 @@ def test_bad_options_of_a_new_store(checkpoint_path: Path, tmp_path: Path, argum
 def test_bad_plans_for_plan(checkpoint_path: Path, tmp_path: Path) -> None:
     assert "'jion'" in refused("plan", checkpoint_path, "--plan", "jion=1")
     assert "head must be one of score, span, text" in refused("plan", checkpoint_path, "--head", "scores")
+    assert "a text head needs a decoder" in refused("plan", checkpoint_path, "--head", "text")
     plan = ["plan", checkpoint_path, "--plan", "join=1"]
     assert "lengths" in refused(*plan, "--lengths", "query=0,passage=9")
     assert "1 to 128 tokens" in refused(*plan, "--lengths", "query=6,passage=129")

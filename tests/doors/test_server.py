@@ -157,7 +157,9 @@ def test_the_page_names_every_route(client: TestClient) -> None:
 
 
 def test_a_request_asks_for_so_much_and_no_more(index: Index) -> None:
-    """Candidates that the store has not cost nothing."""
+    """Candidates count by their passages, and those that the store has not cost nothing."""
+    index.add([Document("long", "the stone of the river " * 300)])
+    long = len(index.store.passage_ids("long"))
     with TestClient(create_app(index.model, index, max_texts=3)) as client:
         said = "a request may have at most 3 texts ranked, but this asks for {}; ask for fewer"
         stored = len(index.store)
@@ -166,6 +168,7 @@ def test_a_request_asks_for_so_much_and_no_more(index: Index) -> None:
             ("/rank", {"query": "a", "candidates": 4}, 4),
             ("/rank", {"query": "a", "first_stage": "all"}, stored),
             ("/ask", {"question": "a", "candidates": [*TEXTS][:4]}, 4),
+            ("/rank", {"query": "a", "candidates": {"long": 1.0, "none": 2.0}}, long),
             ("/rank", {"query": "a", "top_k": 4}, 4),
             ("/ask", {"question": "a", "top_k": 4}, 4),
             ("/ask", {"question": "a", "read": 4}, 4),
@@ -173,7 +176,7 @@ def test_a_request_asks_for_so_much_and_no_more(index: Index) -> None:
         ):
             answer = client.post(path, json=body)
             assert answer.status_code == 422 and said.format(count) in answer.json()["error"], answer.text
-        assert asked(client, "/rank", query=QUESTION, candidates=[*TEXTS][:3])["hits"]
+        assert asked(client, "/rank", query=QUESTION, candidates=[*[*TEXTS][:3], "none"])["hits"]
         assert asked(client, "/rank", query=QUESTION, top_k=3)["hits"] and asked(client, "/ask", question=QUESTION)
         assert asked(client, "/rerank", query=QUESTION, texts=PASSAGES[:3])
 

@@ -302,6 +302,6 @@ def test_a_file_of_single_texts_needs_a_plan_of_them(tmp_path: Path) -> None:
         ("evaluate", sweeping[1], path),
         ("train", config(tmp_path, data=str(path), task="qa")),
     ):
-        assert "as SQuAD, which the task qa is of, but has" in refused(*command)
+        assert "as SQuAD, but has" in refused(*command)
     done("train", config(tmp_path, **settings, score="join=0,roles=text"))
     assert "of full" in done(*sweeping, "--plan", "join=0,roles=text", "--known", 2, "--min-quality", 0)

@@ -35,7 +35,7 @@ def serve(
         int, typer.Option(help="Most requests that wait or are at work; more are told to come again.")
     ] = 64,
     max_body: Annotated[int, typer.Option(help="Most bytes of a request.")] = 10 << 20,
-    max_texts: Annotated[int, typer.Option(help="Most texts or candidates that a request may have ranked.")] = 1000,
+    max_texts: Annotated[int, typer.Option(help="Most texts or passages that a request may have ranked.")] = 1000,
     memory: Annotated[int, typer.Option(help="Most bytes of states of sent texts that are remembered.")] = 1 << 30,
 ) -> None:
     """Rank and answer over HTTP; PLAIT_API_KEY in the environment is the key that requests must bring."""

@@ -69,8 +69,8 @@ def documents(
         id_name = None if id_column == "" else named(fields, id_column, ID_FIELDS, place)
         if text_name is None:
             raise PlaitError(
-                f"{place} must have a field '{TEXT_FIELD}', but has {listed(fields)}; rename one or name it by "
-                "text_column (--text-column)"
+                f"{place} must have a field '{TEXT_FIELD}', but has {listed(fields)}; rename one, or name it by "
+                "text_column (plait index --text-column)"
             )
         identity = before + default_id if id_name is None else identified(fields[id_name], f"field '{id_name}'", place)
         if identity in seen:

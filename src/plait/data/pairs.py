@@ -18,6 +18,7 @@ FIELDS = (
     ("question1", "question2"),
     ("claim", "evidence"),
     ("#1 String", "#2 String"),
+    ("anchor", "positive"),
 )
 
 
@@ -64,8 +65,8 @@ def texts(row: object, place: str, names: Sequence[str] = ()) -> tuple[str, ...]
         raise PlaitError(f"{place} must have the columns {listed(names)}, but has {found}; write an object there")
     wanted = ", ".join(" and ".join(f"'{name}'" for name in pair) for pair in FIELDS)
     raise PlaitError(
-        f"{place} must have {wanted}, or, to be ranked, 'anchor' and 'positive', or be a list of strings, but has "
-        f"{found}; rename its fields, or name them with texts"
+        f"{place} must have {wanted}, or be a list of strings, but has {found}; rename its fields, or name them by "
+        "texts (--texts first+second)"
     )
 
 

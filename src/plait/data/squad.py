@@ -108,8 +108,8 @@ def _of_rows(path: Path) -> Iterator[_Paragraph]:
             raise PlaitError(f"{place} must be an object with context, question and answers, but is not; write one")
         if "context" not in row:
             raise PlaitError(
-                f"{place} must have a context, a question and answers, as SQuAD, which the task qa is of, but has "
-                f"{listed(row)}; name the task that its labels are for, such as class or rank"
+                f"{place} must have a context, a question and answers, as SQuAD, but has {listed(row)}; name the task "
+                "that its labels are for, such as class or rank, or where queries are judged (plait evaluate --qrels)"
             )
         title = checked_text(row.get("title", path.name), "the title", place)
         text = checked_text(row.get("context"), "the context", place)

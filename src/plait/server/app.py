@@ -54,7 +54,7 @@ def create_app(
         key: what requests must bring as `Authorization: Bearer`; empty: nobody is refused.
         waiting: most requests that wait or are at work; others are refused (429).
         max_body: most bytes of a request (413).
-        max_texts: most texts or candidates that a request may have ranked (422).
+        max_texts: most texts or passages that a request may have ranked, read or given back (422).
         memory: see `CrossEncoder`.
 
     Raises:
@@ -113,25 +113,24 @@ def _state(app: FastAPI, model: Plait, index: Index | None, registry: CollectorR
 def _stored(app: FastAPI, index: Index, turns: Turns, most: int, ranks: bool, asks: bool) -> None:
     fresh = time.monotonic()
 
-    def refreshed() -> Index:
+    def asked(body: Rank | Ask) -> Index:
         nonlocal fresh
         if time.monotonic() - fresh > FRESH:
             index.refresh()
             fresh = time.monotonic()
+        _require_few(body.wanted(index.store), most)
         return index
 
     async def rank(body: Rank, request: Request) -> dict[str, Any]:
         """The best passages of the store for a query."""
-        _require_few(body.wanted(len(index.store)), most)
-        found, notes = await turns.run(lambda: refreshed().rank(**dict(body)), request.is_disconnected)
+        found, notes = await turns.run(lambda: asked(body).rank(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         return {"hits": [vars(hit) for hit in found.hits], "seconds": found.timing.stages,
                 "query_tokens_cut": found.query_cut, "notes": notes}  # fmt: skip
 
     async def ask(body: Ask, request: Request) -> dict[str, Any]:
         """Answers to a question, found in the store's passages."""
-        _require_few(body.wanted(len(index.store)), most)
-        found, notes = await turns.run(lambda: refreshed().ask(**dict(body)), request.is_disconnected)
+        found, notes = await turns.run(lambda: asked(body).ask(**dict(body)), request.is_disconnected)
         app.state.broken = ""
         answers = [{**vars(answer), "hit": vars(answer.hit)} for answer in found.answers]
         return {"answers": answers, "seconds": found.ranking.timing.stages,

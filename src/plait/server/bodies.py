@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, WithJsonSchema, model_validator
 
 from plait.errors import PlaitError, require_least
+from plait.store import Store
 
 _Count = Annotated[Any, WithJsonSchema({"type": "integer", "minimum": 1})]
 _Candidates = Annotated[
@@ -48,18 +49,18 @@ class _Search(BaseModel):
     first_stage: _FirstStage = "auto"
     first_stage_weight: _Weight = 0.0
 
-    def wanted(self, passages: int) -> int:
-        """How many of so many passages are to be ranked, read or given back.
+    def wanted(self, store: Store) -> int:
+        """How many of its passages are to be ranked, read or given back.
 
         0 stands for as many as usual, and for what the library will refuse.
         """
-        asked: Any = self.candidates
+        passages, asked = len(store), self.candidates
         if asked is None:
             said = [getattr(self, name) for name in ("top_k", "read") if name in self.model_fields_set]
             asked = max((number for number in said if isinstance(number, int)), default=0)
             asked = passages if self.first_stage == "all" else asked
         elif isinstance(asked, list | dict):
-            asked = len(asked)
+            asked = sum(map(len, store.passages_of([id for id in asked if isinstance(id, str)]).values()))
         return min(asked, passages) if isinstance(asked, int) else 0
 
 
