@@ -18,7 +18,9 @@ COMMIT_PASSAGES = 256
 
 @dataclass(frozen=True)
 class Pending:
-    """A document cut into passages, or one that is there already and need not be cut."""
+    """A document cut into passages, none if it is there but has no token any more; or one that is there already as it
+    is and need not be cut.
+    """
 
     document: Document
     content: str
@@ -53,7 +55,7 @@ def pending(
     documents: Iterable[Document], there: Mapping[str, str], cut: Callable[[str], Iterable[Passage]]
 ) -> Iterator[Pending]:
     """The documents in order, cut unless they are `there` (id -> content) as they are. Those without a character that
-    makes a token are left out, with one DataWarning.
+    makes a token are left out, with one DataWarning, and what is there of them goes.
 
     Raises:
         PlaitError: for something that is no document or cannot be stored, an id that comes twice, or documents of which
@@ -78,7 +80,8 @@ def pending(
             raise PlaitError(f"document {document.id!r}: {error}") from None
         if not passages:  # of zero-width characters alone, say
             empty.append(document.id)
-            continue
+            if document.id not in there:
+                continue
         yield Pending(document, content, passages, False)
     if empty and len(empty) == len(seen):
         raise PlaitError(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.errors import PlaitError
+from plait.head_plans import require_query_first
 from plait.heads import class_names
 from plait.metrics import answer_metrics, example_metrics, writing_metrics
 from plait.parts import as_stored
@@ -111,6 +112,7 @@ def require_fit(task: str, examples: Sequence[Example], model: Plait) -> None:
         lacking = f"{unlabelled} of {len(examples)} have no label" if examples else "there are none"
         raise PlaitError(f"a metric needs labelled examples, but {lacking}; pass a split with labels")
     require_roles(model.text.roles, examples)
+    require_query_first(task, model.plans.values())
     if task == "text":
         model.plan("text")  # refuses a model without such a head
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -17,6 +17,20 @@ answering, from all its tokens. `text`: a decoder that writes, from all tokens o
 """
 MODES: Mapping[str, tuple[Mode, ...]] = {"score": get_args(Mode), "span": ("joint",), "text": ("joint",)}
 """The modes that a head can have: in others the tokens that span and text heads read never read the live text."""
+
+
+def turned(plan: Plan) -> bool:
+    """Whether of two texts the first is the known one, so that a query is the second."""
+    return len(plan.roles) == 2 and plan.known == plan.roles[:1]
+
+
+def require_query_first(task: str, plans: Iterable[Plan]) -> None:
+    """Refuse a `rank` task, whose examples are a query and a passage, under plans by which the second is the query."""
+    if task == "rank" and (wrong := next(filter(turned, plans), None)):
+        raise PlaitError(
+            f"a rank task needs the query's role first and the passage known, but the plan is {wrong}; leave roles, "
+            "known and reader out"
+        )
 
 
 def deepest(head: str, layers: int) -> int:

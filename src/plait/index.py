@@ -136,11 +136,13 @@ class Index:
             try:
                 for batch in commits(pending(documents, there, self._cut)):
                     unchanged += batch.unchanged
-                    rows = store_rows(model, role, self.store.codec, self.settings.vectors, vectors, batch.documents)
+                    changed = [one for one in batch.documents if one.passages]
+                    rows = store_rows(model, role, self.store.codec, self.settings.vectors, vectors, changed)
                     if rows:
                         self.store.replace(rows)
-                    written += len(batch.documents)
-                    replaced += sum(one.document.id in there for one in batch.documents)
+                    self.store.delete(one.document.id for one in batch.documents if not one.passages)
+                    written += len(changed)
+                    replaced += sum(one.document.id in there for one in changed)
                     rows_written += len(rows)
                     tokens += sum(row.n_tokens for row in rows)
                     if progress:

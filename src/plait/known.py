@@ -50,6 +50,7 @@ class Known:
         self.model, self.text = model, text
         _, role = two_roles(model)
         room = model.text.room(role)
+        passages.split("", model.tokenizer, passage_tokens, overlap)  # refuses what cannot be
         passages.require_readable(passage_tokens, room)
         room = min(passage_tokens, room)
         self.passages = list(passages.split(text, model.tokenizer, room, min(overlap, room // 2)))

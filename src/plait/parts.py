@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plait.errors import PlaitError, TruncationWarning, require_least
+from plait.head_plans import turned
 from plait.keep import EXACT, recipe_of
 from plait.layout import Layout
 from plait.plan import Plan
@@ -158,11 +159,14 @@ def ranked(
     require_least("batch_size", batch_size, "32 is the default")
     require_one_label(model)
     documents = require_list("documents", documents)
-    rows, _ = as_rows(plan := model.plan("score"), [(query, document) for document in documents])
+    plan = model.plan("score")
+    second = turned(plan)
+    asked: Part = query
+    rows, _ = as_rows(plan, [(document, asked) if second else (asked, document) for document in documents])
     if plan.join and len(rows) > batch_size and isinstance(query, str):  # or every batch would read it anew
-        role = plan.roles[0]
+        role = plan.roles[second]
         [asked] = model.encode(role, [query], plan.needs(role, model.layers))
-        rows = [(asked, document) for _, document in rows]
+        rows = [(document, asked) if second else (asked, document) for document in documents]
     logits = _logits(model, rows, batch_size, show_progress_bar, read)
     require_finite(logits.numpy())
     order = np.argsort(-logits[:, 0].numpy(), kind="stable")[:top_k]  # a sigmoid ties the best ones

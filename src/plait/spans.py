@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plait.errors import PlaitError
+from plait.errors import Failure
 from plait.layout import Layout
 
 LOWEST = float(np.finfo(np.float32).min)
@@ -79,7 +79,7 @@ def spans_found(
     answers: list[SpanFound] = []
     for (text, offsets), span, nothing in zip(known, found, none.tolist(), strict=True):
         if not np.isfinite(span.score) and not np.isneginf(span.score):
-            raise PlaitError(
+            raise Failure(
                 f"scores must be finite numbers, but those of a span are {span.score}; load the model in float32, "
                 "check its weights or, of a store, run plait verify"
             )

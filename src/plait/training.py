@@ -23,7 +23,7 @@ from plait.errors import PlaitError, TruncationWarning
 from plait.evaluate import quality, require_fit
 from plait.extras import library
 from plait.gradients import begin_saliency
-from plait.head_plans import deepest, mode_of, require_meeting, require_separator
+from plait.head_plans import deepest, mode_of, require_meeting, require_query_first, require_separator
 from plait.heads import class_names
 from plait.keep import several
 from plait.labelled import Data, read_task, without_columns
@@ -177,6 +177,7 @@ def _model(config: TrainConfig, data: Data) -> Plait:
             f"budgets take the place of a plan's own, but no plan has one ({one}); add one, such as keep.passage=32, "
             "or leave budgets out"
         )
+    require_query_first(config.task, model.plans.values())
     roles = model.text.roles
     turned = any(plan.known not in ((), roles[1:]) for plan in model.plans.values())
     if config.task == "qa" and (len(roles) != 2 or turned):

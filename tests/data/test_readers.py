@@ -149,11 +149,14 @@ def test_metadata_that_json_lacks_is_left_out(tmp_path: Path) -> None:
 
 
 def test_directory_is_its_text_files_in_order(tmp_path: Path) -> None:
-    for name in ("b.txt", "a/z.md", "a/b.txt", "image.png", "a/table.csv"):
+    for name in ("b.txt", "a/z.md", "a/b.txt", "image.png", "a/table.csv", ".git/b.md", "a/.z.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"text of {name}")
-    with pytest.warns(DataWarning, match="of a folder .txt and .md files are read, but not 1 of .csv, 1 of .png"):
+    (tmp_path / "none.txt.gz").write_bytes(gzip.compress(b""))
+    with pytest.warns(DataWarning) as said:
         found = list(read_documents(tmp_path))
+    assert "of a folder .txt and .md files are read, but not 1 of .csv, 1 of .png" in str(said[0].message)
+    assert "none.txt.gz" in str(said[1].message) and len(said) == 2
     assert [document.id for document in found] == ["a/b.txt", "a/z.md", "b.txt"]
 
 

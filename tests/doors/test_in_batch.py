@@ -108,6 +108,9 @@ def test_what_a_user_is_told(tmp_path: Path) -> None:
     assert "room for two lists in a batch, but batch is 3" in refused(
         "train", config(tmp_path, task="rank", in_batch=True, batch=3)
     )
+    turned = "join=1,mode=oneway,roles=passage+query,known=passage,reader=query"
+    said = "a rank task needs the query's role first and the passage known, but the plan is join=1"
+    assert said in refused("train", config(tmp_path, task="rank", score=turned))
     assert "negatives is heeded by in_batch and" in refused("train", config(tmp_path, task="rank", negatives=2.0))
     assert "none of the 2 groups" in refused("train", config(tmp_path, task="rank", in_batch=True, dev=pairs))
 

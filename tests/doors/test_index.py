@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait import Document, Index, Plait, PlaitError
+from plait import DataWarning, Document, Index, Plait, PlaitError
 from tests.corpus import PASSAGES, QUESTION, raw
 
 
@@ -94,6 +94,9 @@ def test_the_known_role_may_come_first(checkpoint_path: Path, tmp_path: Path) ->
     assert {name for name, _ in index.store.fingerprint.tensors} == {"states.1", "states.2"}
     for hit in index.rank(QUESTION, first_stage="all").hits:
         assert hit.score == pytest.approx(live[int(hit.id)], abs=1e-4)
+    for size in (2, 32):
+        ranking = model.rank(QUESTION, PASSAGES, batch_size=size, activation_fn=raw)
+        assert {row["corpus_id"]: row["score"] for row in ranking} == pytest.approx(live, abs=1e-4)
     assert index.ask(QUESTION).answers[0].answer in PASSAGES[1] + PASSAGES[0]
     again = Index.open(tmp_path / "s.plait", model).rank(QUESTION, first_stage="all").hits
     assert [(hit.id, hit.score) for hit in again] == [
@@ -151,3 +154,12 @@ def test_passages_are_of_whole_numbers_of_tokens(model: Plait, tmp_path: Path) -
     index = Index.create(path, model, **numbers)
     index.add([Document("1", PASSAGES[0])])
     assert Index.open(path, model).settings.passage_tokens == 64
+
+
+def test_a_text_that_has_no_token_any_more_goes(model: Plait, tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "s.plait", model)
+    index.add([Document("a", "The bridge of stone."), Document("b", "The river.")])
+    with pytest.warns(DataWarning, match="1 of 2 documents have no character that makes a token, 'a' first"):
+        added = index.add([Document("a", "\u200b"), Document("b", "The yellow river.")])
+    assert added.documents == added.replaced == 1 and index.store.ids() == ["b"]
+    assert index.store.texts(["b"]) == ["The yellow river."]

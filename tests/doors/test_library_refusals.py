@@ -133,6 +133,8 @@ def test_what_cannot_be_asked(model: Plait, three: Plait, spans_only: Plait, tmp
         "named by a folder or a hub id, but this is None": lambda: Plait.from_pretrained(None),  # type: ignore[arg-type]
         "config must be a TrainConfig, but is {}": lambda: train({}),  # type: ignore[arg-type]
         "overlap of at most half": lambda: model.read("the river", passage_tokens=4),
+        "tokens is '40'": lambda: model.read("a", passage_tokens="40"),  # type: ignore[arg-type]
+        "overlap": lambda: model.read("the river", passage_tokens=40, overlap=35),
         "reads [0-9]+ tokens of one, but passage_tokens is 9999": lambda: model.read("a", passage_tokens=9999),
         "of one, but passage_tokens is 9998; pass at most": lambda: Index.create(
             tmp_path / "c.plait", model, name="", passage_tokens=9998

@@ -335,20 +335,6 @@ def _done(futures: list[Any], count: int) -> list[Any]:
     raise AssertionError(found)
 
 
-@pytest.mark.parametrize("fresh", [0.0, 100.0])
-def test_faults_of_the_store_are_the_servers(index: Index, tmp_path: Path, fresh: float, monkeypatch: Any) -> None:
-    monkeypatch.setattr("plait.server.app.FRESH", fresh)
-    with TestClient(create_app(index.model, index)) as client:
-        assert client.get("/health").status_code == 200
-        (tmp_path / "s.plait").rename(tmp_path / "away")
-        for _ in range(2):
-            answer = client.post("/rank", json={"query": "bridge"})
-            assert answer.status_code == 503 and answer.json()["error_type"] == "Unhealthy", answer.text
-            assert str(tmp_path) not in answer.text and client.get("/health").status_code == 503
-        (tmp_path / "away").rename(tmp_path / "s.plait")
-        assert asked(client, "/rank", query="bridge")["hits"] and client.get("/health").status_code == 200
-
-
 def test_what_others_commit_is_read(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plait.server.app.FRESH", 0.0)
     with TestClient(create_app(index.model, index)) as client:

@@ -59,6 +59,8 @@ def test_a_query_goes_on_where_another_has_compacted(path: Path, model: Plait, w
     assert model.predict([(QUESTION, part)]) == model.predict([(QUESTION, other)])
     reader, writer = compacted()
     assert reader.answer_in(QUESTION, "bridge") == writer.answer_in(QUESTION, "bridge")
+    reader, writer = compacted()
+    assert reader.verify() == writer.verify() == []
 
 
 def test_a_file_that_is_lost_is_told(path: Path, model: Plait) -> None:

@@ -27,9 +27,10 @@ def read_documents(
 
     .jsonl: objects with `text` and, if they like, `id` or `_id`; the rest becomes metadata. .csv, .tsv, .parquet:
     the same by columns. .txt, .md: one document a file. A directory: as `read_corpus` reads BEIR's, if it holds a
-    corpus.jsonl, else all its .txt and .md files, also in folders, by their relative paths. .json: SQuAD, a
-    document a paragraph. Where ids are missing, documents are numbered from 1 (in .jsonl by lines), behind their
-    file's name: "docs.csv/1". `bundled:squad-dev` is the corpus that comes with Plait. `text_column`, `id_column`:
+    corpus.jsonl, else all its .txt and .md files, also in folders, by their relative paths; those whose name or folder
+    begins with a dot are left out. .json: SQuAD, a document a paragraph. Where ids are missing, documents are numbered
+    from 1 (in .jsonl by lines), behind their file's name: "docs.csv/1". `bundled:squad-dev` is the corpus that comes
+    with Plait. `text_column`, `id_column`:
     other names for those of tables; with an empty `id_column` all documents are numbered, and their ids are metadata.
 
     Raises PlaitError at once for a path that cannot be read, and while reading for the first bad record, by place.
@@ -61,9 +62,7 @@ def bundled(name: str) -> Path:
 def _reader(path: Path) -> tuple[Reader, str]:
     known = TABLES | WHOLES
     if path.is_dir():
-        there = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
-        seen = [file for file in there if not any(part.startswith(".") for part in file.parts)]
-        left = Counter(kind(file) or "no ending" for file in seen if kind(file) not in plain.KINDS)
+        left = Counter(kind(file) or "no ending" for file in plain.visible(path) if kind(file) not in plain.KINDS)
         if left:
             counts = ", ".join(f"{count} of {ending}" for ending, count in sorted(left.items()))
             warnings.warn(

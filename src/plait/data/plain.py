@@ -1,4 +1,4 @@
-"""Text files: one document a file; a directory is all the text files in it."""
+"""Text files: one document a file; a directory is all the text files in it, hidden ones excepted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +11,17 @@ KINDS = (".txt", ".md")
 
 def records(path: Path) -> Iterator[Record]:
     """One record a file: its id is the file's name, or its path from the directory that was named (with "/")."""
-    if path.is_dir():
-        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if _is_text(file))
-        files = [(name, path / name) for name in names]
-    else:
-        files = [(path.name, path)]
-    for number, (name, file) in enumerate(files, start=1):
-        yield Record(number, name, {"text": whole(file) if file == path or file.stat().st_size else ""})
+    if not path.is_dir():
+        yield Record(1, path.name, {"text": whole(path)})
+        return
+    names = sorted(file.as_posix() for file in visible(path) if kind(file) in KINDS)
+    for number, name in enumerate(names, start=1):
+        yield Record(number, name, {"text": whole(path / name, empty=True)})
 
 
-def _is_text(file: Path) -> bool:
-    return kind(file) in KINDS and file.is_file()
+def visible(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of those in it, from there; not those whose name, or a folder's, begins with a dot."""
+    for file in folder.rglob("*"):
+        inside = file.relative_to(folder)
+        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
+            yield inside

@@ -56,17 +56,16 @@ def lines(path: Path) -> Iterator[str]:
         raise _empty(path)
 
 
-def whole(path: Path) -> str:
-    """All text of a file, line ends untouched."""
-    content = raw(path)
-    return _decoded(content, path, 0)
+def whole(path: Path, *, empty: bool = False) -> str:
+    """All text of a file, line ends untouched; `empty`: also of one that holds nothing."""
+    return _decoded(raw(path, empty=empty), path, 0)
 
 
-def raw(path: Path) -> bytes:
-    """All bytes of a file that is not empty."""
+def raw(path: Path, *, empty: bool = False) -> bytes:
+    """All bytes of a file; PlaitError if there are none, unless it may be `empty`."""
     with opened(path) as stream:
         content = stream.read()
-    if not content:
+    if not content and not empty:
         raise _empty(path)
     return content
 

@@ -154,6 +154,7 @@ def _texts(app: FastAPI, scorer: CrossEncoder, turns: Turns, most: int) -> None:
         some, raw = [passages[number] for number in there], _as_they_are if body.raw_scores else None
         rank = functools.partial(scorer.rank, body.query, some, body.top_n, activation_fn=raw)
         found, notes = await turns.run(rank, request.is_disconnected)
+        app.state.broken = ""
         if blank := len(passages) - len(there):
             notes = [f"{blank} of {len(passages)} texts are blank and left out", *notes]
         _noted(response, [*body.unheeded(served), *notes])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plait.errors import PlaitError
+from plait.errors import Failure, PlaitError
 from plait.store.fingerprint import FORMAT, Fingerprint
 from plait.store.schema import ID, KEY, TABLE
 
@@ -35,9 +35,9 @@ def origin_of(path: Path, dataset: "lance.LanceDataset") -> Origin:
 
 
 def require_same(path: Path, opened: Origin, dataset: "lance.LanceDataset") -> None:
-    """PlaitError unless a table that is at path now is that of the store that was opened there."""
+    """Failure unless a table that is at path now is that of the store that was opened there."""
     if origin_of(path, dataset) != opened:
-        raise PlaitError(
+        raise Failure(
             f"a store that is open must stay where it is, but {path} was built anew since, and what is open is gone; "
             "open it again"
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.errors import PlaitError
+from plait.errors import Failure
 from plait.store.catalog import Part
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class Reader:
         `right` are the bytes that they must have.
 
         Every piece lies in the same memory: use it before asking for the next.
-        PlaitError for a matrix of the wrong size; OSError for a file that is missing or too short.
+        Failure for a matrix of the wrong size; OSError for a file that is missing or too short.
         """
         sizes = [int(part.sizes[tensor, row]) for part, row in places]
         for (part, row), size, wanted in zip(places, sizes, right, strict=True):
             if size != wanted:
-                raise PlaitError(
+                raise Failure(
                     f"the states of passage {part.ids[row]!r} must have {wanted} bytes, but "
                     f"have {size}; the store is damaged: delete the document {part.documents[row]!r} and add it again"
                 )

@@ -105,7 +105,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Damage:
-    """One finding of verify(): the passage (or data file, where no id can be read) and what is wrong."""
+    """One finding of verify(): the passage and what is wrong."""
 
     id: str
     reason: str

@@ -29,6 +29,7 @@ from plait.store.catalog import Catalog
 from plait.store.failure import told
 from plait.store.fingerprint import Fingerprint
 from plait.store.forks import require_unforked
+from plait.store.gone import Gone, retried
 from plait.store.lock import WriterLock
 from plait.store.memory import Memory
 from plait.store.origin import origin_of, require_same
@@ -246,15 +247,20 @@ class Store:
         """As many as there are, where more are asked for than the table library can count."""
         return min(k, max(1, len(self)))
 
+    @retried
     def verify(self) -> list[Damage]:
         """Read every passage and compare it with its checksum; empty if all is well."""
         now = self._now
         reader = Reader(self.path / TABLE / "data")
-        try:
-            parts = now.catalog.parts.values()
-            return [d for part in parts for d in damages(now.dataset, now.catalog, part, self.codec, reader)]
-        finally:
-            reader.close()
+        with told(self.path, "verify"):
+            try:
+                parts = now.catalog.parts.values()
+                found = [d for part in parts for d in damages(now.dataset, now.catalog, part, self.codec, reader)]
+            finally:
+                reader.close()
+            if found and not self._pinned and self._newest().version != now.dataset.version:
+                raise Gone(f"{self.path} was changed while it was verified; verify it again")
+        return found
 
     # Writing: each call is one commit
 
